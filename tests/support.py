@@ -1,0 +1,104 @@
+"""What every suite needs: patience without sleeps, the size of this run, the servers of `make stack`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, overload
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+STRICT = IN_CI or os.environ.get("CITYLOOP_TEST_STRICT") == "1"
+"""What is missing fails instead of being skipped."""
+
+
+@overload
+async def wait_until(predicate: Callable[[], Awaitable[T]], timeout: float = 10.0, *, every: float = 0.02, what: str = "") -> T: ...
+@overload
+async def wait_until(predicate: Callable[[], T], timeout: float = 10.0, *, every: float = 0.02, what: str = "") -> T: ...
+async def wait_until(predicate: Callable[[], T | Awaitable[T]], timeout: float = 10.0, *, every: float = 0.02, what: str = "") -> T:
+    """Asks until the answer is true and returns it; an AssertionError in the predicate counts as "not yet".
+
+    Raises AssertionError with the last answer after `timeout` seconds. On virtual time only virtual time passes.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout
+    while True:
+        try:
+            answer = predicate()
+            value = await answer if inspect.isawaitable(answer) else answer
+            last = f"last answer {value!r}"
+            if value:
+                return value
+        except AssertionError as error:
+            last = f"last error {error}"
+        if loop.time() >= end:
+            name = what or getattr(predicate, "__name__", "the condition")
+            raise AssertionError(f"{name} did not come true within {timeout:g} s; {last}")
+        await asyncio.sleep(every)
+
+
+def scaled(*, ci: int, full: int) -> int:
+    """The size of a stress test: `full` under CITYLOOP_SCALE=full (`make soak`), else `ci`."""
+    scale = os.environ.get("CITYLOOP_SCALE", "ci")
+    if scale not in {"ci", "full"}:
+        raise ValueError(f"CITYLOOP_SCALE is {scale!r}: say ci or full")
+    return full if scale == "full" else ci
+
+
+def data_folder() -> Path:
+    """Where real input lies: CITYLOOP_DATA, or shared/data beside the checkout."""
+    return Path(os.environ.get("CITYLOOP_DATA") or REPOSITORY / ".." / "shared" / "data").resolve()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the servers of `make stack` are."""
+
+    postgres_url: str
+    redis_url: str
+    kafka_url: str
+
+    @staticmethod
+    def from_environment() -> Servers:
+        return Servers(
+            postgres_url=os.environ.get("CITYLOOP_TEST_POSTGRES_URL", "postgresql://app@127.0.0.1:15432/postgres"),
+            redis_url=os.environ.get("CITYLOOP_TEST_REDIS_URL", "redis://127.0.0.1:16379"),
+            kafka_url=os.environ.get("CITYLOOP_TEST_KAFKA_URL", "kafka://127.0.0.1:19092"),
+        )
+
+    def missing(self) -> list[str]:
+        """The addresses that accept no connection."""
+        return [url for url in (self.postgres_url, self.redis_url, self.kafka_url) if not _accepts(url)]
+
+
+def _accepts(url: str, patience_s: float = 2.0) -> bool:
+    """True when something listens; a server that a fault test restarts gets `patience_s` to come back."""
+    parts = urlsplit(url)
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 0), timeout=1).close()
+        except OSError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
