@@ -1,0 +1,323 @@
+"""One database port over SQLite and PostgreSQL: read units, write units, and a fast lane for hot statements.
+
+The engines run in AUTOCOMMIT and the unit itself sends BEGIN and COMMIT, so SQLAlchemy Core and statements on the
+driver's own connection (`tx.hot`) share one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Executable, Row, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from cityloop_common.clock import Clock
+from cityloop_common.columns import Json, UtcDateTime, utc_text
+from cityloop_common.dberrors import CheckViolation, ClockOff, UniqueViolation, UnitTooOld, translated
+from cityloop_common.drivers import Driver, PostgresDriver, SqliteDriver
+from cityloop_common.errors import CommitUnknown, DeadlinePassed, Unavailable
+from cityloop_common.hot import Hot, HotStatement
+from cityloop_common.signals import Signals
+
+__all__ = [
+    "CheckViolation", "Database", "HotStatement", "Json", "Tx", "UniqueViolation", "UnitTooOld", "UtcDateTime", "WriteTx",
+    "open_db", "utc_text",
+]  # fmt: skip
+
+UNIT_DEADLINE_S = 20.0
+COMMIT_WITHIN = timedelta(seconds=30)
+MAX_SKEW = timedelta(seconds=5)
+SKEW_CHECK_EVERY_S = 10.0
+Params = Mapping[str, object] | Sequence[Mapping[str, object]] | None
+
+
+class Tx:
+    """A unit of reads in one snapshot."""
+
+    def __init__(self, conn: AsyncConnection, driver: Driver, dialect_name: str) -> None:
+        self._conn = conn
+        self._driver = driver
+        self.used_core = False
+        self.dialect_name = dialect_name
+        self.hot = Hot(driver, conn.dialect)
+        self._savepoints = 0
+
+    async def all(self, statement: Executable, params: Params = None) -> Sequence[Row[Any]]:
+        """Every row of the answer."""
+        self.used_core = True
+        with translated():
+            result = await self._conn.execute(statement, params)
+            return result.all()
+
+    async def first(self, statement: Executable, params: Params = None) -> Row[Any] | None:
+        """The first row, or None."""
+        rows = await self.all(statement, params)
+        return rows[0] if rows else None
+
+    async def scalar(self, statement: Executable, params: Params = None) -> Any:
+        """The first column of the first row, or None."""
+        row = await self.first(statement, params)
+        return None if row is None else row[0]
+
+    async def run(self, statement: Executable, params: Params = None) -> int:
+        """Runs a statement without an answer; a list of params runs it for each. Answers the rows touched."""
+        self.used_core = True
+        with translated():
+            result = await self._conn.execute(statement, params)
+            return int(getattr(result, "rowcount", -1))
+
+
+class WriteTx(Tx):
+    """A write unit: everything in it is stored together, or nothing is.
+
+    `recorded_at` is the instant at which its facts were learnt.
+    """
+
+    def __init__(self, conn: AsyncConnection, driver: Driver, dialect_name: str, recorded_at: datetime, signals: Signals) -> None:
+        super().__init__(conn, driver, dialect_name)
+        self.recorded_at = recorded_at
+        self.signals = signals
+        self.callbacks: list[Callable[[], None]] = []
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Runs `callback` once the unit is stored; never when it is not."""
+        self.callbacks.append(callback)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part of the unit that can fail alone."""
+        self._savepoints += 1
+        name = f"s{self._savepoints}"
+        await self._driver.control(f"SAVEPOINT {name}")
+        try:
+            yield
+        except Exception:
+            await self._driver.control(f"ROLLBACK TO SAVEPOINT {name}")
+            await self._driver.control(f"RELEASE SAVEPOINT {name}")
+            raise
+        await self._driver.control(f"RELEASE SAVEPOINT {name}")
+
+
+class Database:
+    """A service's own database; `open_db` makes it."""
+
+    def __init__(self, engine: AsyncEngine, url: URL, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._write_turn = asyncio.Lock()
+        self._skew_checked_at: float | None = None
+        self.url = url
+        self.dialect_name = engine.dialect.name
+        self.signals = Signals()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Tx]:
+        """A read-only unit that sees one snapshot. Raises Unavailable when the database does not answer."""
+        begin = "BEGIN" if self.dialect_name == "sqlite" else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        async with _deadline(), self._lease() as (conn, driver):
+            with translated():
+                await driver.control(begin)
+            tx = Tx(conn, driver, self.dialect_name)
+            async with self._ended_by_rollback(tx):
+                yield tx
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[WriteTx]:
+        """A write unit: COMMIT on the way out, ROLLBACK on any exception.
+
+        Raises DeadlinePassed (no turn within 20 s), UnitTooOld, ClockOff, Contention, CommitUnknown, Unavailable.
+        """
+        if self.dialect_name == "sqlite":
+            async with _deadline(), self._write_turn, self._lease() as (conn, driver):
+                async with self._unit(conn, driver, "BEGIN IMMEDIATE") as tx:
+                    yield tx
+        else:
+            async with _deadline(), self._lease() as (conn, driver):
+                await self._check_skew(driver)
+                async with self._unit(conn, driver, "BEGIN") as tx:
+                    yield tx
+        for callback in tx.callbacks:
+            callback()
+
+    async def ping(self) -> None:
+        """Raises Unavailable when the database does not answer within 2 s."""
+        try:
+            async with asyncio.timeout(2), self._lease() as (_, driver):
+                with translated():
+                    await driver.fetch("SELECT 1", ())
+        except TimeoutError as error:
+            raise Unavailable("the database does not answer") from error
+
+    async def session(self) -> asyncpg.Connection[Any]:
+        """A PostgreSQL connection of its own, for advisory locks and LISTEN; the caller closes it."""
+        dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        try:
+            return await asyncpg.connect(dsn, timeout=5, command_timeout=10)
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise Unavailable("the database does not answer") from error
+
+    async def run_sync(self, work: Callable[[Any], object]) -> None:
+        """Runs schema work (migrations) on one connection."""
+        async with self._engine.connect() as conn:
+            await conn.run_sync(work)
+
+    async def close(self) -> None:
+        """Closes the pool."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[tuple[AsyncConnection, Driver]]:
+        conn, driver = await self._open_lease()
+        try:
+            yield conn, driver
+        except BaseException:
+            if driver.closed:
+                await conn.invalidate()
+            raise
+        finally:
+            await conn.close()
+
+    async def _open_lease(self) -> tuple[AsyncConnection, Driver]:
+        while True:
+            with translated():
+                conn = await self._engine.connect()
+            try:
+                raw = (await conn.get_raw_connection()).driver_connection
+            except BaseException:
+                await conn.close()
+                raise
+            driver: Driver = SqliteDriver(raw) if self.dialect_name == "sqlite" else PostgresDriver(raw)
+            if not driver.closed:
+                return conn, driver
+            await conn.invalidate()  # the server went away while the connection lay in the pool
+            await conn.close()
+
+    @asynccontextmanager
+    async def _unit(self, conn: AsyncConnection, driver: Driver, begin: str) -> AsyncIterator[WriteTx]:
+        with translated():
+            await driver.control(begin)
+        tx = WriteTx(conn, driver, self.dialect_name, self._clock.now(), self.signals)
+        try:
+            with translated():
+                yield tx
+            if self._clock.now() - tx.recorded_at > COMMIT_WITHIN:
+                raise UnitTooOld()
+        except BaseException:
+            await self._rollback(tx)
+            raise
+        await self._commit(tx)
+
+    async def _commit(self, tx: WriteTx) -> None:
+        try:
+            await tx._driver.control("COMMIT")
+        except Exception as error:
+            if tx._driver.closed or isinstance(error, TimeoutError | OSError):
+                await tx._conn.invalidate()
+                raise CommitUnknown() from error
+            await self._rollback(tx)
+            with translated():
+                raise
+        except BaseException:  # cancelled in COMMIT: nobody waits for the answer, the connection's state is not known
+            await tx._conn.invalidate()
+            raise
+        if tx.used_core:
+            await tx._conn.commit()  # AUTOCOMMIT: only ends what SQLAlchemy began on its side
+
+    async def _rollback(self, tx: Tx) -> None:
+        try:
+            async with asyncio.timeout(5):
+                if tx._driver.in_transaction:
+                    await tx._driver.control("ROLLBACK")
+                if tx.used_core:
+                    await tx._conn.rollback()
+        except BaseException:
+            await tx._conn.invalidate()
+
+    @asynccontextmanager
+    async def _ended_by_rollback(self, tx: Tx) -> AsyncIterator[None]:
+        try:
+            with translated():
+                yield
+        finally:
+            await self._rollback(tx)
+
+    async def _check_skew(self, driver: Driver) -> None:
+        now_s = self._clock.monotonic()
+        if self._skew_checked_at is not None and now_s - self._skew_checked_at < SKEW_CHECK_EVERY_S:
+            return
+        with translated():
+            rows = await driver.fetch("SELECT clock_timestamp()", ())
+        skew = abs(self._clock.now() - rows[0][0])
+        if skew > MAX_SKEW:
+            raise ClockOff(f"this process and the database differ by {skew.total_seconds():.1f} s")
+        self._skew_checked_at = now_s
+
+
+def open_db(
+    url: str, *, clock: Clock, creator: Callable[[], Awaitable[object]] | None = None, pool_size: int = 10
+) -> Database:
+    """Opens `sqlite:///path` or `postgresql://user@host/name`.
+
+    `creator` replaces the driver's connect (simulation). Raises ValueError for another scheme.
+    """
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return Database(_sqlite_engine(parsed, creator, pool_size), parsed, clock)
+    if backend == "postgresql":
+        return Database(_postgres_engine(parsed, pool_size), parsed, clock)
+    raise ValueError(f"no database adapter for {backend!r}: use sqlite:///path or postgresql://")
+
+
+def _sqlite_engine(url: URL, creator: Callable[[], Awaitable[object]] | None, pool_size: int) -> AsyncEngine:
+    if url.database and creator is None:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    extra: dict[str, Any] = {"async_creator": creator} if creator else {"connect_args": {"timeout": 10}}
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"), isolation_level="AUTOCOMMIT", pool_size=pool_size, max_overflow=0, pool_timeout=10, **extra
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine
+
+
+def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
+    millis = str(int(UNIT_DEADLINE_S * 1000))
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"),
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        connect_args={
+            "timeout": 5,
+            "command_timeout": UNIT_DEADLINE_S + 5,
+            "server_settings": {
+                "statement_timeout": millis,
+                "idle_in_transaction_session_timeout": millis,
+                "application_name": "cityloop",
+            },
+        },
+    )
+
+
+@asynccontextmanager
+async def _deadline() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(UNIT_DEADLINE_S):
+            yield
+    except TimeoutError as error:
+        raise DeadlinePassed(f"no answer within {UNIT_DEADLINE_S:.0f} s") from error

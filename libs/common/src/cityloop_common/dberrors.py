@@ -1,0 +1,74 @@
+"""What can go wrong in a database unit, and the one place that turns drivers' errors into ours."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import asyncpg
+from sqlalchemy import exc
+
+from cityloop_common.errors import Contention, DeadlinePassed, Unavailable
+
+
+class UniqueViolation(Exception):
+    """A row with this key is there already; the text names the constraint (PostgreSQL) or the columns (SQLite)."""
+
+
+class CheckViolation(Exception):
+    """A CHECK or foreign key refused the row; the text names the constraint."""
+
+
+class UnitTooOld(Unavailable):
+    """The unit reached COMMIT too long after its `recorded_at`: its rows would change a closed instant."""
+
+    slug, title = "unit-too-old", "The write took too long and was not stored"
+
+
+class ClockOff(Unavailable):
+    """This process's clock and the database's differ by more than 5 s."""
+
+    slug, title = "clock-off", "The server's clock is off"
+
+
+class translated:  # noqa: N801 - reads as a statement: `with translated():`
+    """Turns drivers' and SQLAlchemy's errors into the kit's."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        found = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+        cause = found.__cause__ if isinstance(found.__cause__, asyncpg.PostgresError | sqlite3.Error) else found
+        ours = _ours(cause)
+        if ours is None and isinstance(error, exc.TimeoutError):
+            ours = Unavailable("no database connection became free")
+        if ours is not None:
+            raise ours from error
+
+
+def _ours(error: BaseException) -> Exception | None:
+    match error:
+        case asyncpg.UniqueViolationError():
+            return UniqueViolation(str(error.constraint_name))
+        case asyncpg.IntegrityConstraintViolationError():
+            return CheckViolation(str(error.constraint_name))
+        case asyncpg.DeadlockDetectedError() | asyncpg.SerializationError() | asyncpg.LockNotAvailableError():
+            return Contention()
+        case asyncpg.QueryCanceledError():
+            return DeadlinePassed("a statement took longer than 20 s")
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | asyncpg.OperatorInterventionError():
+            return Unavailable("the database does not answer")
+        case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError():
+            return Unavailable("the database takes no connection")
+        case sqlite3.IntegrityError():
+            text = str(error)
+            kind = UniqueViolation if text.startswith("UNIQUE") else CheckViolation
+            return kind(text.partition(": ")[2] or text)
+        case sqlite3.OperationalError() if "locked" in str(error) or "busy" in str(error):
+            return Contention()
+        case ConnectionError() | OSError():
+            return Unavailable("the database does not answer")
+        case _:
+            return None

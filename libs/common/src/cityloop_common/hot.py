@@ -1,0 +1,90 @@
+"""Statements compiled once from Core and sent on the unit's own driver connection, for measured hot paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
+
+from cityloop_common.dberrors import translated
+from cityloop_common.drivers import Driver
+
+Process = Callable[[Any], Any]
+
+
+class _Compiled:
+    """One statement in one dialect: its text, the order of its parameters, how values go in and come out."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - only DDL compiles to something else
+        if compiled.post_compile_params or compiled.literal_execute_params:
+            raise TypeError("a hot statement has a fixed text: use = ANY(:array) or json_each instead of IN (:list)")
+        self.sql = str(compiled)
+        self._names: Sequence[str] = compiled.positiontup or []
+        self._defaults: Mapping[str, Any] = compiled.construct_params(_check=False)
+        self._into: list[Process | None] = [compiled._bind_processors.get(name) for name in self._names]  # type: ignore[misc]
+        self.out = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in compiled._result_columns]
+        self.converts = any(self.out)
+
+    def args(self, params: Mapping[str, object]) -> list[object]:
+        values = []
+        for name, process in zip(self._names, self._into, strict=True):
+            value = params[name] if name in params else self._defaults[name]
+            values.append(process(value) if process else value)
+        return values
+
+    def rows(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+        if not self.converts:
+            return rows
+        return [tuple(process(value) if process else value for process, value in zip(self.out, row, strict=True)) for row in rows]
+
+
+class HotStatement:
+    """A Core statement whose text never changes; `bindparam(name)` marks what is filled in at each call."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self._statement = statement
+        self._compiled: dict[str, _Compiled] = {}
+
+    def compiled(self, dialect: Dialect) -> _Compiled:
+        """The compiled form, made at its first use in each dialect."""
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            found = self._compiled[dialect.name] = _Compiled(self._statement, dialect)
+        return found
+
+
+class Hot:
+    """The fast lane of an open unit (`tx.hot`)."""
+
+    def __init__(self, driver: Driver, dialect: Dialect) -> None:
+        self._driver = driver
+        self._dialect = dialect
+
+    async def all(self, statement: HotStatement, params: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """Every row, columns in the statement's order."""
+        compiled = statement.compiled(self._dialect)
+        with translated():
+            rows = await self._driver.fetch(compiled.sql, compiled.args(params))
+        return compiled.rows(rows)
+
+    async def first(self, statement: HotStatement, params: Mapping[str, object]) -> Sequence[Any] | None:
+        """The first row, or None."""
+        rows = await self.all(statement, params)
+        return rows[0] if rows else None
+
+    async def run(self, statement: HotStatement, params: Mapping[str, object]) -> int:
+        """Runs a statement without an answer and says how many rows it touched."""
+        compiled = statement.compiled(self._dialect)
+        with translated():
+            return await self._driver.run(compiled.sql, compiled.args(params))
+
+    async def many(self, statement: HotStatement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Runs a statement for each of `rows` in one round trip."""
+        compiled = statement.compiled(self._dialect)
+        with translated():
+            await self._driver.many(compiled.sql, [compiled.args(row) for row in rows])

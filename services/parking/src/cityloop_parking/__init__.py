@@ -1,0 +1,1 @@
+"""Parking of a city: places, live counts, reservations, search."""

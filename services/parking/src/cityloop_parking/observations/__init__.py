@@ -1,0 +1,1 @@
+"""Observations: counts of taken spaces, with the time they were taken."""

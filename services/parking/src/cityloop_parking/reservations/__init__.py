@@ -1,0 +1,1 @@
+"""Reservations: holding a space for a time, and never selling it twice."""

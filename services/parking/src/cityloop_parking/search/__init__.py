@@ -1,0 +1,1 @@
+"""Search: car parks near a point with their live counts, answered from memory."""
