@@ -1,0 +1,239 @@
+"""The consuming loop: records in order, a chunk a unit, dead letters with a reason, nothing lost and nothing doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from cityloop_common import inbox, metrics
+from cityloop_common.clock import rfc3339
+from cityloop_common.context import Ctx
+from cityloop_common.db import WriteTx
+from cityloop_common.envelope import BadEnvelope, Event, Kind, from_record
+from cityloop_common.errors import CityLoopError, DeadlinePassed, Unavailable
+from cityloop_common.eventlog import Fenced, LogUnavailable, Message, Record, Subscription, TopicPartition
+
+M = TypeVar("M", bound=BaseModel)
+CHUNK = 200
+TRIES_BEFORE_DEAD = 3
+BACKOFF_S = (0.1, 0.3, 1.0, 2.0)
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class On(Generic[M]):
+    """One type that a consumer understands: a tolerant view of its body, and what to do."""
+
+    type: str
+    topic: str
+    kind: Kind
+    view: type[M]
+    handle: Callable[[WriteTx, Ctx[Any], Event, M], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A consumer group of a service; its name is the group's and the inbox's."""
+
+    name: str
+    on: Sequence[On[Any]]
+
+    @property
+    def topics(self) -> list[str]:
+        return sorted({each.topic for each in self.on})
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A record that could be read, with the one who handles it."""
+
+    event: Event
+    on: On[Any]
+    body: BaseModel
+
+
+class Poison(Exception):
+    """A record that no repetition will make readable."""
+
+
+async def run_consumer(ctx: Ctx[Any], consumer: Consumer) -> None:
+    """Consumes until cancelled; survives a log or database that is away."""
+    handlers = {each.type: each for each in consumer.on}
+    failures = 0
+    while True:
+        subscription: Subscription | None = None
+        try:
+            subscription = await ctx.log.subscribe(consumer.name, consumer.topics)
+            while True:
+                polled = await subscription.poll(max_records=1000, timeout_s=1.0)
+                await _take_polled(ctx, consumer, handlers, subscription, polled)
+                failures = 0
+        except Unavailable as error:
+            log.warning("consumer_waits", consumer=consumer.name, reason=str(error))
+            metrics.consumer_retries.labels(ctx.service, consumer.name).inc()
+            await ctx.clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+            failures += 1
+        finally:
+            if subscription is not None:
+                await subscription.close()
+
+
+async def _take_polled(
+    ctx: Ctx[Any],
+    consumer: Consumer,
+    handlers: Mapping[str, On[Any]],
+    subscription: Subscription,
+    polled: Mapping[TopicPartition, Sequence[Record]],
+) -> None:
+    for partition, records in polled.items():
+        for chunk in _chunks(records, handlers):
+            await _take_chunk(ctx, consumer, handlers, chunk)
+            try:
+                await subscription.commit({partition: chunk[-1].offset + 1})
+            except Fenced:  # another member has the partition: it takes the chunk again, and the inbox knows it
+                await subscription.rewind()
+                return
+
+
+def _chunks(records: Sequence[Record], handlers: Mapping[str, On[Any]]) -> list[Sequence[Record]]:
+    """Cuts so that no chunk holds two state records of one aggregate: each state is applied, in order."""
+    chunks: list[Sequence[Record]] = []
+    current: list[Record] = []
+    states: set[bytes | None] = set()
+    for record in records:
+        on = handlers.get(record.headers.get("ce_type", b"").decode(errors="replace"))
+        is_state = on is not None and on.kind is Kind.STATE
+        if len(current) == CHUNK or (is_state and record.key in states):
+            chunks.append(current)
+            current, states = [], set()
+        current.append(record)
+        if is_state:
+            states.add(record.key)
+    if current:
+        chunks.append(current)
+    return chunks
+
+
+async def _take_chunk(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[str, On[Any]], chunk: Sequence[Record]) -> None:
+    """Stores a chunk in one unit; when something in it fails for good, record by record."""
+    try:
+        await _with_patience(ctx, consumer, handlers, chunk)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a handler raises ends as a dead letter, never as a stopped consumer
+        if len(chunk) == 1:
+            await _bury(ctx, consumer, chunk[0], error)
+            return
+        for record in chunk:
+            await _take_chunk(ctx, consumer, handlers, [record])
+
+
+async def _with_patience(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[str, On[Any]], chunk: Sequence[Record]) -> None:
+    """Retries in place: for ever while the database is away, three times when a handler fails."""
+    tried = 0
+    waited = 0
+    while True:
+        try:
+            await _apply(ctx, consumer, handlers, chunk)
+            return
+        except (Unavailable, DeadlinePassed) as error:
+            metrics.consumer_retries.labels(ctx.service, consumer.name).inc()
+            log.warning("consumer_retries", consumer=consumer.name, reason=str(error))
+            await ctx.clock.sleep(BACKOFF_S[min(waited, len(BACKOFF_S) - 1)])
+            waited += 1
+        except (Poison, CityLoopError):
+            raise
+        except Exception:
+            tried += 1
+            if len(chunk) > 1 or tried == TRIES_BEFORE_DEAD:
+                raise
+            await ctx.clock.sleep(BACKOFF_S[tried - 1])
+
+
+async def _apply(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[str, On[Any]], chunk: Sequence[Record]) -> None:
+    taken = [one for record in chunk if (one := _read(record, handlers)) is not None]
+    if not taken:
+        return
+    async with ctx.db.write() as tx:
+        fresh = await _fresh(tx, ctx, consumer, taken)
+        for one in fresh:
+            await one.on.handle(tx, ctx, one.event, one.body)
+    metrics.consumer_events.labels(ctx.service, consumer.name, "applied").inc(len(fresh))
+    metrics.consumer_events.labels(ctx.service, consumer.name, "skipped").inc(len(taken) - len(fresh))
+
+
+def _read(record: Record, handlers: Mapping[str, On[Any]]) -> _Taken | None:
+    """The record as an event with its view; None for a type that this consumer does not know."""
+    try:
+        event = from_record(record.topic, record.key, record.headers, record.value)
+        on = handlers.get(event.type)
+        if on is None:
+            return None
+        return _Taken(event, on, on.view.model_validate_json(event.data))
+    except BadEnvelope as error:
+        raise Poison(str(error)) from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()[:5])
+        raise Poison(f"body does not fit: {faults}") from error
+
+
+async def _fresh(tx: WriteTx, ctx: Ctx[Any], consumer: Consumer, taken: Sequence[_Taken]) -> list[_Taken]:
+    """What of a chunk has not taken effect yet, in order."""
+    facts = [one.event.id for one in taken if one.on.kind is Kind.FACT]
+    new_facts = await inbox.take(tx, consumer.name, facts) if facts else set()
+    moved: set[tuple[str, str]] = set()
+    for topic in sorted({one.event.topic for one in taken}):
+        of_topic = [one for one in taken if one.event.topic == topic]
+        sequences: dict[str, int] = {}
+        for one in of_topic:
+            sequences[one.event.key] = max(one.event.sequence, sequences.get(one.event.key, 0))
+        if any(one.on.kind is Kind.FACT for one in of_topic):
+            await _count_gaps(tx, ctx, consumer, topic, of_topic)
+        moved |= {(topic, key) for key in await inbox.advance(tx, consumer.name, topic, sequences)}
+    fresh: list[_Taken] = []
+    seen: set[str] = set()
+    for one in taken:
+        is_new = one.event.id in new_facts if one.on.kind is Kind.FACT else (one.event.topic, one.event.key) in moved
+        if is_new and one.event.id not in seen:
+            fresh.append(one)
+            seen.add(one.event.id)
+    return fresh
+
+
+async def _count_gaps(tx: WriteTx, ctx: Ctx[Any], consumer: Consumer, topic: str, taken: Sequence[_Taken]) -> None:
+    """A fact whose predecessor was never seen is applied all the same, and counted."""
+    newest = await inbox.known(tx, consumer.name, topic, sorted({one.event.key for one in taken}))
+    gaps = 0
+    for one in taken:
+        last = newest.get(one.event.key, 0)
+        gaps += one.event.sequence > last + 1
+        newest[one.event.key] = max(last, one.event.sequence)
+    if gaps:
+        tx.after_commit(lambda: metrics.consumer_gaps.labels(ctx.service, consumer.name).inc(gaps))
+
+
+async def _bury(ctx: Ctx[Any], consumer: Consumer, record: Record, error: Exception) -> None:
+    """Sends a record to its dead-letter topic with the reason; tries until the log has it."""
+    reason = f"{type(error).__name__}: {error}"[:500]
+    headers = [
+        *((name, value) for name, value in record.headers.items() if not name.startswith("dlq_")),
+        ("dlq_consumer", consumer.name.encode()),
+        ("dlq_reason", reason.encode()),
+        ("dlq_at", rfc3339(ctx.clock.now()).encode()),
+        ("dlq_partition", str(record.partition).encode()),
+        ("dlq_offset", str(record.offset).encode()),
+    ]
+    letter = Message(f"{record.topic}.dlq", record.key or b"", record.value, headers)
+    for attempt in range(1_000_000):
+        outcome = (await ctx.log.send([letter]))[0]
+        if outcome is None:
+            break
+        if not isinstance(outcome, LogUnavailable | TimeoutError):
+            log.error("dead_letter_refused", consumer=consumer.name, topic=record.topic, reason=str(outcome))
+        await ctx.clock.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+    metrics.dead_letters.labels(ctx.service, consumer.name, record.topic).inc()
+    log.error("dead_letter", consumer=consumer.name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)

@@ -1,0 +1,43 @@
+"""Everything that a use case may touch, handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from cityloop_common.cache import Cache
+from cityloop_common.clock import Clock
+from cityloop_common.db import Database
+from cityloop_common.eventlog import EventLog
+from cityloop_common.ids import Ids
+from cityloop_common.rng import Rng
+from cityloop_common.signals import Signals
+
+if TYPE_CHECKING:
+    from cityloop_common.settings import ServiceSettings
+
+S = TypeVar("S", bound="ServiceSettings", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ctx(Generic[S]):
+    """One service in one process: its settings and its ports."""
+
+    service: str
+    settings: S
+    clock: Clock
+    ids: Ids
+    rng: Rng
+    db: Database
+    log: EventLog
+    cache: Cache
+
+    @property
+    def signals(self) -> Signals:
+        """In-process wake-ups; the database rings them after commits."""
+        return self.db.signals
+
+    @property
+    def source(self) -> str:
+        """The CloudEvents source of what this service publishes."""
+        return f"/cityloop/{self.service}"

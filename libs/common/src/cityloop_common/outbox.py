@@ -1,0 +1,79 @@
+"""Events written in the same unit as the state that they tell of; the relay sends them on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from cityloop_common.db import HotStatement, Tx, WriteTx
+from cityloop_common.envelope import Event
+from cityloop_common.tables import outbox
+
+PUBLISHED_KEPT_FOR = timedelta(hours=24)
+
+_APPEND = HotStatement(
+    insert(outbox).values({name: bindparam(name) for name in ("id", "type", "topic", "key", "source", "time", "sequence", "data", "recorded_at")})
+)
+_EVENT_COLUMNS = (outbox.c.id, outbox.c.type, outbox.c.topic, outbox.c.key, outbox.c.source, outbox.c.time, outbox.c.sequence, outbox.c.data)
+_UNPUBLISHED = HotStatement(
+    select(outbox.c.position, *_EVENT_COLUMNS)
+    .where(outbox.c.published_at.is_(None), outbox.c.position > bindparam("after"))
+    .order_by(outbox.c.position)
+    .limit(bindparam("most"))
+)
+_MARK = HotStatement(update(outbox).where(outbox.c.position == bindparam("at_position")).values(published_at=bindparam("published_at")))
+
+
+async def append(tx: WriteTx, event: Event) -> None:
+    """Writes one event into the open unit; it is sent after the unit's COMMIT."""
+    await tx.hot.run(_APPEND, _row(tx, event))
+    tx.after_commit(partial(tx.signals.notify, "outbox"))
+
+
+async def append_many(tx: WriteTx, events: Sequence[Event]) -> None:
+    """Writes events into the open unit, in their order."""
+    if events:
+        await tx.hot.many(_APPEND, [_row(tx, event) for event in events])
+        tx.after_commit(partial(tx.signals.notify, "outbox"))
+
+
+def _row(tx: WriteTx, event: Event) -> dict[str, object]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "topic": event.topic,
+        "key": event.key,
+        "source": event.source,
+        "time": event.time,
+        "sequence": event.sequence,
+        "data": event.data,
+        "recorded_at": tx.recorded_at,
+    }
+
+
+async def unpublished(tx: Tx, *, after: int, most: int) -> Sequence[tuple[int, Event]]:
+    """The oldest unsent events behind position `after`, with their positions."""
+    rows = await tx.hot.all(_UNPUBLISHED, {"after": after, "most": most})
+    return [
+        (row[0], Event(id=row[1], type=row[2], topic=row[3], key=row[4], source=row[5], time=row[6], sequence=row[7], data=bytes(row[8])))
+        for row in rows
+    ]
+
+
+async def mark_published(tx: WriteTx, positions: Sequence[int]) -> None:
+    """Notes that the log has these."""
+    await tx.hot.many(_MARK, [{"at_position": position, "published_at": tx.recorded_at} for position in positions])
+
+
+async def prune(tx: WriteTx) -> int:
+    """Deletes what was sent more than a day ago; answers the rows removed."""
+    return await tx.run(delete(outbox).where(outbox.c.published_at < tx.recorded_at - PUBLISHED_KEPT_FOR))
+
+
+async def backlog(tx: Tx) -> tuple[int, datetime | None]:
+    """How many events wait to be sent, and since when the oldest does."""
+    row = await tx.first(select(func.count(), func.min(outbox.c.recorded_at)).where(outbox.c.published_at.is_(None)))
+    return (0, None) if row is None else (row[0], row[1])
