@@ -1,9 +1,29 @@
 """Who asks: bearer tokens against a JWKS, roles, and the declaration that every route must make."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+import asyncio
+import hashlib
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
+from typing import Literal, Protocol
+
+import httpx
+import orjson
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from starlette.requests import HTTPConnection
+
+from cityloop_common.clock import Clock
+from cityloop_common.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from cityloop_common.network import Network, client_network
+from cityloop_common.telemetry import get_logger
+
+_log = get_logger(__name__)
 
 
 class Role(StrEnum):
@@ -26,7 +46,7 @@ class Principal:
     """The caller of one request.
 
     `network` is the /24 or /64 it comes from. `reservation_scope` is set by a signed link: such a caller may only use
-    routes with a `{reservation_id}` equal to it.
+    routes with a `{reservation_id}` equal to it. Without a token there are no roles and no subject.
     """
 
     subject: str
@@ -44,29 +64,341 @@ class Principal:
         return not self.roles
 
 
-from fastapi import Request  # noqa: E402
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a verified token says, and until when it may be believed (seconds since the epoch)."""
+
+    subject: str
+    roles: frozenset[Role]
+    expires_at: float
+    operator_id: str | None = None
+    reservation_scope: str | None = None
 
 
+class TokenVerifier(Protocol):
+    """Turns a bearer token into an identity. Raises Unauthenticated, or Unavailable when the keys cannot be had."""
+
+    async def verify(self, token: str) -> Identity: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuthConfig:
+    """What a valid token of the identity provider looks like."""
+
+    issuer: str
+    audience: str
+    algorithms: tuple[str, ...] = ("EdDSA", "Ed25519", "ES256", "RS256")
+    leeway_s: int = 10
+    role_claim: str = "roles"  # a dotted path: "realm_access.roles"
+    role_map: Mapping[str, Role] = field(default_factory=dict)  # the provider's name > ours; our own names always count
+    operator_claim: str = "operator_id"
+
+    def __post_init__(self) -> None:
+        allowed = {"EdDSA", "Ed25519", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+        if not self.algorithms or not allowed.issuperset(self.algorithms):
+            raise ValueError(f"only signatures by public keys are accepted: {sorted(allowed)}")
+
+
+KeySource = Callable[[], Awaitable[bytes]]
+"""Fetches the JWKS document; raises Unavailable."""
+
+_JWKS_LIMIT_BYTES = 256 * 1024
+_JWKS_TIMEOUT_S = 5.0
+_JWKS_REFRESH_S = 600.0
+_UNKNOWN_KID_EVERY_S = 60.0
+_COLD_RETRY_S = 1.0
+_KEPT_IDENTITIES = 4096
+_TOKEN_LIMIT_CHARS = 8192
+
+
+def jwks_over_http(url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> KeySource:
+    """A JWKS URL: no redirects, no proxy, at most 256 KiB within 5 s."""
+
+    async def fetch() -> bytes:
+        try:
+            async with (
+                asyncio.timeout(_JWKS_TIMEOUT_S),
+                httpx.AsyncClient(transport=transport, trust_env=False) as client,
+                client.stream("GET", url, headers={"accept": "application/json"}) as response,
+            ):
+                response.raise_for_status()
+                body = bytearray()
+                async for part in response.aiter_bytes():
+                    body += part
+                    if len(body) > _JWKS_LIMIT_BYTES:
+                        raise Unavailable("The identity provider's key set is too large.")
+                return bytes(body)
+        except (httpx.HTTPError, TimeoutError, OSError) as error:
+            raise Unavailable("The identity provider's keys cannot be fetched.") from error
+
+    return fetch
+
+
+class Jwks:
+    """The provider's public keys, fetched when needed and kept: a lost provider stops nobody whose key is known."""
+
+    def __init__(self, source: KeySource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._keys: Mapping[str, KeySet] = {}
+        self._tried_at = -math.inf
+        self._looked_at = -math.inf
+        self._fetching = asyncio.Lock()
+        self.generation = 0
+
+    async def keys_for(self, kid: str) -> KeySet:
+        """The key with this id. Unknown ids cause at most one fetch a minute."""
+        if not self._keys:
+            await self._fetch_first()
+        elif self._clock.monotonic() - self._tried_at >= _JWKS_REFRESH_S:
+            self._tried_at = self._clock.monotonic()  # before the wait: one caller fetches, the others go on
+            async with self._fetching:
+                await self._fetch_again()
+        if kid not in self._keys:
+            await self._look_for(kid)
+        found = self._keys.get(kid)
+        if found is None:
+            raise Unauthenticated("The token's key is not known.")
+        return found
+
+    async def _fetch_first(self) -> None:
+        async with self._fetching:
+            if self._keys:
+                return
+            if self._clock.monotonic() - self._tried_at < _COLD_RETRY_S:
+                raise Unavailable("The identity provider's keys cannot be fetched.")
+            self._tried_at = self._clock.monotonic()
+            self._take(await self._source())
+            self._looked_at = self._clock.monotonic()
+
+    async def _look_for(self, kid: str) -> None:
+        async with self._fetching:
+            if kid in self._keys or self._clock.monotonic() - self._looked_at < _UNKNOWN_KID_EVERY_S:
+                return
+            self._looked_at = self._clock.monotonic()
+            await self._fetch_again()
+
+    async def _fetch_again(self) -> None:
+        try:
+            self._take(await self._source())
+        except Unavailable as error:
+            _log.warning("jwks-not-refreshed", reason=error.detail)  # the keys we have go on
+
+    def _take(self, document: bytes) -> None:
+        try:
+            listed = orjson.loads(document)["keys"]
+            usable = [key for key in listed if key.get("kty") in {"OKP", "EC", "RSA"} and isinstance(key.get("kid"), str)]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Unavailable("The identity provider's key set cannot be read.") from error
+        keys: dict[str, KeySet] = {}
+        for key in usable:
+            try:
+                keys[key["kid"]] = KeySet.import_key_set({"keys": [key]})
+            except (JoseError, ValueError, TypeError, KeyError):
+                _log.warning("jwks-key-not-usable", kid=key["kid"])
+        if keys != self._keys:
+            self.generation += 1
+        self._keys = keys
+
+
+class BearerVerifier:
+    """Signature, issuer, audience and times of a token. Answers are kept while they hold."""
+
+    def __init__(self, config: AuthConfig, *, keys: KeySource, clock: Clock, local: Mapping[str, TokenVerifier] | None = None) -> None:
+        """`local`: issuers that are verified in another way, such as the service's own guests."""
+        self._config = config
+        self._clock = clock
+        self._jwks = Jwks(keys, clock)
+        self._local = dict(local or {})
+        self._kept: dict[bytes, tuple[int, Identity]] = {}
+        self._registry = jws.JWSRegistry(algorithms=list(config.algorithms))
+
+    async def verify(self, token: str) -> Identity:
+        if len(token) > _TOKEN_LIMIT_CHARS:
+            raise Unauthenticated("The token is too long.")
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        kept = self._kept.get(digest)
+        now = self._clock.now().timestamp()
+        if kept is not None and kept[0] == self._jwks.generation and now < kept[1].expires_at:
+            return kept[1]
+        issuer = peek(token)[1].get("iss")
+        if isinstance(issuer, str) and issuer in self._local:
+            return await self._local[issuer].verify(token)
+        identity = await self._verify_public(token)
+        if len(self._kept) >= _KEPT_IDENTITIES:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[digest] = (self._jwks.generation, identity)
+        return identity
+
+    async def _verify_public(self, token: str) -> Identity:
+        header, _ = peek(token)
+        kid, algorithm = header.get("kid"), header.get("alg")
+        if algorithm not in self._config.algorithms or not isinstance(kid, str):
+            raise Unauthenticated("The token's algorithm or key id is not accepted.")
+        keys = await self._jwks.keys_for(kid)
+        try:
+            signed = jws.deserialize_compact(token.encode(), keys, registry=self._registry)
+            claims = orjson.loads(signed.payload)
+        except (JoseError, ValueError) as error:
+            raise Unauthenticated("The token is not valid.") from error
+        config = self._config
+        expires_at = check_claims(claims, issuer=config.issuer, audience=config.audience, clock=self._clock, leeway_s=config.leeway_s)
+        subject = claims.get("sub")
+        if not isinstance(subject, str) or not subject:
+            raise Unauthenticated("The token names nobody.")
+        operator = claims.get(config.operator_claim)
+        return Identity(subject, self._roles(claims), expires_at, operator_id=operator if isinstance(operator, str) else None)
+
+    def _roles(self, claims: Mapping[str, object]) -> frozenset[Role]:
+        value: object = claims
+        for part in self._config.role_claim.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        names = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
+        own = {role.value: role for role in Role}
+        found = (self._config.role_map.get(name) or own.get(name) for name in names if isinstance(name, str))
+        return frozenset(role for role in found if role is not None)
+
+
+def peek(token: str) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """Header and claims, not verified: only to choose who verifies. Raises Unauthenticated for what is no token."""
+    try:
+        signature = jws.extract_compact(token.encode())
+        claims = orjson.loads(signature.payload)
+        header = signature.protected
+    except (JoseError, ValueError, UnicodeError) as error:
+        raise Unauthenticated("The token cannot be read.") from error
+    if not isinstance(claims, dict) or not isinstance(header, dict):
+        raise Unauthenticated("The token cannot be read.")
+    return header, claims
+
+
+def check_claims(claims: Mapping[str, object], *, issuer: str, audience: str, clock: Clock, leeway_s: int) -> float:
+    """Issuer, audience and times of a verified token; the instant from which it is no longer believed."""
+    if claims.get("iss") != issuer:
+        raise Unauthenticated("The token is from another issuer.")
+    audiences = claims.get("aud")
+    if audience not in (audiences if isinstance(audiences, list) else [audiences]):
+        raise Unauthenticated("The token is for someone else.")
+    now = clock.now().timestamp()
+    expires_at = _numeric_date(claims.get("exp"))
+    if expires_at is None or now >= expires_at + leeway_s:
+        raise Unauthenticated("The token has expired.")
+    if "nbf" in claims:
+        not_before = _numeric_date(claims["nbf"])
+        if not_before is None or now < not_before - leeway_s:
+            raise Unauthenticated("The token is not valid yet.")
+    return expires_at + leeway_s
+
+
+def _numeric_date(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e11:  # NaN compares false
+        return None
+    return float(value)
+
+
+_STATE_KEY = "principal"
+
+
+async def caller(request: HTTPConnection) -> Principal:
+    """The request's principal, verified once a request; anonymous without a token, 401 with a bad one."""
+    known = getattr(request.state, _STATE_KEY, None)
+    if isinstance(known, Principal):
+        return known
+    header = request.headers.get("authorization")
+    network = network_of(request)
+    if header is None:
+        principal = Principal("", frozenset(), network)
+    else:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated("Send `Authorization: Bearer <token>`.")
+        verifier: TokenVerifier = request.app.state.verifier
+        identity = await verifier.verify(token.strip())
+        principal = Principal(identity.subject, identity.roles, network, identity.operator_id, identity.reservation_scope)
+    setattr(request.state, _STATE_KEY, principal)
+    return principal
+
+
+def network_of(request: HTTPConnection) -> str:
+    """The caller's /24 or /64, behind the proxies of the settings."""
+    trusted: Sequence[Network] = request.app.state.trusted_proxies
+    return client_network(request, trusted)
+
+
+@dataclass(frozen=True, slots=True)
 class Allow:
-    """Dependency: a valid token with at least one of the roles; 401 without, 403 with others."""
+    """Dependency: a valid token with at least one of the roles; 401 without, 403 with others.
 
-    def __init__(self, roles: frozenset[Role]) -> None:
-        self.roles = roles
+    A signed link opens only routes with a `{reservation_id}` that is its own; another id is 404, as any foreign object.
+    """
+
+    roles: frozenset[Role]
 
     async def __call__(self, request: Request) -> Principal:
-        raise NotImplementedError
+        principal = await caller(request)
+        if principal.anonymous and "authorization" not in request.headers:
+            raise Unauthenticated
+        if not principal.has(*self.roles):
+            raise Forbidden("The caller's role does not allow this.")
+        if principal.reservation_scope is not None:
+            asked = request.path_params.get("reservation_id")
+            if asked is None:
+                raise Forbidden("A link is for one reservation only.")
+            if asked != principal.reservation_scope:
+                raise NotFound
+        return principal
+
+
+@lru_cache(maxsize=256)
+def _allow(roles: frozenset[Role]) -> Allow:
+    return Allow(roles)
 
 
 def allow(*roles: Role) -> Allow:
     """`caller: Annotated[Principal, Depends(auth.allow(Role.CITIZEN, Role.GUEST))]`."""
-    return Allow(frozenset(roles))
+    if not roles:
+        raise ValueError("name at least one role; `public` is for everybody")
+    return _allow(frozenset(roles))
 
 
 async def public(request: Request) -> Principal:
     """Dependency: anyone; a token is not looked at. The principal has no roles, only its network."""
-    raise NotImplementedError
+    return Principal("", frozenset(), network_of(request))
 
 
 async def optional(request: Request) -> Principal:
-    """Dependency: anyone; a token that is given must be valid."""
-    raise NotImplementedError
+    """Dependency: anyone; a token that is given must be valid. A signed link counts as nobody here."""
+    principal = await caller(request)
+    if principal.reservation_scope is not None:
+        return replace(principal, subject="", roles=frozenset(), reservation_scope=None)
+    return principal
+
+
+class NoAccessDeclared(RuntimeError):
+    """A route says neither who may call it nor that everybody may: the application must not start."""
+
+
+class Guarded(Protocol):
+    """A FastAPI route, as far as its declaration goes."""
+
+    @property
+    def dependant(self) -> Dependant: ...
+
+
+Access = frozenset[Role] | Literal["public"]
+
+
+def declared_access(route: Guarded) -> Access:
+    """Who may call a route, as it declares itself. Raises NoAccessDeclared when it does not, or says two things."""
+    found: set[Access] = set()
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        waiting += dependant.dependencies
+        if isinstance(dependant.call, Allow):
+            found.add(dependant.call.roles)
+        elif dependant.call in (public, optional):
+            found.add("public")
+    if len(found) != 1:
+        raise NoAccessDeclared(f"{getattr(route, 'path', route)}: {sorted(map(str, found))}")
+    return found.pop()
