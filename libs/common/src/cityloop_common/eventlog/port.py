@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from cityloop_common.errors import Unavailable
 
 PARTITIONS = 6
+MAX_MESSAGE_BYTES = 1_000_000  # Kafka's brokers take 1,048,588 with their framing
 
 
 class LogUnavailable(Unavailable):
@@ -19,6 +20,10 @@ class LogUnavailable(Unavailable):
 
 class Fenced(Exception):
     """Another member owns the partition now: drop what was polled and poll again."""
+
+
+class Rejected(Exception):
+    """The log will never take this message: it is larger than MAX_MESSAGE_BYTES."""
 
 
 class Retention(StrEnum):
@@ -88,7 +93,10 @@ class Subscription(Protocol):
         ...
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Stores the next offset to read. Raises Fenced when the partition has moved, LogUnavailable."""
+        """Stores the next offset to read, for all of them or none.
+
+        Raises Fenced when one of the partitions has moved; the next poll then starts at what is committed. Raises LogUnavailable.
+        """
         ...
 
     async def rewind(self) -> None:
@@ -108,7 +116,8 @@ class EventLog(Protocol):
     async def send(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
         """Appends each message durably, keeping their order per key; answers one outcome per message.
 
-        After a failed message of a key, later messages of that key are not sent. Never raises for the log's own trouble.
+        After a failed message of a key, later messages of that key fail too, so that none overtakes it. An outcome is LogUnavailable
+        (also: no such topic), or Rejected for a message that can never be sent. Never raises for the log's own trouble.
         """
         ...
 
@@ -116,8 +125,11 @@ class EventLog(Protocol):
         """Joins a group; a group without a committed offset starts at the earliest record."""
         ...
 
-    def read(self, topics: Sequence[str], *, from_start: bool, follow: bool) -> AsyncIterator[Record]:
-        """Reads without a group; ends at the end of the log unless `follow`."""
+    def read(self, topics: Sequence[str], *, from_start: bool, follow: bool) -> AsyncGenerator[Record, None]:
+        """Reads without a group; ends at the end of the log unless `follow`. Leave it with `contextlib.aclosing`.
+
+        Raises LogUnavailable.
+        """
         ...
 
     async def describe(self) -> Sequence[TopicInfo]: ...
@@ -131,3 +143,19 @@ class EventLog(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def admit(messages: Sequence[Message]) -> list[Exception | None]:
+    """First outcomes, alike in every adapter: a message too large is Rejected, and what follows it under its key is held back."""
+    outcomes: list[Exception | None] = []
+    stopped: set[tuple[str, bytes]] = set()
+    for message in messages:
+        size = len(message.key) + len(message.value or b"") + sum(len(name) + len(value) for name, value in message.headers)
+        if (message.topic, message.key) in stopped:
+            outcomes.append(LogUnavailable("an earlier message of this key was not sent"))
+        elif size > MAX_MESSAGE_BYTES:
+            stopped.add((message.topic, message.key))
+            outcomes.append(Rejected(f"{size} bytes, at most {MAX_MESSAGE_BYTES}"))
+        else:
+            outcomes.append(None)
+    return outcomes
