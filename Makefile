@@ -1,0 +1,65 @@
+# GNU make 3.81 and a POSIX sh are enough. `make help` lists what there is.
+SHELL = /bin/sh
+BIN = .venv/bin
+JOBS = 2
+ARGS =
+PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
+STRICT = 0
+SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
+
+.PHONY: help setup run test lint stack stack-down test-stack bench soak clean
+
+help:
+	@echo "make run         CityLoop in one process on 127.0.0.1:8080 (CITYLOOP_PORT); installs what is missing first"
+	@echo "make test        every test that needs no server; ARGS='-k name' goes to pytest"
+	@echo "make lint        ruff, mypy, import-linter, house rules"
+	@echo "make stack       real PostgreSQL, Redis and Kafka on this machine, without Docker"
+	@echo "make test-stack  the tests on those servers, then the ones that break them"
+	@echo "make stack-down  stops the servers, keeps their data in .run"
+	@echo "make bench       measures beside baselines, writes docs/benchmarks.md (needs make stack)"
+	@echo "make soak        the stress suites in full size (needs make stack; an hour or more)"
+	@echo "make setup       only installs; PYTHON=/path/to/python3 chooses the interpreter"
+	@echo "make clean       removes .venv and caches, never var (your data) or .run (the servers' data)"
+
+setup:
+	@scripts/setup dev
+
+run:
+	@scripts/setup run
+	@exec $(BIN)/python -I scripts/foreground.py $(BIN)/cityloop dev
+
+test:
+	@scripts/setup dev
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not stack and not soak" tests/unit tests/contract tests/simulation tests/e2e
+
+lint:
+	@scripts/setup dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/house_rules.py
+
+stack:
+	deploy/native/stack up
+
+stack-down:
+	deploy/native/stack down
+
+test-stack: STRICT = 1
+test-stack:
+	@scripts/setup dev
+	$(PYTEST) $(SIDE_BY_SIDE) --junitxml=.run/junit/stack.xml -m "stack and not soak and not faults" tests/contract tests/integration tests/e2e
+	$(PYTEST) --junitxml=.run/junit/faults.xml -m "faults and not soak" tests/integration tests/e2e
+
+bench:
+	@scripts/setup dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: STRICT = 1
+soak:
+	@scripts/setup dev
+	CITYLOOP_SCALE=full CITYLOOP_TEST_SEEDS=500 $(PYTEST) --timeout=7200 -m "soak or stress" tests
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .run/junit
