@@ -61,21 +61,21 @@ async def rebalance(connection: Connection, group: str, at_ms: int) -> None:
 
 
 def share(parts: Mapping[str, Sequence[int]], wants: Mapping[str, Sequence[int]], owners: Mapping[int, int]) -> dict[int, int]:
-    """Which member gets which partition: evenly within each topic, and an owner keeps what is within its share."""
+    """Which member gets which partition: evenly within each topic, then over all; an owner keeps what is within its share."""
     shared: dict[int, int] = {}
     load: dict[int, int] = {}
     for topic, ids in parts.items():
-        fair, extra = divmod(len(ids), len(wants[topic]))
+        fair = len(ids) // len(wants[topic])
         counts = dict.fromkeys(wants[topic], 0)
         for part in ids:
             owner = owners.get(part, -1)
-            if owner in counts and counts[owner] < fair + (1 if extra else 0):
-                extra -= 1 if counts[owner] == fair else 0
+            if counts.get(owner, fair) < fair:
                 counts[owner] += 1
                 shared[part] = owner
         for part in ids:
             if part not in shared:
-                lightest = min(counts, key=lambda member: (counts[member], load.get(member, 0), member))
+                weights = [(count, load.get(member, 0), member != owners.get(part), member) for member, count in counts.items()]
+                lightest = min(weights)[-1]
                 counts[lightest] += 1
                 shared[part] = lightest
         for member, count in counts.items():
