@@ -30,7 +30,7 @@ run:
 
 test:
 	@scripts/setup dev
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not stack and not soak" tests/unit tests/contract tests/simulation tests/e2e
+	$(PYTEST) $(SIDE_BY_SIDE) --junitxml=.run/junit/test.xml -m "not stack and not soak" tests/unit tests/contract tests/simulation tests/e2e
 
 lint:
 	@scripts/setup dev
