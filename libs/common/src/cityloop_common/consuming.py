@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 class On(Generic[M]):
     """One type that a consumer understands: a tolerant view of its body, and what to do."""
 
-    type: str
+    event_type: str
     topic: str
     kind: Kind
     view: type[M]
@@ -62,7 +62,7 @@ class Poison(Exception):
 
 async def run_consumer(ctx: Ctx[Any], consumer: Consumer) -> None:
     """Consumes until cancelled; survives a log or database that is away."""
-    handlers = {each.type: each for each in consumer.on}
+    handlers = {each.event_type: each for each in consumer.on}
     failures = 0
     while True:
         subscription: Subscription | None = None
@@ -74,7 +74,7 @@ async def run_consumer(ctx: Ctx[Any], consumer: Consumer) -> None:
                 failures = 0
         except Unavailable as error:
             log.warning("consumer_waits", consumer=consumer.name, reason=str(error))
-            metrics.consumer_retries.labels(ctx.service, consumer.name).inc()
+            metrics.consumer_retries.add(ctx.service, consumer.name)
             await ctx.clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures += 1
         finally:
@@ -141,7 +141,7 @@ async def _with_patience(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[st
             await _apply(ctx, consumer, handlers, chunk)
             return
         except (Unavailable, DeadlinePassed) as error:
-            metrics.consumer_retries.labels(ctx.service, consumer.name).inc()
+            metrics.consumer_retries.add(ctx.service, consumer.name)
             log.warning("consumer_retries", consumer=consumer.name, reason=str(error))
             await ctx.clock.sleep(BACKOFF_S[min(waited, len(BACKOFF_S) - 1)])
             waited += 1
@@ -162,8 +162,8 @@ async def _apply(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[str, On[An
         fresh = await _fresh(tx, ctx, consumer, taken)
         for one in fresh:
             await one.on.handle(tx, ctx, one.event, one.body)
-    metrics.consumer_events.labels(ctx.service, consumer.name, "applied").inc(len(fresh))
-    metrics.consumer_events.labels(ctx.service, consumer.name, "skipped").inc(len(taken) - len(fresh))
+    metrics.consumer_events.add(ctx.service, consumer.name, "applied", by=len(fresh))
+    metrics.consumer_events.add(ctx.service, consumer.name, "skipped", by=len(taken) - len(fresh))
 
 
 def _read(record: Record, handlers: Mapping[str, On[Any]]) -> _Taken | None:
@@ -213,7 +213,7 @@ async def _count_gaps(tx: WriteTx, ctx: Ctx[Any], consumer: Consumer, topic: str
         gaps += one.event.sequence > last + 1
         newest[one.event.key] = max(last, one.event.sequence)
     if gaps:
-        tx.after_commit(lambda: metrics.consumer_gaps.labels(ctx.service, consumer.name).inc(gaps))
+        tx.after_commit(lambda: metrics.consumer_gaps.add(ctx.service, consumer.name, by=gaps))
 
 
 async def _bury(ctx: Ctx[Any], consumer: Consumer, record: Record, error: Exception) -> None:
@@ -235,5 +235,5 @@ async def _bury(ctx: Ctx[Any], consumer: Consumer, record: Record, error: Except
         if not isinstance(outcome, LogUnavailable | TimeoutError):
             log.error("dead_letter_refused", consumer=consumer.name, topic=record.topic, reason=str(outcome))
         await ctx.clock.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
-    metrics.dead_letters.labels(ctx.service, consumer.name, record.topic).inc()
+    metrics.dead_letters.add(ctx.service, consumer.name, record.topic)
     log.error("dead_letter", consumer=consumer.name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)

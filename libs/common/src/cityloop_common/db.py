@@ -135,9 +135,13 @@ class Database:
         Raises DeadlinePassed (no turn within 20 s), UnitTooOld, ClockOff, Contention, CommitUnknown, Unavailable.
         """
         if self.dialect_name == "sqlite":
-            async with _deadline(), self._write_turn, self._lease() as (conn, driver):
-                async with self._unit(conn, driver, "BEGIN IMMEDIATE") as tx:
-                    yield tx
+            async with (
+                _deadline(),
+                self._write_turn,
+                self._lease() as (conn, driver),
+                self._unit(conn, driver, "BEGIN IMMEDIATE") as tx,
+            ):
+                yield tx
         else:
             async with _deadline(), self._lease() as (conn, driver):
                 await self._check_skew(driver)
@@ -189,7 +193,7 @@ class Database:
             with translated():
                 conn = await self._engine.connect()
             try:
-                raw = (await conn.get_raw_connection()).driver_connection
+                raw: Any = (await conn.get_raw_connection()).driver_connection
             except BaseException:
                 await conn.close()
                 raise
@@ -208,7 +212,7 @@ class Database:
             with translated():
                 yield tx
             if self._clock.now() - tx.recorded_at > COMMIT_WITHIN:
-                raise UnitTooOld()
+                raise UnitTooOld
         except BaseException:
             await self._rollback(tx)
             raise
@@ -220,7 +224,7 @@ class Database:
         except Exception as error:
             if tx._driver.closed or isinstance(error, TimeoutError | OSError):
                 await tx._conn.invalidate()
-                raise CommitUnknown() from error
+                raise CommitUnknown from error
             await self._rollback(tx)
             with translated():
                 raise
@@ -237,7 +241,7 @@ class Database:
                     await tx._driver.control("ROLLBACK")
                 if tx.used_core:
                     await tx._conn.rollback()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a connection that cannot roll back must not return to the pool
             await tx._conn.invalidate()
 
     @asynccontextmanager
@@ -260,9 +264,7 @@ class Database:
         self._skew_checked_at = now_s
 
 
-def open_db(
-    url: str, *, clock: Clock, creator: Callable[[], Awaitable[object]] | None = None, pool_size: int = 10
-) -> Database:
+def open_db(url: str, *, clock: Clock, creator: Callable[[], Awaitable[object]] | None = None, pool_size: int = 10) -> Database:
     """Opens `sqlite:///path` or `postgresql://user@host/name`.
 
     `creator` replaces the driver's connect (simulation). Raises ValueError for another scheme.

@@ -48,7 +48,7 @@ class translated:  # noqa: N801 - reads as a statement: `with translated():`
             raise ours from error
 
 
-def _ours(error: BaseException) -> Exception | None:
+def _ours(error: BaseException) -> Exception | None:  # noqa: PLR0911 - a table
     match error:
         case asyncpg.UniqueViolationError():
             return UniqueViolation(str(error.constraint_name))

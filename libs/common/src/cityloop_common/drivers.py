@@ -40,17 +40,18 @@ class PostgresDriver:
 
     @property
     def closed(self) -> bool:
-        return self._connection.is_closed()
+        return bool(self._connection.is_closed())
 
     @property
     def in_transaction(self) -> bool:
-        return self._connection.is_in_transaction()
+        return bool(self._connection.is_in_transaction())
 
     async def control(self, sql: str) -> None:
         await self._connection.execute(sql)
 
     async def fetch(self, sql: str, args: Args) -> Sequence[Sequence[Any]]:
-        return await self._connection.fetch(sql, *args)
+        rows: Sequence[Sequence[Any]] = await self._connection.fetch(sql, *args)
+        return rows
 
     async def run(self, sql: str, args: Args) -> int:
         status = await self._connection.execute(sql, *args)

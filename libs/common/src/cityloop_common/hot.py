@@ -20,7 +20,7 @@ class _Compiled:
 
     def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
-        assert isinstance(compiled, SQLCompiler)  # noqa: S101 - only DDL compiles to something else
+        assert isinstance(compiled, SQLCompiler)
         if compiled.post_compile_params or compiled.literal_execute_params:
             raise TypeError("a hot statement has a fixed text: use = ANY(:array) or json_each instead of IN (:list)")
         self.sql = str(compiled)

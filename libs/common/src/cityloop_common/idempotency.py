@@ -44,9 +44,7 @@ def _claim(dialect_insert: Callable[..., Insert]) -> HotStatement:
 
 _CLAIM = {"sqlite": _claim(sqlite.insert), "postgresql": _claim(postgresql.insert)}
 _mine = (idempotency.c.caller == bindparam("of_caller")) & (idempotency.c.key == bindparam("of_key"))
-_STORED = HotStatement(
-    select(idempotency.c.fingerprint, idempotency.c.status, idempotency.c.headers, idempotency.c.body).where(_mine)
-)
+_STORED = HotStatement(select(idempotency.c.fingerprint, idempotency.c.status, idempotency.c.headers, idempotency.c.body).where(_mine))
 _STORE = HotStatement(
     update(idempotency).where(_mine).values(status=bindparam("status"), headers=bindparam("headers"), body=bindparam("body"))
 )
@@ -82,7 +80,7 @@ async def once(tx: WriteTx, *, caller: str, key: str | None, fingerprint: str, r
 async def _stored(tx: WriteTx, caller: str, key: str, fingerprint: str) -> Answer:
     row = await tx.hot.first(_STORED, {"of_caller": caller, "of_key": key})
     if row is None or row[0] != fingerprint:
-        raise KeyReused()
+        raise KeyReused
     return Answer(status=row[1], body=bytes(row[3]), headers=row[2])
 
 

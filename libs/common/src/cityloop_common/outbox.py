@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
@@ -14,12 +15,10 @@ from cityloop_common.tables import outbox
 
 PUBLISHED_KEPT_FOR = timedelta(hours=24)
 
-_APPEND = HotStatement(
-    insert(outbox).values({name: bindparam(name) for name in ("id", "type", "topic", "key", "source", "time", "sequence", "data", "recorded_at")})
-)
-_EVENT_COLUMNS = (outbox.c.id, outbox.c.type, outbox.c.topic, outbox.c.key, outbox.c.source, outbox.c.time, outbox.c.sequence, outbox.c.data)
+_EVENT = ("id", "type", "topic", "key", "source", "time", "sequence", "data")
+_APPEND = HotStatement(insert(outbox).values({name: bindparam(name) for name in (*_EVENT, "recorded_at")}))
 _UNPUBLISHED = HotStatement(
-    select(outbox.c.position, *_EVENT_COLUMNS)
+    select(outbox.c.position, *(outbox.c[name] for name in _EVENT))
     .where(outbox.c.published_at.is_(None), outbox.c.position > bindparam("after"))
     .order_by(outbox.c.position)
     .limit(bindparam("most"))
@@ -57,10 +56,12 @@ def _row(tx: WriteTx, event: Event) -> dict[str, object]:
 async def unpublished(tx: Tx, *, after: int, most: int) -> Sequence[tuple[int, Event]]:
     """The oldest unsent events behind position `after`, with their positions."""
     rows = await tx.hot.all(_UNPUBLISHED, {"after": after, "most": most})
-    return [
-        (row[0], Event(id=row[1], type=row[2], topic=row[3], key=row[4], source=row[5], time=row[6], sequence=row[7], data=bytes(row[8])))
-        for row in rows
-    ]
+    return [(row[0], _event(row)) for row in rows]
+
+
+def _event(row: Sequence[Any]) -> Event:
+    _, id_, type_, topic, key, source, time, sequence, data = row
+    return Event(id=id_, type=type_, topic=topic, key=key, source=source, time=time, sequence=sequence, data=bytes(data))
 
 
 async def mark_published(tx: WriteTx, positions: Sequence[int]) -> None:
@@ -75,5 +76,6 @@ async def prune(tx: WriteTx) -> int:
 
 async def backlog(tx: Tx) -> tuple[int, datetime | None]:
     """How many events wait to be sent, and since when the oldest does."""
-    row = await tx.first(select(func.count(), func.min(outbox.c.recorded_at)).where(outbox.c.published_at.is_(None)))
-    return (0, None) if row is None else (row[0], row[1])
+    counted = select(func.count().label("rows"), func.min(outbox.c.recorded_at).label("oldest")).where(outbox.c.published_at.is_(None))
+    row = await tx.first(counted)
+    return (0, None) if row is None else (row.rows, row.oldest)

@@ -32,7 +32,9 @@ class SharedSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CITYLOOP_", extra="ignore", frozen=True)
 
-    environment: Literal["development", "production"] = Field("development", description="Production refuses development keys and the issuer.")
+    environment: Literal["development", "production"] = Field(
+        "development", description="Production refuses development keys and the issuer."
+    )
     var: Path = Field(Path("var"), description="Folder of what the embedded form keeps.")
     host: str = Field("127.0.0.1", description="Address that HTTP binds.")
     port: int = Field(8080, ge=1, le=65535, description="Port that HTTP binds.")
@@ -80,7 +82,7 @@ def service_config(service: str) -> SettingsConfigDict:
     return SettingsConfigDict(env_prefix=f"CITYLOOP_{service.upper()}_", extra="ignore", frozen=True)
 
 
-def load(cls: type[T], **given: object) -> T:
+def load(cls: type[T], **given: Any) -> T:
     """Reads settings; raises SettingsError with one line a fault, naming the variable."""
     prefix = str(cls.model_config.get("env_prefix", ""))
     try:
@@ -94,7 +96,7 @@ def refuse_unknown(classes: Iterable[type[BaseSettings]], environ: Mapping[str, 
     """Raises SettingsError when a CITYLOOP_* variable belongs to none of the classes (a typing mistake)."""
     known = {variable for cls in classes for variable, _ in variables(cls)}
     given = {name for name in (environ if environ is not None else os.environ) if name.startswith("CITYLOOP_")}
-    unknown = sorted(name for name in given - known if not name.startswith("CITYLOOP_TEST_"))
+    unknown = sorted(name for name in given - known if not name.startswith(("CITYLOOP_TEST_", "CITYLOOP_STACK_")))
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(unknown)}; see .env.example")
 

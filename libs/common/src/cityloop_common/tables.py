@@ -108,7 +108,13 @@ job = Table(
     Column("finished_at", UtcDateTime),
     CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'cancelled')", name="state"),
 )
-Index("ix_job_open", job.c.kind, job.c.created_at, postgresql_where=text("state IN ('waiting', 'running')"), sqlite_where=text("state IN ('waiting', 'running')"))  # fmt: skip
+Index(
+    "ix_job_open",
+    job.c.kind,
+    job.c.created_at,
+    postgresql_where=text("state IN ('waiting', 'running')"),
+    sqlite_where=text("state IN ('waiting', 'running')"),
+)
 Index(
     "uq_job_open_dedup_key",
     job.c.kind,

@@ -1,0 +1,125 @@
+"""Rights that one process has at a time: an advisory lock's session on PostgreSQL, a row with an end on SQLite."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Protocol
+
+import asyncpg
+from sqlalchemy import update
+from sqlalchemy.dialects.sqlite import insert
+
+from cityloop_common.context import Ctx
+from cityloop_common.errors import Unavailable
+from cityloop_common.tables import lease
+
+LEASE_FOR_S = 10.0
+ASK_AGAIN_S = 1.0
+
+
+class LeaseLost(Unavailable):
+    """The right has gone to somebody else, or nobody can tell."""
+
+
+class Held(Protocol):
+    """A right that is held now."""
+
+    async def renew(self) -> None:
+        """Raises LeaseLost when the right is gone. Cheap: call it before each use."""
+        ...
+
+
+class _SessionLock:
+    """A PostgreSQL advisory lock: it lives exactly as long as its connection."""
+
+    def __init__(self, connection: asyncpg.Connection[Any], ctx: Ctx[Any]) -> None:
+        self._connection = connection
+        self._ctx = ctx
+        self._asked_at = ctx.clock.monotonic()
+
+    async def renew(self) -> None:
+        if self._connection.is_closed():
+            raise LeaseLost("the lock's connection is gone")
+        if self._ctx.clock.monotonic() - self._asked_at < ASK_AGAIN_S:
+            return
+        try:
+            await self._connection.execute("SELECT 1", timeout=5)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise LeaseLost("the lock's connection does not answer") from error
+        self._asked_at = self._ctx.clock.monotonic()
+
+
+class _RowLease:
+    """A row with an end: renewed at a third of its life, taken by another only after its end."""
+
+    def __init__(self, name: str, holder: str, ctx: Ctx[Any], until_s: float) -> None:
+        self._name = name
+        self._holder = holder
+        self._ctx = ctx
+        self._until_s = until_s
+
+    async def renew(self) -> None:
+        now_s = self._ctx.clock.monotonic()
+        if self._until_s - now_s > LEASE_FOR_S * 2 / 3:
+            return
+        async with self._ctx.db.write() as tx:
+            until = tx.recorded_at + timedelta(seconds=LEASE_FOR_S)
+            mine = (lease.c.name == self._name) & (lease.c.holder == self._holder)
+            if not await tx.run(update(lease).where(mine).values(until=until)):
+                raise LeaseLost("another process has the right")
+        self._until_s = now_s + LEASE_FOR_S
+
+
+async def hold_while(ctx: Ctx[Any], name: str, holder: str, work: Callable[[Held], Awaitable[None]]) -> None:
+    """Waits for the right `name`, then runs `work` with it; returns when it was lost, so that the caller may ask again."""
+    if ctx.db.dialect_name == "postgresql":
+        async with _session_lock(ctx, name) as held:
+            await work(held)
+    else:
+        held_row = await _row_lease(ctx, name, holder)
+        try:
+            await work(held_row)
+        finally:
+            await _release(ctx, name, holder)
+
+
+@asynccontextmanager
+async def _session_lock(ctx: Ctx[Any], name: str) -> AsyncIterator[Held]:
+    connection = await ctx.db.session()
+    try:
+        key = zlib.crc32(f"{ctx.service}/{name}".encode())
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key, timeout=5):
+            await ctx.clock.sleep(ASK_AGAIN_S)
+        yield _SessionLock(connection, ctx)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise LeaseLost("the lock's connection is gone") from error
+    finally:
+        connection.terminate()
+
+
+async def _row_lease(ctx: Ctx[Any], name: str, holder: str) -> Held:
+    while True:
+        asked_s = ctx.clock.monotonic()
+        async with ctx.db.write() as tx:
+            until = tx.recorded_at + timedelta(seconds=LEASE_FOR_S)
+            mine = insert(lease).values(name=name, holder=holder, token=1, until=until)
+            free = (lease.c.until < tx.recorded_at) | (lease.c.holder == holder)
+            taken = await tx.run(
+                mine.on_conflict_do_update(
+                    index_elements=[lease.c.name], set_={"holder": holder, "token": lease.c.token + 1, "until": until}, where=free
+                )
+            )
+        if taken:
+            return _RowLease(name, holder, ctx, asked_s + LEASE_FOR_S)
+        await ctx.clock.sleep(ASK_AGAIN_S)
+
+
+async def _release(ctx: Ctx[Any], name: str, holder: str) -> None:
+    try:
+        async with ctx.db.write() as tx:
+            await tx.run(update(lease).where(lease.c.name == name, lease.c.holder == holder).values(until=tx.recorded_at))
+    except Unavailable:
+        return  # it ends by itself

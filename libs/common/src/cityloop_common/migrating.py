@@ -1,0 +1,76 @@
+"""Schema migrations: the kit's tables first, then the service's own, in one transaction, one process at a time."""
+
+from __future__ import annotations
+
+import zlib
+from importlib.resources import files
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData
+
+from cityloop_common.db import Database
+from cityloop_common.tables import kit_metadata
+
+KIT_SCRIPTS = "cityloop_common.migrations"
+
+
+async def migrate(db: Database, scripts: str, metadata: MetaData) -> None:
+    """Brings a database to the newest schema; safe to run twice and from several processes."""
+
+    def work(connection: Connection) -> None:
+        sqlite = connection.dialect.name == "sqlite"
+        if sqlite:  # a rebuilt table must not take the rows that refer to it along
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "BEGIN")
+        try:
+            if not sqlite:
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({zlib.crc32(b'cityloop/migrate')})")
+            upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata)
+            upgrade(connection, scripts, "service_version", metadata)
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        finally:
+            if sqlite:
+                connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+
+    await db.run_sync(work)
+
+
+def upgrade(connection: Connection, scripts: str, version_table: str, metadata: MetaData, to: str = "head") -> None:
+    """Runs one folder of migrations up to a revision on an open connection."""
+    directory = ScriptDirectory(str(files(scripts)))
+    config = Config()
+    config.set_main_option("script_location", str(files(scripts)))
+
+    def steps(revision: Any, _context: MigrationContext) -> Any:
+        return directory._upgrade_revs(to, revision)  # what alembic's own `command.upgrade` passes
+
+    with EnvironmentContext(config, directory, fn=steps, destination_rev=to) as environment:
+        environment.configure(
+            connection=connection, target_metadata=metadata, version_table=version_table, render_as_batch=True, transactional_ddl=False
+        )
+        environment.run_migrations()
+
+
+async def behind(db: Database, scripts: str) -> bool:
+    """Whether a database lacks migrations of this version."""
+    wanted = {table: ScriptDirectory(str(files(folder))).get_current_head() for table, folder in _folders(scripts)}
+    found: dict[str, str | None] = {}
+
+    def work(connection: Connection) -> None:
+        for table, _ in _folders(scripts):
+            found[table] = MigrationContext.configure(connection, opts={"version_table": table}).get_current_revision()
+
+    await db.run_sync(work)
+    return found != wanted
+
+
+def _folders(scripts: str) -> list[tuple[str, str]]:
+    return [("kit_version", KIT_SCRIPTS), ("service_version", scripts)]

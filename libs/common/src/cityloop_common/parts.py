@@ -1,0 +1,132 @@
+"""Puts a service together: its context, its application, its loops. The simulation starts the same parts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+
+from cityloop_common import __version__
+from cityloop_common.auth import AuthConfig, BearerVerifier, KeySource, Role, jwks_over_http
+from cityloop_common.cache import Cache, open_cache
+from cityloop_common.clock import Clock, SystemClock
+from cityloop_common.consuming import run_consumer
+from cityloop_common.context import Ctx
+from cityloop_common.db import open_db
+from cityloop_common.eventlog import EventLog, open_event_log
+from cityloop_common.http import Health, HttpConfig, create_app
+from cityloop_common.ids import Ids
+from cityloop_common.jobs import run_jobs
+from cityloop_common.network import parse_networks
+from cityloop_common.relay import run_relay
+from cityloop_common.rng import Rng
+from cityloop_common.service import ApiParts, Loop, Service
+from cityloop_common.settings import ServiceSettings, SettingsError, SharedSettings, load
+from cityloop_common.sweeps import KIT_SWEEPS, run_sweep
+from cityloop_common.wakes import NAMES, hear_wakes, send_wakes
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What services of one process share."""
+
+    clock: Clock
+    rng: Rng
+    log: EventLog
+    cache: Cache
+
+
+def open_ports(shared: SharedSettings) -> Ports:
+    """The real ports by the settings."""
+    clock = SystemClock()
+    return Ports(clock, Rng(), open_event_log(shared.log_url(), clock=clock), open_cache(shared.cache_url, clock=clock))
+
+
+async def close_ports(ports: Ports) -> None:
+    """Closes what `open_ports` opened."""
+    await ports.log.close()
+    await ports.cache.close()
+
+
+def build_ctx(service: Service, shared: SharedSettings, ports: Ports) -> Ctx[Any]:
+    """The context of one service over the process's ports."""
+    settings: ServiceSettings = load(service.settings, shared=shared)
+    db = open_db(settings.db_url(service.name), clock=ports.clock, pool_size=settings.database_pool)
+    ids = Ids(ports.clock, ports.rng.stream(f"ids/{service.name}"))
+    return Ctx(service.name, settings, ports.clock, ids, ports.rng, db, ports.log, ports.cache)
+
+
+def worker_name(settings: ServiceSettings) -> str:
+    """Who holds leases: the set name, or host and process."""
+    return settings.worker_id or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def key_source(shared: SharedSettings) -> KeySource:
+    """Where the identity provider's keys come from. Raises SettingsError when nobody said."""
+    if not shared.jwks_url:
+        raise SettingsError("CITYLOOP_JWKS_URL is not set: who signs the tokens?")
+    return jwks_over_http(shared.jwks_url)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """An API replica, ready to be served."""
+
+    app: FastAPI
+    health: Health
+    parts: ApiParts
+    loops: Mapping[str, Loop]
+
+
+def build_api(service: Service, ctx: Ctx[Any], keys: KeySource) -> Api:
+    """The application of a service and the loops that an API replica needs."""
+    shared = ctx.settings.shared
+    parts = service.api_parts(ctx)
+    config = AuthConfig(
+        issuer=shared.issuer,
+        audience=shared.audience,
+        algorithms=tuple(shared.token_algorithms),
+        role_claim=shared.role_claim,
+        role_map={name: Role(role) for name, role in shared.role_map.items()},
+        operator_claim=shared.operator_claim,
+    )
+    health = Health(checks={"database": ctx.db.ping, **parts.checks})
+    app = create_app(
+        ctx,
+        title=service.title,
+        version=__version__,
+        routers=service.routers,
+        verifier=BearerVerifier(config, keys=keys, clock=ctx.clock, local=parts.verifiers),
+        health=health,
+        config=HttpConfig(trusted_proxies=parse_networks(shared.trusted_proxies)),
+    )
+    for name, value in parts.state.items():
+        setattr(app.state, name, value)
+    return Api(app, health, parts, {f"{service.name}/{name}": loop for name, loop in parts.loops.items()})
+
+
+def wake_loops(ctx: Ctx[Any]) -> dict[str, Loop]:
+    """Loops that an API process without a worker needs so that other processes hear of its commits."""
+    if ctx.db.dialect_name != "postgresql":
+        return {}
+    return {f"{ctx.service}/wake-{name}": partial(send_wakes, ctx, name) for name in NAMES}
+
+
+def worker_loops(service: Service, ctx: Ctx[Any]) -> dict[str, Loop]:
+    """Relay, consumers, sweeps and jobs of a service."""
+    worker = worker_name(ctx.settings)
+    loops: dict[str, Loop] = {"relay": partial(run_relay, ctx, worker)}
+    for consumer in service.consumers:
+        loops[f"consumer {consumer.name}"] = partial(run_consumer, ctx, consumer)
+    for sweep in (*KIT_SWEEPS, *service.sweeps):
+        loops[f"sweep {sweep.name}"] = partial(run_sweep, ctx, sweep)
+    if service.jobs:
+        loops["jobs"] = partial(run_jobs, ctx, service.jobs, worker)
+    if ctx.db.dialect_name == "postgresql":
+        loops["wakes"] = partial(hear_wakes, ctx)
+    return {f"{service.name}/{name}": loop for name, loop in loops.items()}
