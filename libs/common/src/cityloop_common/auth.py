@@ -321,7 +321,7 @@ async def caller(request: HTTPConnection) -> Principal:
 
 def network_of(request: HTTPConnection) -> str:
     """The caller's /24 or /64, behind the proxies of the settings."""
-    trusted: Sequence[Network] = request.app.state.trusted_proxies
+    trusted: Sequence[Network] = getattr(request.app.state, "trusted_proxies", ())
     return client_network(request, trusted)
 
 

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from cityloop_common import telemetry
+from cityloop_common.cache import Cache, CacheUnavailable, StreamEntry
+from cityloop_common.clock import Clock
+from cityloop_common.errors import Unavailable
+from cityloop_common.signals import Signals
+
+POLL_S = 2.0
+BLOCK_S = 2.0
+MAX_ENTRIES = 10_000
+MAX_QUEUED = 5_000
+_BATCH = 200
+_ORIGIN = "origin"
+_log = telemetry.get_logger(__name__)
+ENTRIES = telemetry.counter("fanout_entries_total", "Changes by what became of them", ("service", "outcome"))
+CONNECTED = telemetry.gauge("fanout_connected", "1 while this process follows the stream, 0 while it polls the database")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,7 @@ class FanoutReader(Protocol):
     """What a replica keeps in memory. A version gap is the reader's to see: it reads that row again."""
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
-        """Entries in the order of the stream."""
+        """Entries in the order of the stream; some may already be known from a reset."""
         ...
 
     async def reset(self) -> None:
@@ -39,3 +56,116 @@ class FanoutReader(Protocol):
     async def poll(self) -> None:
         """Called every 2 s while the stream is out of reach: read what changed from the database."""
         ...
+
+
+class Fanout:
+    """One service's stream of changes."""
+
+    def __init__(self, cache: Cache, service: str, *, clock: Clock, max_entries: int = MAX_ENTRIES) -> None:
+        self._cache = cache
+        self._service = service
+        self._clock = clock
+        self._max_entries = max_entries
+        self._stream = f"{service}:changes"
+        self._queued: deque[Change] = deque(maxlen=MAX_QUEUED)
+        self._signals = Signals()
+
+    async def publish(self, changes: Sequence[Change]) -> None:
+        """Appends now. Raises CacheUnavailable; the facts are in the database either way."""
+        await self._cache.append(self._stream, [_fields(change) for change in changes], maxlen=self._max_entries)
+        ENTRIES.add(self._service, "published", by=len(changes))
+
+    def offer(self, *changes: Change) -> None:
+        """For `tx.after_commit`: queues without waiting; `run_publisher` sends. Past the limit the oldest are dropped."""
+        dropped = max(0, len(self._queued) + len(changes) - MAX_QUEUED)
+        if dropped:
+            ENTRIES.add(self._service, "dropped", by=dropped)
+        self._queued.extend(changes)
+        self._signals.notify("queued")
+
+    async def run_publisher(self) -> None:
+        """Background loop of every process that offers. What Redis refuses is dropped: readers poll while it is away."""
+        while True:
+            if not self._queued:
+                await self._signals.wait("queued", POLL_S)
+                continue
+            batch = [self._queued.popleft() for _ in range(min(_BATCH, len(self._queued)))]
+            try:
+                await self.publish(batch)
+            except CacheUnavailable:
+                ENTRIES.add(self._service, "dropped", by=len(batch))
+
+    async def since(self, position: str) -> Sequence[FanoutEntry] | None:
+        """What came after a position (a client's Last-Event-ID); None when that cannot be told any more."""
+        try:
+            found: list[FanoutEntry] = []
+            while True:
+                page = await self._cache.read(self._stream, after=position)
+                if page is None:
+                    return None
+                if not page:
+                    return found
+                found += _changes(page)
+                position = page[-1].id
+        except CacheUnavailable:
+            return None
+
+    async def follow(self, reader: FanoutReader) -> None:
+        """Background loop of an API replica: keeps the reader true, by the stream or, while it is away, by the database."""
+        try:
+            while True:
+                try:
+                    await self._follow_once(reader)
+                except CacheUnavailable:
+                    await self._poll_until_back(reader)
+                except Unavailable as error:  # the database: what the reader holds grows old until it is back
+                    _log.warning("fanout-reader-waits", service=self._service, reason=error.slug)
+                    await self._clock.sleep(POLL_S)
+        finally:
+            CONNECTED.set(self._service, to=0)
+
+    async def _follow_once(self, reader: FanoutReader) -> None:
+        position = await self._position()  # before the reset: what changes meanwhile comes again
+        await reader.reset()
+        CONNECTED.set(self._service, to=1)
+        while True:
+            page = await self._cache.follow(self._stream, after=position, block_s=BLOCK_S)
+            if page is None:
+                _log.info("fanout-position-lost", service=self._service)
+                return
+            changes = _changes(page)
+            if changes:
+                await reader.apply(changes)
+            position = page[-1].id if page else position
+
+    async def _position(self) -> str:
+        """The newest entry. An empty stream gets a first one: a position is only sure while its entry is there."""
+        tail = await self._cache.tail(self._stream)
+        if tail is None:
+            tail = (await self._cache.append(self._stream, [{_ORIGIN: b""}], maxlen=self._max_entries))[-1]
+        return tail
+
+    async def _poll_until_back(self, reader: FanoutReader) -> None:
+        CONNECTED.set(self._service, to=0)
+        _log.warning("fanout-polls-database", service=self._service)
+        while True:
+            await reader.poll()
+            await self._clock.sleep(POLL_S)
+            try:
+                await self._cache.ping()
+            except CacheUnavailable:
+                continue
+            _log.info("fanout-follows-again", service=self._service)
+            return
+
+
+def _fields(change: Change) -> dict[str, bytes]:
+    return {"kind": change.kind.encode(), "key": change.key.encode(), "version": str(change.version).encode(), "body": change.body}
+
+
+def _changes(entries: Sequence[StreamEntry]) -> list[FanoutEntry]:
+    return [
+        FanoutEntry(entry.id, Change(f["kind"].decode(), f["key"].decode(), int(f["version"]), f["body"]))
+        for entry in entries
+        if _ORIGIN not in (f := entry.fields)
+    ]

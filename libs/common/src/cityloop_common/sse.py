@@ -1,0 +1,241 @@
+"""Server-Sent Events: every client gets the changes of its replica, and can go on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from cityloop_common import telemetry
+from cityloop_common.errors import Unavailable
+from cityloop_common.rng import Rng
+
+PING_S = 15.0
+SEND_DEADLINE_S = 20.0
+CLOSE_WITHIN_S = 1.0
+MAX_CLIENTS = 2_000
+MAX_QUEUED = 256
+_RETRY_MS = range(1_000, 5_000)  # spread, so that a replica's clients do not all come to the next one at once
+CLIENTS = telemetry.gauge("sse_clients", "Open event streams")
+ENDED = telemetry.counter("sse_streams_ended_total", "Event streams by why they ended", ("service", "reason"))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event; `id` is its position in the fan-out stream, `data` one JSON text, `key` what it is about.
+
+    Without an id (read from the database while the stream is away) it is always delivered and cannot be resumed from.
+    """
+
+    id: str
+    event: str
+    key: str
+    data: str
+
+
+Wants = Callable[[Message], bool]
+Resume = Callable[[str], Awaitable[Sequence[Message] | None]]
+"""What came after a Last-Event-ID, or None when that cannot be told any more."""
+
+
+_Position = tuple[int, int]
+_NOWHERE: _Position = (0, 0)
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    wants: Wants
+    queue: deque[tuple[_Position, bytes]] = field(default_factory=deque)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    newest: _Position = _NOWHERE
+    ending: str = ""
+    scope: anyio.CancelScope | None = None
+
+    def put(self, part: bytes, position: _Position = _NOWHERE) -> None:
+        self.newest = max(self.newest, position)
+        self.queue.append((position, part))
+        self.ready.set()
+
+    def end(self, reason: str) -> None:
+        self.ending = self.ending or reason
+        self.ready.set()
+
+
+class Hub:
+    """The open streams of one API replica."""
+
+    def __init__(self, service: str, *, rng: Rng, max_clients: int = MAX_CLIENTS, max_queued: int = MAX_QUEUED) -> None:
+        self._service = service
+        self._random = rng.stream("sse")
+        self._max_clients = max_clients
+        self._max_queued = max_queued
+        self._clients: dict[_Client, None] = {}
+        self._closed = False
+
+    @property
+    def clients(self) -> int:
+        return len(self._clients)
+
+    def publish(self, message: Message) -> None:
+        """To every client that wants it. A client whose queue is full is told to start again, and dropped."""
+        encoded: bytes | None = None
+        position = _position(message.id)
+        for client in list(self._clients):
+            if client.ending or not client.wants(message) or _NOWHERE < position <= client.newest:
+                continue
+            if len(client.queue) >= self._max_queued:
+                client.queue.clear()
+                client.put(_reset("slow"))
+                client.end("slow")
+                continue
+            encoded = encoded or _encode(message)
+            client.put(encoded, position)
+
+    def reset(self, reason: str) -> None:
+        """Tells every client that events may be missing: read the state again. `reason`: `trimmed`, `cache-lost`."""
+        part = _reset(reason)
+        for client in self._clients:
+            if not client.ending:
+                client.newest = _NOWHERE  # a new stream may count from anywhere
+                client.put(part)
+
+    def close(self) -> None:
+        """Ends every stream, before the server waits for open answers; new ones are refused."""
+        self._closed = True
+        for client in list(self._clients):
+            client.end("drain")
+            if client.scope is not None:
+                client.scope.deadline = anyio.current_time() + CLOSE_WITHIN_S  # a stuck send does not hold the drain
+
+    def stream(self, *, last_event_id: str | None = None, resume: Resume | None = None, wants: Wants | None = None) -> EventStream:
+        """The answer of a stream endpoint. Raises Unavailable when there are too many, or at a drain."""
+        if self._closed or len(self._clients) >= self._max_clients:
+            raise Unavailable("No more event streams here.", retry_after_s=5)
+        return EventStream(self, last_event_id=last_event_id, resume=resume, wants=wants or _everything)
+
+    def _join(self, client: _Client) -> None:
+        self._clients[client] = None
+        CLIENTS.set(self._service, to=len(self._clients))
+        if self._closed:
+            client.end("drain")
+
+    def _leave(self, client: _Client) -> None:
+        self._clients.pop(client, None)
+        CLIENTS.set(self._service, to=len(self._clients))
+        ENDED.add(self._service, client.ending or "left")
+
+    def _hello(self) -> bytes:
+        return format_sse_event(comment="cityloop", retry=self._random.choice(_RETRY_MS))
+
+
+class EventStream(Response):
+    """One client's stream: hello, what it missed, then what comes, with a ping every 15 s."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: Hub, *, last_event_id: str | None, resume: Resume | None, wants: Wants) -> None:
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        del self.headers["content-length"]
+        self._hub = hub
+        self._last_event_id = last_event_id
+        self._resume = resume
+        self._client = _Client(wants)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hub, client = self._hub, self._client
+        hub._join(client)  # noqa: SLF001 - two halves of one thing
+        try:
+            async with anyio.create_task_group() as group:
+                client.scope = group.cancel_scope
+                group.start_soon(self._watch, receive, group.cancel_scope)
+                await self._write(send)
+                group.cancel_scope.cancel()
+        finally:
+            hub._leave(client)  # noqa: SLF001
+
+    async def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            continue
+        scope.cancel()
+
+    async def _write(self, send: Send) -> None:
+        try:
+            async with asyncio.timeout(SEND_DEADLINE_S):
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                await _send(send, self._hub._hello())  # noqa: SLF001
+            await self._catch_up(send)
+            while part := await self._next():
+                async with asyncio.timeout(SEND_DEADLINE_S):
+                    await _send(send, part)
+            async with asyncio.timeout(SEND_DEADLINE_S):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (TimeoutError, OSError):
+            self._client.end("slow")
+
+    async def _catch_up(self, send: Send) -> None:
+        """What came between the client's last event and its place in this replica's queue, never twice."""
+        if self._last_event_id is None:
+            return
+        missed = None
+        if self._resume is not None and _position(self._last_event_id) > _NOWHERE:
+            missed = await self._resume(self._last_event_id)
+        if missed is None:
+            async with asyncio.timeout(SEND_DEADLINE_S):
+                await _send(send, _reset("trimmed"))
+            return
+        client = self._client
+        wanted = [message for message in missed if client.wants(message)]
+        if not wanted:
+            return
+        # the queue began before `missed` was read: what is in both is taken out of the queue
+        sent = _position(wanted[-1].id)
+        client.queue = deque((at, part) for at, part in client.queue if at == _NOWHERE or at > sent)
+        client.newest = max(client.newest, sent)
+        async with asyncio.timeout(SEND_DEADLINE_S):
+            await _send(send, b"".join(_encode(message) for message in wanted))
+
+    async def _next(self) -> bytes:
+        """The next thing to send; nothing when the stream ends."""
+        client = self._client
+        while not client.queue:
+            if client.ending:
+                return b""
+            client.ready.clear()
+            try:
+                async with asyncio.timeout(PING_S):
+                    await client.ready.wait()
+            except TimeoutError:
+                return KEEPALIVE_COMMENT
+        parts = b"".join(part for _, part in client.queue)
+        client.queue.clear()
+        return parts
+
+
+async def _send(send: Send, part: bytes) -> None:
+    await send({"type": "http.response.body", "body": part, "more_body": True})
+
+
+def _everything(_: Message) -> bool:
+    return True
+
+
+def _encode(message: Message) -> bytes:
+    return format_sse_event(data_str=message.data, event=message.event, id=message.id or None)
+
+
+def _reset(reason: str) -> bytes:
+    return format_sse_event(data_str=f'{{"reason":"{reason}"}}', event="reset")
+
+
+def _position(entry_id: str) -> _Position:
+    """The place of an entry in the stream; nowhere for what is no entry id."""
+    milliseconds, _, number = entry_id.partition("-")
+    if not (milliseconds.isascii() and milliseconds.isdecimal() and number.isascii() and number.isdecimal() and len(entry_id) <= 40):
+        return _NOWHERE
+    return int(milliseconds), int(number)
