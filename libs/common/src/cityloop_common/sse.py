@@ -149,7 +149,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hub, client = self._hub, self._client
-        hub._join(client)  # noqa: SLF001 - two halves of one thing
+        hub._join(client)
         try:
             async with anyio.create_task_group() as group:
                 client.scope = group.cancel_scope
@@ -157,7 +157,7 @@ class EventStream(Response):
                 await self._write(send)
                 group.cancel_scope.cancel()
         finally:
-            hub._leave(client)  # noqa: SLF001
+            hub._leave(client)
 
     async def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -168,7 +168,7 @@ class EventStream(Response):
         try:
             async with asyncio.timeout(SEND_DEADLINE_S):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await _send(send, self._hub._hello())  # noqa: SLF001
+                await _send(send, self._hub._hello())
             await self._catch_up(send)
             while part := await self._next():
                 async with asyncio.timeout(SEND_DEADLINE_S):
