@@ -38,8 +38,8 @@ def packages() -> list[Path]:
 
 
 def fingerprint(extent: str) -> str:
-    """Changes with the locks, the packages of this repository and the folder that holds them."""
-    digest = hashlib.sha256(str(ROOT).encode())
+    """Changes with the locks and the packages of this repository."""
+    digest = hashlib.sha256()
     for path in [*(ROOT / lock for lock in LOCKS[extent]), *(folder / "pyproject.toml" for folder in packages())]:
         digest.update(f"\n{path.relative_to(ROOT)}\n".encode())
         digest.update(path.read_bytes())
@@ -47,7 +47,13 @@ def fingerprint(extent: str) -> str:
 
 
 def stamp_text(extent: str, asked: str, version: str) -> str:
-    return f"{fingerprint(extent)}\npython {version}\nasked {asked}\n"
+    return f"{fingerprint(extent)}\nfolder {ROOT}\npython {version}\nasked {asked}\n"
+
+
+def was_moved() -> bool:
+    """True when .venv was laid in another folder: the first lines of its scripts name that one."""
+    stamps = [path.read_text() for extent in LOCKS if (path := VENV / f".cityloop-{extent}").exists()]
+    return any(f"\nfolder {ROOT}\n" not in stamp for stamp in stamps)
 
 
 def is_fresh(extent: str) -> bool:
@@ -129,6 +135,9 @@ class Installer:
         """True when .venv is whole and of the Python that was asked for."""
         if MARKER.exists():
             print("      the last setup was cut short: starting from nothing", flush=True)
+            return False
+        if was_moved():
+            print("      .venv was laid in another folder: starting from nothing", flush=True)
             return False
         told = self.output(PYTHON, "-I", "-c", "import sys; print(sys.version_info >= (3, 11), sys.prefix, sys.base_prefix, sep='\\n')")
         if told is None:
