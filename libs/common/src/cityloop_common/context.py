@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cityloop_common.cache import Cache
 from cityloop_common.clock import Clock
 from cityloop_common.db import Database
 from cityloop_common.eventlog import EventLog
+from cityloop_common.fanout import Fanout
 from cityloop_common.ids import Ids
 from cityloop_common.rng import Rng
 from cityloop_common.signals import Signals
@@ -16,21 +17,28 @@ from cityloop_common.signals import Signals
 if TYPE_CHECKING:
     from cityloop_common.settings import ServiceSettings
 
-S = TypeVar("S", bound="ServiceSettings", covariant=True)
+S_co = TypeVar("S_co", bound="ServiceSettings", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Ctx(Generic[S]):
-    """One service in one process: its settings and its ports."""
+class Ctx(Generic[S_co]):
+    """One service in one process: its settings and its ports.
+
+    `fanout` tells read replicas what changed; a worker offers to it after commits.
+    """
 
     service: str
-    settings: S
+    settings: S_co
     clock: Clock
     ids: Ids
     rng: Rng
     db: Database
     log: EventLog
     cache: Cache
+    fanout: Fanout = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fanout", Fanout(self.cache, self.service, clock=self.clock))
 
     @property
     def signals(self) -> Signals:

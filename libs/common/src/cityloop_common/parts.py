@@ -120,7 +120,7 @@ def wake_loops(ctx: Ctx[Any]) -> dict[str, Loop]:
 def worker_loops(service: Service, ctx: Ctx[Any]) -> dict[str, Loop]:
     """Relay, consumers, sweeps and jobs of a service."""
     worker = worker_name(ctx.settings)
-    loops: dict[str, Loop] = {"relay": partial(run_relay, ctx, worker)}
+    loops: dict[str, Loop] = {"relay": partial(run_relay, ctx, worker), "fanout": ctx.fanout.run_publisher}
     for consumer in service.consumers:
         loops[f"consumer {consumer.name}"] = partial(run_consumer, ctx, consumer)
     for sweep in (*KIT_SWEEPS, *service.sweeps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -57,7 +57,11 @@ class Republish:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One of the city's services."""
+    """One of the city's services.
+
+    `examples` answers lines to paste into a terminal, for an address and an instant; `sample` makes the invented city
+    once, `live_sample` keeps it alive; `rebuild` makes what can be derived anew and tells its progress.
+    """
 
     name: str
     title: str
@@ -74,6 +78,7 @@ class Service:
     rebuild: Callable[[Ctx[Any], Callable[[int, int | None, str], None]], Awaitable[object]] | None = None
     sample: Callable[[Ctx[Any]], Awaitable[None]] | None = None
     live_sample: Callable[[Ctx[Any]], Awaitable[None]] | None = None
+    examples: Callable[[str, datetime], Sequence[str]] | None = None
     cli: typer.Typer | None = None
 
     def topics(self) -> list[TopicSpec]:
