@@ -32,14 +32,17 @@ ADAPTERS = ["sqlite", pytest.param("kafka", marks=pytest.mark.stack)]
 
 
 @pytest.fixture(params=ADAPTERS)
-async def logs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Logs]:
-    if request.param == "kafka":
-        servers, prefix = request.getfixturevalue("stack"), request.getfixturevalue("fresh_topic_prefix")
-        url = f"{servers.kafka_url}?prefix={prefix}"
-    else:
-        url = f"sqlite:///{tmp_path}/log.db"
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty log of this test's own."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/log.db"
+    return f"{request.getfixturevalue('stack').kafka_url}?prefix={request.getfixturevalue('fresh_topic_prefix')}"
+
+
+@pytest.fixture
+async def logs(log_url: str) -> AsyncIterator[Logs]:
     async with AsyncExitStack() as stack:
-        yield Logs(url, stack)
+        yield Logs(log_url, stack)
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ def open_event_log(url: str, *, clock: Clock, creator: Creator | None = None, po
 
         return SqliteEventLog(creator or file_creator(Path(parts.path[1:])), clock=clock, poll_every_s=poll_every_s)
     if parts.scheme == "kafka":
-        from cityloop_common.eventlog.kafka import KafkaEventLog, settings_from
+        from cityloop_common.eventlog.kafka import KafkaEventLog
+        from cityloop_common.eventlog.kafka_settings import settings_from
 
-        return KafkaEventLog(settings_from(url), clock=clock)
+        return KafkaEventLog(settings_from(url))
     raise ValueError(f"an event log is sqlite:///FILE or kafka://HOST:PORT, not {parts.scheme}:")

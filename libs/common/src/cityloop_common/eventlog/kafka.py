@@ -1,0 +1,490 @@
+"""The event log on Apache Kafka, through aiokafka 0.14: the only module that knows aiokafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    NoError,
+    RecordListTooLargeError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from cityloop_common.eventlog.kafka_settings import BATCH_BYTES, KafkaSettings, config_of, slices
+from cityloop_common.eventlog.murmur import partition_of
+from cityloop_common.eventlog.port import (
+    Fenced,
+    LogUnavailable,
+    Message,
+    Record,
+    Rejected,
+    Retention,
+    TopicInfo,
+    TopicPartition,
+    TopicSpec,
+    admit,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOSE_S = 3.0
+_SESSION_MS = 8_000
+# A join is answered when every member has joined again, which may take a session.
+_CONSUMER_REQUEST_MS = _SESSION_MS + 4_000
+_STUCK_AFTER_POLLS = 6
+_READ_AT_ONCE = 500
+
+
+@asynccontextmanager
+async def _answering(what: str, within_s: float) -> AsyncIterator[None]:
+    """Puts a deadline on calls to the brokers. Raises LogUnavailable for whatever goes wrong."""
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError as error:
+        raise LogUnavailable(f"kafka: {what}: no answer within {within_s:g} s") from error
+    except (KafkaError, OSError) as error:
+        raise LogUnavailable(f"kafka: {what}: {error!r}") from error
+
+
+class KafkaEventLog:
+    """Appends with acks=all; a producer that got stuck is left behind and a new one takes its place."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+        self._starting = asyncio.Lock()
+        self._closed = False
+
+    # --- topics
+
+    async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        configs = {self._kafka_name(spec.name): config_of(spec) for spec in specs}
+        # replica_assignments={}: the only way aiokafka 0.14 lets the broker's own replication factor (-1) count.
+        wanted = [NewTopic(self._kafka_name(spec.name), spec.partitions, -1, {}, config_of(spec)) for spec in specs]
+        async with self._administering("create topics", 4 * self.settings.timeout_s) as admin:
+            answer = await admin.create_topics(wanted)
+            there = []
+            for name, code, *_ in answer.topic_errors:
+                error = for_code(code)
+                if error is TopicAlreadyExistsError:
+                    there.append(name)
+                elif error is not NoError:
+                    raise error(name)
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name, configs[name]) for name in there]
+            for response in await admin.alter_configs(resources) if resources else ():
+                for code, text, *_ in response.resources:
+                    if code:
+                        raise for_code(code)(text)
+            while not _all_led(await admin.describe_topics(list(configs)), len(configs)):  # noqa: ASYNC110 - only the brokers know
+                await asyncio.sleep(0.05)
+
+    async def describe(self) -> Sequence[TopicInfo]:
+        async with self._administering("describe", 4 * self.settings.timeout_s) as admin:
+            names = sorted(name for name in await admin.list_topics() if self._is_ours(name))
+            if not names:
+                return []
+            policies = await _cleanup_policies(admin, names)
+            committed = await self._committed(admin)
+            partitions = _partitions_of(await admin.describe_topics(names))
+            async with self._plain_consumer() as consumer:
+                begins = await consumer.beginning_offsets(partitions)
+                ends = await consumer.end_offsets(partitions)
+        infos = []
+        for name in names:
+            own = sorted(partition for partition in partitions if partition.topic == name)
+            groups = sorted({group for group, partition in committed if partition.topic == name})
+            lag = {group: sum(ends[tp] - max(committed.get((group, tp), 0), begins[tp]) for tp in own) for group in groups}
+            begin_offsets = {tp.partition: begins[tp] for tp in own}
+            end_offsets = {tp.partition: ends[tp] for tp in own}
+            infos.append(TopicInfo(self.own_name(name), policies[name], begin_offsets, end_offsets, lag))
+        return infos
+
+    async def _committed(self, admin: AIOKafkaAdminClient) -> dict[tuple[str, KafkaPartition], int]:
+        groups = sorted(name for name, *_ in await admin.list_consumer_groups() if name.startswith(self.settings.prefix))
+        return {
+            (self.own_name(group), partition): at.offset
+            for group in groups
+            for partition, at in (await admin.list_consumer_group_offsets(group)).items()
+        }
+
+    async def prune(self) -> int:
+        return 0  # the brokers compact and delete by themselves
+
+    async def ping(self) -> None:
+        async with self._administering("ping", self.settings.timeout_s) as admin:
+            if not (await admin.describe_cluster())["brokers"]:
+                raise LogUnavailable("kafka: no broker is up")
+
+    @asynccontextmanager
+    async def _administering(self, what: str, within_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
+        """The admin client; a new one the next time after any trouble."""
+        try:
+            async with _answering(what, within_s):
+                async with self._starting:
+                    if self._admin is None:
+                        self._admin = await self._new_admin()
+                yield self._admin
+        except BaseException as error:
+            admin, self._admin = self._admin, None
+            if admin is not None:
+                await _closed_in_time(admin.close)
+            if isinstance(error, AttributeError):  # aiokafka 0.14 asks a controller that it does not know yet for its id
+                raise LogUnavailable(f"kafka: {what}: the controller is not known yet") from error
+            raise
+
+    async def _new_admin(self) -> AIOKafkaAdminClient:
+        self._refuse_when_closed()
+        admin = AIOKafkaAdminClient(bootstrap_servers=list(self.settings.brokers), request_timeout_ms=self._request_ms())
+        try:
+            await admin.start()
+        except BaseException:
+            await _closed_in_time(admin.close)
+            raise
+        return admin
+
+    # --- sending
+
+    async def send(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        outcomes = admit(messages)
+        stopped: set[tuple[str, bytes]] = set()
+        for start, stop in slices(messages):
+            due = []
+            for index in range(start, stop):
+                if (messages[index].topic, messages[index].key) in stopped:
+                    outcomes[index] = outcomes[index] or LogUnavailable("an earlier message of this key was not sent")
+                elif outcomes[index] is None:
+                    due.append(index)
+            for index, outcome in zip(due, await self._send_slice([messages[index] for index in due]), strict=True):
+                outcomes[index] = outcome
+                if outcome is not None:
+                    stopped.add((messages[index].topic, messages[index].key))
+        return outcomes
+
+    async def _send_slice(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        futures: list[asyncio.Future[object] | Exception] = []
+        try:
+            async with _answering("send", self.settings.timeout_s):
+                producer = await self._started_producer()
+                layout = {topic: await self._partitions(producer, topic) for topic in dict.fromkeys(m.topic for m in messages)}
+                for message in messages:  # one by one: what is queued already keeps its outcome when the deadline passes
+                    futures.append(await self._enqueue(producer, message, layout[message.topic]))  # noqa: PERF401
+                for future in futures:
+                    if isinstance(future, asyncio.Future):
+                        with suppress(KafkaError):
+                            await future
+        except LogUnavailable as unavailable:
+            await self._abandon_producer()
+            return [_outcome(future) if _settled(future) else unavailable for future in futures] + [unavailable] * (
+                len(messages) - len(futures)
+            )
+        finally:
+            for future in futures:
+                if isinstance(future, asyncio.Future):
+                    future.cancel()
+        return [_outcome(future) for future in futures]
+
+    async def _enqueue(self, producer: AIOKafkaProducer, message: Message, partitions: int) -> asyncio.Future[object] | Exception:
+        if not partitions:
+            return LogUnavailable(f"topic {message.topic} does not exist")
+        future: asyncio.Future[object] = await producer.send(
+            self._kafka_name(message.topic),
+            message.value,
+            key=message.key,
+            partition=partition_of(message.key, partitions),
+            headers=list(message.headers),
+        )
+        return future
+
+    async def _partitions(self, producer: AIOKafkaProducer, topic: str) -> int:
+        """How many partitions a topic has; 0 when the brokers do not know it."""
+        name = self._kafka_name(topic)
+        known = producer.client.cluster.partitions_for_topic(name)
+        if known is None:
+            await producer.client.add_topic(name)
+            await producer.client.force_metadata_update()
+            known = producer.client.cluster.partitions_for_topic(name)
+        return len(known or ())
+
+    async def _started_producer(self) -> AIOKafkaProducer:
+        async with self._starting:
+            self._refuse_when_closed()
+            if self._producer is None:
+                # acks=all and no idempotence: an idempotent producer never gives up when the broker is gone (aiokafka #1101).
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=list(self.settings.brokers),
+                    acks="all",
+                    linger_ms=0,
+                    max_batch_size=BATCH_BYTES,
+                    request_timeout_ms=self._request_ms(),
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await _closed_in_time(producer.stop)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _abandon_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            # Fails what waits in its buffers, so that nothing is sent behind our back while it stops.
+            producer._message_accumulator.fail_all(KafkaError("abandoned"))
+            await _closed_in_time(producer.stop)
+            await _closed_in_time(producer.client.close)
+
+    # --- receiving
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> KafkaSubscription:
+        subscription = KafkaSubscription(self, group, topics)
+        await subscription.join()
+        return subscription
+
+    async def read(self, topics: Sequence[str], *, from_start: bool, follow: bool) -> AsyncGenerator[Record, None]:
+        async with self._administering("read", self.settings.timeout_s) as admin:
+            partitions = _partitions_of(await admin.describe_topics([self._kafka_name(topic) for topic in topics]))
+        if not partitions:
+            return
+        async with self._plain_consumer() as consumer:
+            async with _answering("read", 2 * self.settings.timeout_s):
+                consumer.assign(partitions)
+                ends: dict[KafkaPartition, int] = await consumer.end_offsets(partitions)
+                starts = await consumer.beginning_offsets(partitions) if from_start else ends
+                for partition in partitions:
+                    consumer.seek(partition, starts[partition])
+            ahead = {partition for partition in partitions if starts[partition] < ends[partition]}
+            while follow or ahead:
+                polled = await self._some(consumer, must_come=not follow)
+                for partition, records in polled.items():
+                    for record in records:
+                        if follow or record.offset < ends[partition]:
+                            yield self.record_of(record)
+                    if records[-1].offset + 1 >= ends[partition]:
+                        ahead.discard(partition)
+
+    async def _some(self, consumer: AIOKafkaConsumer, *, must_come: bool) -> dict[KafkaPartition, list[ConsumerRecord]]:
+        """Some records; when they are known to be there and do not come, the log does not answer."""
+        wait_ms = int(self.settings.timeout_s * 1000) if must_come else 500
+        async with _answering("read", 2 * self.settings.timeout_s):
+            polled: dict[KafkaPartition, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=wait_ms, max_records=_READ_AT_ONCE)
+        if must_come and not polled:
+            raise LogUnavailable("kafka: read: nothing came")
+        return polled
+
+    @asynccontextmanager
+    async def _plain_consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """A consumer without a group."""
+        self._refuse_when_closed()
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=list(self.settings.brokers),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            request_timeout_ms=self._request_ms(),
+        )
+        try:
+            async with _answering("connect", self.settings.timeout_s):
+                await consumer.start()
+            yield consumer
+        finally:
+            await close_consumer(consumer)
+
+    async def close(self) -> None:
+        self._closed = True
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await _closed_in_time(admin.close)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _closed_in_time(producer.stop)
+            await _closed_in_time(producer.client.close)
+
+    # --- what both sides use
+
+    def record_of(self, record: ConsumerRecord) -> Record:
+        appended_at = _EPOCH + timedelta(milliseconds=record.timestamp)
+        topic = self.own_name(record.topic)
+        return Record(topic, record.partition, record.offset, record.key, record.value, dict(record.headers), appended_at)
+
+    def _kafka_name(self, name: str) -> str:
+        return self.settings.prefix + name
+
+    def own_name(self, name: str) -> str:
+        return name.removeprefix(self.settings.prefix)
+
+    def _is_ours(self, name: str) -> bool:
+        return name.startswith(self.settings.prefix) and not name.startswith("__")
+
+    def _request_ms(self) -> int:
+        return int(self.settings.timeout_s * 800)  # below the call's own deadline, so that aiokafka tells what went wrong
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise LogUnavailable("the event log is closed")
+
+
+class KafkaSubscription:
+    """One member of a consumer group. A consumer that failed for good is replaced at the next poll."""
+
+    def __init__(self, log: KafkaEventLog, group: str, topics: Sequence[str]) -> None:
+        self._log = log
+        self._group = group
+        self._topics = tuple(dict.fromkeys(topics))
+        self._consumer: AIOKafkaConsumer | None = None
+        self._rewinding = False
+        self._unanswered = 0
+
+    async def join(self) -> AIOKafkaConsumer:
+        """The started consumer. Raises LogUnavailable."""
+        if self._consumer is None:
+            settings = self._log.settings
+            consumer = AIOKafkaConsumer(
+                *(settings.prefix + topic for topic in self._topics),
+                bootstrap_servers=list(settings.brokers),
+                group_id=settings.prefix + self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                session_timeout_ms=_SESSION_MS,
+                heartbeat_interval_ms=1_000,
+                request_timeout_ms=_CONSUMER_REQUEST_MS,
+                metadata_max_age_ms=30_000,
+            )
+            try:
+                async with _answering(f"join {self._group}", _CONSUMER_REQUEST_MS / 1000 + settings.timeout_s):
+                    await consumer.start()
+            except BaseException:
+                await close_consumer(consumer)
+                raise
+            self._consumer = consumer
+        return self._consumer
+
+    async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[TopicPartition, Sequence[Record]]:
+        consumer = await self.join()
+        try:
+            async with _answering(f"poll {self._group}", timeout_s + self._log.settings.timeout_s):
+                if self._rewinding:
+                    await _seek_to_committed(consumer)
+                    self._rewinding = False
+                polled = await consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        except LogUnavailable as error:
+            # A time-out is most often a rebalance or a broker that restarts: the consumer finds back by itself, and joining
+            # anew would make the group wait for the old member's session.
+            self._unanswered += 1
+            if not isinstance(error.__cause__, TimeoutError) or self._unanswered >= _STUCK_AFTER_POLLS:
+                await self.close()
+            raise
+        self._unanswered = 0
+        return {
+            TopicPartition(self._log.own_name(partition.topic), partition.partition): [self._log.record_of(record) for record in records]
+            for partition, records in polled.items()
+        }
+
+    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        prefix = self._log.settings.prefix
+        if self._consumer is None:
+            raise Fenced(f"{self._group} has left and joins again")
+        try:
+            async with _answering(f"commit {self._group}", self._log.settings.timeout_s):
+                await self._consumer.commit({KafkaPartition(prefix + name.topic, name.partition): at for name, at in offsets.items()})
+        except LogUnavailable as error:
+            if isinstance(error.__cause__, CommitFailedError | IllegalStateError):
+                self._rewinding = True
+                raise Fenced(f"{self._group} was rebalanced: {error.__cause__}") from error
+            raise
+
+    async def rewind(self) -> None:
+        self._rewinding = True
+
+    async def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._rewinding, self._unanswered = False, 0  # who joins starts at what is committed
+        if consumer is not None:
+            await close_consumer(consumer)
+
+
+async def _seek_to_committed(consumer: AIOKafkaConsumer) -> None:
+    for partition in sorted(consumer.assignment()):
+        with suppress(IllegalStateError):  # moved meanwhile: its new owner starts at what is committed
+            at = await consumer.committed(partition)
+            if at is None:
+                await consumer.seek_to_beginning(partition)
+            else:
+                consumer.seek(partition, at)
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Leaves the group; when the brokers do not answer, ends the consumer's own tasks and connections."""
+    if await _closed_in_time(consumer.stop):
+        return
+    # aiokafka 0.14: a stop() that was cut off never goes on, so what it would have ended is ended here.
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    for name in ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task"):
+        task = getattr(coordinator, name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=_CLOSE_S)
+    if fetcher is not None:
+        await _closed_in_time(fetcher.close)
+    await _closed_in_time(consumer._client.close)
+
+
+async def _closed_in_time(close: Callable[[], Awaitable[object]]) -> bool:
+    """Whether a client closed without trouble; one that does not is left behind."""
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            await close()
+    except (TimeoutError, KafkaError, OSError):
+        return False
+    return True
+
+
+def _settled(future: asyncio.Future[object] | Exception) -> bool:
+    return not isinstance(future, asyncio.Future) or (future.done() and not future.cancelled())
+
+
+def _outcome(future: asyncio.Future[object] | Exception) -> Exception | None:
+    if not isinstance(future, asyncio.Future):
+        return future
+    error = future.exception()
+    if error is None:
+        return None
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return Rejected(str(error))
+    return LogUnavailable(f"kafka: send: {error!r}")
+
+
+async def _cleanup_policies(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, Retention]:
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": ""}) for name in names]
+    policies = {}
+    for response in await admin.describe_configs(wanted):
+        for code, text, _, name, entries in response.resources:
+            if code:
+                raise for_code(code)(text)
+            value = next((entry[1] for entry in entries if entry[0] == "cleanup.policy"), "delete")
+            policies[name] = Retention.COMPACT if "compact" in value else Retention.DELETE
+    return policies
+
+
+def _partitions_of(topics: Sequence[Mapping[str, Any]]) -> list[KafkaPartition]:
+    return [
+        KafkaPartition(topic["topic"], part["partition"]) for topic in topics if not topic["error_code"] for part in topic["partitions"]
+    ]
+
+
+def _all_led(topics: Sequence[Mapping[str, Any]], count: int) -> bool:
+    return len(topics) == count and all(
+        not topic["error_code"] and topic["partitions"] and all(part["leader"] >= 0 for part in topic["partitions"]) for topic in topics
+    )
