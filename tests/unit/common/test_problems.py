@@ -1,5 +1,6 @@
 """Every error leaves as problem+json, without what the caller sent and without the inside."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 import httpx
@@ -57,7 +58,7 @@ async def fail(kind: str, _: Anyone) -> None:
 
 
 @pytest.fixture
-async def client(at_edge: Edge):
+async def client(at_edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(at_edge.app(routes)) as made:
         yield made
 
@@ -65,7 +66,7 @@ async def client(at_edge: Edge):
 def problem(answer: httpx.Response, status: int, slug: str) -> dict[str, object]:
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
-    document = answer.json()
+    document: dict[str, object] = answer.json()
     assert (document["status"], document["type"]) == (status, f"urn:cityloop:problem:{slug}")
     assert document["request_id"] == answer.headers["x-request-id"]
     problems.Problem.model_validate(document)

@@ -14,7 +14,7 @@ import orjson
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from joserfc import jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import KeySet
 from starlette.requests import HTTPConnection
 
@@ -97,6 +97,10 @@ class AuthConfig:
         allowed = {"EdDSA", "Ed25519", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
         if not self.algorithms or not allowed.issuperset(self.algorithms):
             raise ValueError(f"only signatures by public keys are accepted: {sorted(allowed)}")
+
+    def accepted(self) -> frozenset[str]:
+        """RFC 9864 gives EdDSA's common case the name Ed25519: whoever accepts the old name accepts the new one."""
+        return frozenset(self.algorithms) | ({"Ed25519"} if "EdDSA" in self.algorithms else set())
 
 
 KeySource = Callable[[], Awaitable[bytes]]
@@ -201,6 +205,15 @@ class Jwks:
         self._keys = keys
 
 
+class SignatureRegistry(jws.JWSRegistry):
+    """joserfc's algorithms, only those that are named, without its warning for EdDSA: providers still say that name."""
+
+    def get_alg(self, name: str) -> jws.JWSAlgModel:
+        if name not in (self.allowed or ()) or name not in self.algorithms:
+            raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
+        return self.algorithms[name]
+
+
 class BearerVerifier:
     """Signature, issuer, audience and times of a token. Answers are kept while they hold."""
 
@@ -211,7 +224,8 @@ class BearerVerifier:
         self._jwks = Jwks(keys, clock)
         self._local = dict(local or {})
         self._kept: dict[bytes, tuple[int, Identity]] = {}
-        self._registry = jws.JWSRegistry(algorithms=list(config.algorithms))
+        self._accepted = config.accepted()
+        self._registry = SignatureRegistry(algorithms=sorted(self._accepted))
 
     async def verify(self, token: str) -> Identity:
         if len(token) > _TOKEN_LIMIT_CHARS:
@@ -233,7 +247,7 @@ class BearerVerifier:
     async def _verify_public(self, token: str) -> Identity:
         header, _ = peek(token)
         kid, algorithm = header.get("kid"), header.get("alg")
-        if algorithm not in self._config.algorithms or not isinstance(kid, str):
+        if algorithm not in self._accepted or not isinstance(kid, str):
             raise Unauthenticated("The token's algorithm or key id is not accepted.")
         keys = await self._jwks.keys_for(kid)
         try:

@@ -10,13 +10,14 @@ import orjson
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from cityloop_common import auth, docs_pages, problems, telemetry
 from cityloop_common.clock import Clock
-from cityloop_common.errors import BadRequest
+from cityloop_common.errors import BadRequest, TooLarge
 from cityloop_common.ids import Ids
 from cityloop_common.network import Network, client_network, from_trusted, parse_networks
 
@@ -137,9 +138,10 @@ class EdgeMiddleware:
     One pure ASGI layer rather than six: each layer costs every request.
     """
 
-    def __init__(self, app: ASGIApp, *, owner: FastAPI, in_flight: InFlight) -> None:
+    def __init__(self, app: ASGIApp, *, owner: FastAPI, in_flight: InFlight, body_limit_bytes: int) -> None:
         self._app = app
         self._owner = owner
+        self._body_limit_bytes = body_limit_bytes
         self._in_flight = in_flight
         self._templates: dict[int, str] | None = None
 
@@ -163,10 +165,10 @@ class EdgeMiddleware:
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
             if "\x00" in scope["path"] or b"%00" in scope["query_string"]:  # PostgreSQL text cannot hold it
-                refusal = problems.problem_response(Request(scope), BadRequest("The address holds a NUL character."))
-                await refusal(scope, receive, answer)
-                return
-            await self._app(scope, receive, answer)
+                raise BadRequest("The address holds a NUL character.")
+            await self._app(scope, self._limited(scope, receive), answer)
+        except (BadRequest, TooLarge) as refusal:
+            await problems.problem_response(Request(scope), refusal)(scope, receive, answer)
         except ClientDisconnect:
             answer.status = answer.status or 499
         except Exception as error:
@@ -174,6 +176,26 @@ class EdgeMiddleware:
             if answer.status:
                 raise  # half an answer is out: the server must break the connection
             await problems.internal_error(Request(scope))(scope, receive, answer)
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """`receive` that stops at the limit: by the announced length before reading, else while reading."""
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+        if length is None and scope["method"] in {"GET", "HEAD"}:
+            return receive
+        limit = self._body_limit_bytes
+        if length is not None and (not length.isdigit() or int(length[:20]) > limit):
+            raise TooLarge(f"At most {limit} bytes.")
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                raise HTTPException(413)  # FastAPI lets it through where it wraps every other error of reading
+            return message
+
+        return counted
 
     def _request_id(self, scope: Scope, ctx: EdgeCtx) -> str:
         trusted: Sequence[Network] = self._owner.state.trusted_proxies
@@ -298,7 +320,6 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=config.body_limit_bytes,
     )
     in_flight = InFlight(ctx.service)
     app.state.ctx = ctx
@@ -307,7 +328,7 @@ def create_app(
     app.state.in_flight = in_flight
     app.state.health = health
     problems.install(app)
-    app.add_middleware(EdgeMiddleware, owner=app, in_flight=in_flight)
+    app.add_middleware(EdgeMiddleware, owner=app, in_flight=in_flight, body_limit_bytes=config.body_limit_bytes)
     for router in routers:
         app.include_router(router, prefix=prefix, responses=problems.RESPONSES)
     app.include_router(probe_router(health))

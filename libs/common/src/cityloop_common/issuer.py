@@ -47,7 +47,7 @@ class DevIssuer:
         self._random = rng.stream("issuer")
         self._key = OKPKey.import_key(self._load_or_make(folder / KEY_FILE), {"use": "sig"})
         self._kid = self._key.thumbprint()
-        self._registry = jws.JWSRegistry(algorithms=["EdDSA"])
+        self._registry = jws.JWSRegistry(algorithms=["Ed25519"])
 
     def _load_or_make(self, path: Path) -> bytes:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,13 +85,13 @@ class DevIssuer:
         }
         if operator_id:
             claims["operator_id"] = operator_id
-        header = {"alg": "EdDSA", "kid": self._kid, "typ": "JWT"}
+        header = {"alg": "Ed25519", "kid": self._kid, "typ": "JWT"}
         return jws.serialize_compact(header, orjson.dumps(claims), self._key, registry=self._registry)
 
     def jwks(self) -> bytes:
         """The public half, as services fetch it."""
         public = self._key.as_dict(private=False)
-        return orjson.dumps({"keys": [{**public, "kid": self._kid, "alg": "EdDSA", "use": "sig"}]})
+        return orjson.dumps({"keys": [{**public, "kid": self._kid, "alg": "Ed25519", "use": "sig"}]})
 
     def key_source(self) -> KeySource:
         """For a verifier in the same process."""
