@@ -69,14 +69,14 @@ def _rows(data: bytes) -> list[object]:
 def _verdict(number: int, row: object, seen: dict[str, int]) -> Verdict:
     if not isinstance(row, dict):
         return Rejected(number, "", "the row is not an object")
-    id = str(row.get("id", ""))[:64]
+    row_id = str(row.get("id", ""))[:64]
     try:
-        if id and id in seen:
-            raise InvalidPlace(f"row {seen[id]} has the same id")
+        if row_id and row_id in seen:
+            raise InvalidPlace(f"row {seen[row_id]} has the same id")
         facts = check(_facts(row), within=BOUNDS)
     except (InvalidPlace, BadPosition) as error:
-        return Rejected(number, id, error.detail)
-    seen[id] = number
+        return Rejected(number, row_id, error.detail)
+    seen[row_id] = number
     return Accepted(number, facts)
 
 
