@@ -46,7 +46,7 @@ class FanoutReader(Protocol):
     """What a replica keeps in memory. A version gap is the reader's to see: it reads that row again."""
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
-        """Entries in the order of the stream; some may already be known from a reset."""
+        """Entries in the order of the stream; some may already be known from a reset. None of them: true up to now."""
         ...
 
     async def reset(self) -> None:
@@ -133,9 +133,7 @@ class Fanout:
             if page is None:
                 _log.info("fanout-position-lost", service=self._service)
                 return
-            changes = _changes(page)
-            if changes:
-                await reader.apply(changes)
+            await reader.apply(_changes(page))
             position = page[-1].id if page else position
 
     async def _position(self) -> str:
