@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from cityloop_common.clock import Clock
@@ -77,6 +77,7 @@ _SHUN_S = 1.0
 _CONNECTIONS = 64
 _FOLLOWERS = 16
 _BATCH = 500
+_IN_PROCESS = 65_536  # a connection is an object here
 
 
 def open_cache(url: str, *, clock: Clock, deadline_s: float = _DEADLINE_S) -> Cache:
@@ -122,6 +123,8 @@ class _RedisCache:
         try:
             async with asyncio.timeout(deadline_s):
                 yield
+        except ResponseError as error:  # it answers, only not this
+            raise CacheUnavailable(type(error).__name__) from error
         except (RedisError, OSError, TimeoutError) as error:
             self._shun_until = self._clock.monotonic() + _SHUN_S
             raise CacheUnavailable(type(error).__name__) from error
@@ -198,7 +201,7 @@ class _MemoryCache(_RedisCache):
     def __init__(self, clock: Clock) -> None:
         import fakeredis
 
-        client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
+        client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), max_connections=_IN_PROCESS)
         super().__init__(clock, calls=client, waits=client, deadline_s=5.0)
         self._ends: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []
@@ -211,7 +214,8 @@ class _MemoryCache(_RedisCache):
 
     async def set(self, key: str, value: bytes, *, ttl_s: float) -> None:
         await self._expire()
-        await self._calls.set(key, value)
+        async with self._guard(self._deadline_s):
+            await self._calls.set(key, value)
         self._ends_in(key, ttl_s)
 
     async def delete(self, *keys: str) -> None:
@@ -223,7 +227,8 @@ class _MemoryCache(_RedisCache):
         await self._expire()
         counter = self._window(key, window_s)
         self._ends_in(counter, window_s * 2)
-        return int(await self._calls.incr(counter))
+        async with self._guard(self._deadline_s):
+            return int(await self._calls.incr(counter))
 
     async def append(self, stream: str, entries: Sequence[Mapping[str, bytes]], *, maxlen: int) -> Sequence[str]:
         ids = await super().append(stream, entries, maxlen=maxlen)
@@ -264,7 +269,8 @@ class _MemoryCache(_RedisCache):
                 del self._ends[key]
                 gone.append(key)
         if gone:
-            await self._calls.delete(*gone)
+            async with self._guard(self._deadline_s):
+                await self._calls.delete(*gone)
 
 
 def _entries(found: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[StreamEntry]:

@@ -1,0 +1,252 @@
+"""Readers hear of every change, or are told that they may have missed one; without Redis they read the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from cityloop_common import fanout
+from cityloop_common.cache import Cache, CacheUnavailable, StreamEntry, open_cache
+from cityloop_common.clock import ManualClock
+from cityloop_common.errors import Unavailable
+from cityloop_common.fanout import Change, Fanout, FanoutEntry
+from tests.support import wait_until
+
+START = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
+
+
+class Breakable:
+    """A cache that can be away."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self.away = False
+
+    def __getattr__(self, name: str) -> object:
+        if self.away:
+            raise CacheUnavailable
+        return getattr(self._cache, name)
+
+    async def append(self, stream: str, entries: Sequence[Mapping[str, bytes]], *, maxlen: int) -> Sequence[str]:
+        self._check()
+        return await self._cache.append(stream, entries, maxlen=maxlen)
+
+    async def follow(self, stream: str, *, after: str, block_s: float) -> Sequence[StreamEntry] | None:
+        self._check()
+        found = await self._cache.follow(stream, after=after, block_s=0.02)
+        self._check()
+        return found
+
+    def _check(self) -> None:
+        if self.away:
+            raise CacheUnavailable
+
+
+class Database:
+    """The truth, by key."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, int] = {}
+        self.away = False
+
+    def read(self) -> dict[str, int]:
+        if self.away:
+            raise Unavailable
+        return dict(self.versions)
+
+
+class Index:
+    """A reader that remembers how it heard."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.seen: dict[str, int] = {}
+        self.ids: list[str] = []
+        self.resets = self.polls = 0
+
+    async def apply(self, entries: Sequence[FanoutEntry]) -> None:
+        for entry in entries:
+            self.ids.append(entry.id)
+            self.seen[entry.change.key] = entry.change.version
+
+    async def reset(self) -> None:
+        self.seen = self.database.read()
+        self.resets += 1
+
+    async def poll(self) -> None:
+        self.seen = self.database.read()
+        self.polls += 1
+
+
+class World:
+    """A database, a stream and a replica that follows."""
+
+    def __init__(self, *, max_entries: int = 1000) -> None:
+        self.clock = ManualClock(START)
+        self.cache = Breakable(open_cache("memory:", clock=self.clock))
+        self.fan = Fanout(self.cache, "tiny", clock=self.clock, max_entries=max_entries)  # type: ignore[arg-type]
+        self.database = Database()
+        self.index = Index(self.database)
+
+    async def change(self, key: str) -> None:
+        self.database.versions[key] = self.database.versions.get(key, 0) + 1
+        await self.fan.publish([Change("place", key, self.database.versions[key], b"{}")])
+
+    async def knows_all(self) -> None:
+        await wait_until(lambda: self.index.resets + self.index.polls > 0 and self.index.seen == self.database.versions)
+
+
+@asynccontextmanager
+async def following(world: World) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(world.fan.follow(world.index))
+        await wait_until(lambda: world.index.resets + world.index.polls > 0 or world.database.away)
+        yield
+        task.cancel()
+
+
+async def test_a_reader_hears_changes_in_order() -> None:
+    """What is published is applied, ids growing."""
+    world = World()
+    world.database.versions["old"] = 3
+    async with following(world):
+        for number in range(20):
+            await world.change(f"p{number % 3}")
+        await world.knows_all()
+    assert len(world.index.ids) == 20
+    assert world.index.ids == sorted(world.index.ids, key=lambda entry: [int(part) for part in entry.split("-")])
+    assert world.index.resets == 1
+
+
+async def test_nothing_falls_between_reset_and_stream() -> None:
+    """A change during the first reading is applied after it."""
+    world = World()
+    reset = world.index.reset
+
+    async def slow_reset() -> None:
+        await reset()
+        await world.change("meanwhile")
+
+    world.index.reset = slow_reset  # type: ignore[method-assign]
+    async with following(world):
+        await world.knows_all()
+        assert world.index.seen == {"meanwhile": 1}
+
+
+async def test_a_trimmed_position_is_a_reset() -> None:
+    """A reader that fell behind reads everything again."""
+    world = World(max_entries=10)
+    async with following(world):
+        await world.change("a")
+        await world.knows_all()
+        world.database.versions["never-published"] = 1
+        await world.fan.publish([Change("place", "b", 1, b"")] * 200)
+        world.database.versions["b"] = 1
+        await world.knows_all()
+        assert world.index.resets == 2
+
+
+async def test_without_redis_the_database_is_polled() -> None:
+    """Every 2 s, and the stream is followed again when Redis is back."""
+    world = World()
+    async with following(world):
+        world.cache.away = True
+        await wait_until(lambda: world.index.polls == 1)
+        world.database.versions["a"] = 1
+        world.clock.advance(fanout.POLL_S)
+        await wait_until(lambda: world.index.polls == 2)
+        assert world.index.seen == {"a": 1}
+        assert fanout.CONNECTED.value("tiny") == 0
+        world.cache.away = False
+        world.clock.advance(fanout.POLL_S)
+        await wait_until(lambda: world.index.resets == 2)
+        await world.change("a")
+        await world.knows_all()
+
+
+async def test_a_lost_database_is_waited_for() -> None:
+    """A follower outlives its database."""
+    world = World()
+    world.database.away = True
+    async with following(world):
+        await wait_until(lambda: len(world.clock._sleepers) == 1)
+        world.database.away = False
+        world.clock.advance(fanout.POLL_S)
+        await wait_until(lambda: world.index.resets == 1)
+
+
+async def test_offers_are_sent_after_the_commit() -> None:
+    """The commit does not wait for Redis; order is kept."""
+    world = World()
+    async with following(world), asyncio.TaskGroup() as tasks:
+        publisher = tasks.create_task(world.fan.run_publisher())
+        for version in range(1, 500):
+            world.database.versions["a"] = version
+            world.fan.offer(Change("place", "a", version, b""))
+        await world.knows_all()
+        publisher.cancel()
+    assert len(world.index.ids) == 499
+
+
+async def test_an_offer_that_redis_refuses_is_dropped() -> None:
+    """The queue does not grow while Redis is away, and the loop goes on."""
+    world = World()
+    world.cache.away = True
+    before = fanout.ENTRIES.value("tiny", "dropped")
+    async with asyncio.TaskGroup() as tasks:
+        publisher = tasks.create_task(world.fan.run_publisher())
+        world.fan.offer(Change("place", "a", 1, b""))
+        await wait_until(lambda: fanout.ENTRIES.value("tiny", "dropped") == before + 1)
+        world.cache.away = False
+        world.fan.offer(Change("place", "a", 2, b""))
+
+        async def arrived() -> bool:
+            return await world.cache._cache.tail("tiny:changes") is not None
+
+        await wait_until(arrived)
+        publisher.cancel()
+
+
+async def test_a_full_queue_drops_the_oldest() -> None:
+    """Memory has an end; what is dropped shows as a version gap."""
+    world = World()
+    before = fanout.ENTRIES.value("tiny", "dropped")
+    for version in range(fanout.MAX_QUEUED + 7):
+        world.fan.offer(Change("place", "a", version, b""))
+    assert fanout.ENTRIES.value("tiny", "dropped") == before + 7
+
+
+async def test_since_tells_what_came_after_or_that_it_cannot() -> None:
+    """What a stream client needs to go on."""
+    world = World()
+    await world.change("a")
+    start = await world.cache._cache.tail("tiny:changes")
+    assert start is not None
+    for number in range(3):
+        await world.change(f"p{number}")
+    found = await world.fan.since(start)
+    assert found is not None
+    assert [entry.change.key for entry in found] == ["p0", "p1", "p2"]
+    assert await world.fan.since("1-1") is None
+    assert await world.fan.since("rubbish") is None
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00\xff", "忙".encode()])
+async def test_a_change_arrives_as_it_was(body: bytes) -> None:
+    """Any bytes, any key."""
+    world = World()
+    change = Change("place", "停车场/1", 7, body)
+    async with following(world):
+        applied: list[FanoutEntry] = []
+
+        async def keep(entries: Sequence[FanoutEntry]) -> None:
+            applied.extend(entries)
+
+        world.index.apply = keep  # type: ignore[method-assign]
+        await world.fan.publish([change])
+        await wait_until(lambda: applied)
+    assert applied[0].change == change
