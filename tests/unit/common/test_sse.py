@@ -1,0 +1,210 @@
+"""Event streams: over a real socket, resumable, never slower than their slowest reader, gone at a drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI, Header
+from starlette.responses import Response
+
+from cityloop_common import auth, sse
+from cityloop_common.rng import Rng
+from cityloop_common.sse import Hub, Message
+from tests.support import wait_until
+from tests.unit.common.edge import Edge
+
+HISTORY = [Message(f"100-{number}", "place", "p1", f'{{"n":{number}}}') for number in range(1, 6)]
+
+
+class Streaming:
+    """A served application with one hub."""
+
+    def __init__(self, at_edge: Edge, *, max_clients: int = 10, max_queued: int = 50) -> None:
+        self.hub = Hub("tiny", rng=Rng("sse"), max_clients=max_clients, max_queued=max_queued)
+        self.resumed: list[str] = []
+        self.known: Sequence[Message] | None = HISTORY
+        self.url = ""
+        self.server: uvicorn.Server | None = None
+        self.app = at_edge.app(self._routes())
+
+    def _routes(self) -> APIRouter:
+        routes = APIRouter()
+
+        @routes.get("/stream")
+        async def stream(
+            _: Annotated[auth.Principal, Depends(auth.public)], last_event_id: Annotated[str | None, Header()] = None, key: str = ""
+        ) -> Response:
+            wants = (lambda message: message.key == key) if key else None
+            return self.hub.stream(last_event_id=last_event_id, resume=self._resume, wants=wants)
+
+        return routes
+
+    async def _resume(self, position: str) -> Sequence[Message] | None:
+        self.resumed.append(position)
+        known = self.known
+        return None if known is None else [message for message in known if message.id > position]
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[tuple[str, uvicorn.Server]]:
+    """The application on a port of the loopback."""
+    config = uvicorn.Config(app, log_config=None, lifespan="off", proxy_headers=False, timeout_graceful_shutdown=10)
+    server = uvicorn.Server(config)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server._serve(sockets=[listening]))
+            await wait_until(lambda: server.started)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/tiny/v1/stream", server
+            server.should_exit = True
+
+
+class Reader:
+    """One client: what it has received so far."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.text = ""
+        self.ended = False
+
+    async def read(self) -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            async for part in self.response.aiter_text():
+                self.text += part
+        self.ended = True
+
+    def events(self) -> list[tuple[str, str]]:
+        blocks = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line) for block in self.text.split("\n\n")]
+        return [(block.get("id", ""), block["event"]) for block in blocks if "event" in block]
+
+
+@asynccontextmanager
+async def reading(url: str, **headers: str) -> AsyncIterator[Reader]:
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client, client.stream("GET", url, headers=headers) as response:
+        reader = Reader(response)
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(reader.read())
+            await wait_until(lambda: "retry:" in reader.text or reader.ended)
+            yield reader
+            task.cancel()
+
+
+def message(number: int, key: str = "p1", data: str = "{}") -> Message:
+    return Message(f"200-{number}", "place", key, data)
+
+
+async def test_a_client_gets_what_it_wants_in_order(at_edge: Edge) -> None:
+    """With the ids it may resume from, unbuffered."""
+    streaming = Streaming(at_edge)
+    async with served(streaming.app) as (url, _), reading(f"{url}?key=p1") as reader:
+        assert reader.response.headers["content-type"].startswith("text/event-stream")
+        assert reader.response.headers["x-accel-buffering"] == "no"
+        for number in range(5):
+            streaming.hub.publish(message(number, "p1" if number != 2 else "p2"))
+        await wait_until(lambda: len(reader.events()) == 4)
+        assert reader.events() == [(f"200-{number}", "place") for number in (0, 1, 3, 4)]
+
+
+async def test_a_client_that_left_is_forgotten(at_edge: Edge) -> None:
+    """Its queue goes with it."""
+    streaming = Streaming(at_edge)
+    async with served(streaming.app) as (url, _):
+        async with reading(url):
+            assert streaming.hub.clients == 1
+            assert sse.CLIENTS.value("tiny") == 1
+        await wait_until(lambda: streaming.hub.clients == 0)
+
+
+async def test_a_client_goes_on_where_it_was(at_edge: Edge) -> None:
+    """What it missed comes first, what is both missed and queued comes once."""
+    streaming = Streaming(at_edge)
+    resume = streaming._resume
+
+    async def meanwhile(position: str) -> Sequence[Message] | None:
+        for each in [*HISTORY[-2:], message(1)]:
+            streaming.hub.publish(each)
+        return await resume(position)
+
+    streaming._resume = meanwhile  # type: ignore[method-assign]
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-2"}) as reader:
+        streaming.hub.publish(HISTORY[-1])
+        streaming.hub.publish(message(2))
+        await wait_until(lambda: len(reader.events()) >= 5)
+        assert [event for event, _ in reader.events()] == ["100-3", "100-4", "100-5", "200-1", "200-2"]
+
+
+@pytest.mark.parametrize("position", ["100-1", "rubbish", "9" * 100])
+async def test_a_client_that_cannot_go_on_starts_again(at_edge: Edge, position: str) -> None:
+    """A position that is trimmed or none is a reset, never a silent gap."""
+    streaming = Streaming(at_edge)
+    streaming.known = None
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": position}) as reader:
+        await wait_until(lambda: reader.events() == [("", "reset")])
+        assert streaming.resumed == ([position] if position == "100-1" else [])
+
+
+async def test_everyone_hears_a_reset(at_edge: Edge) -> None:
+    """And afterwards a new stream may count from anywhere."""
+    streaming = Streaming(at_edge)
+    async with served(streaming.app) as (url, _), reading(url) as reader:
+        streaming.hub.publish(message(1))
+        streaming.hub.reset("cache-lost")
+        streaming.hub.publish(Message("", "place", "p1", "{}"))
+        streaming.hub.publish(Message("150-1", "place", "p1", "{}"))
+        await wait_until(lambda: len(reader.events()) == 4)
+        assert reader.events() == [("200-1", "place"), ("", "reset"), ("", "place"), ("150-1", "place")]
+
+
+async def test_a_slow_client_is_dropped_and_told(at_edge: Edge) -> None:
+    """It costs a bounded queue and stops nobody."""
+    streaming = Streaming(at_edge, max_queued=10)
+    async with served(streaming.app) as (url, _), reading(url) as reader, reading(url) as other:
+        for number in range(30):  # without a pause: no client can read meanwhile
+            streaming.hub.publish(message(number))
+        await wait_until(lambda: reader.ended and other.ended)
+        assert reader.events() == [("", "reset")]
+        assert '"slow"' in reader.text
+    assert streaming.hub.clients == 0
+
+
+async def test_there_is_a_limit_of_clients(at_edge: Edge) -> None:
+    """One too many is asked to come again."""
+    streaming = Streaming(at_edge, max_clients=1)
+    async with served(streaming.app) as (url, _), reading(url), httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(url)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_a_drain_ends_every_stream(at_edge: Edge) -> None:
+    """The server need not wait, clients that read nothing included."""
+    streaming = Streaming(at_edge)
+    async with served(streaming.app) as (url, server), reading(url) as reader:
+        port = httpx.URL(url).port
+        _, stuck = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        stuck.write(b"GET /tiny/v1/stream HTTP/1.1\r\nhost: x\r\n\r\n")
+        await wait_until(lambda: streaming.hub.clients == 2)
+        streaming.hub.publish(message(1, data="x" * 30_000_000))
+        await wait_until(lambda: len(reader.events()) == 1)
+        streaming.hub.close()
+        await wait_until(lambda: streaming.hub.clients == 0, timeout=5)
+        await wait_until(lambda: reader.ended)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(url)).status_code == 503
+        stuck.transport.abort()
+        server.should_exit = True
+
+
+async def test_a_quiet_stream_is_kept_alive(at_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies see that it lives."""
+    monkeypatch.setattr(sse, "PING_S", 0.02)
+    streaming = Streaming(at_edge)
+    async with served(streaming.app) as (url, _), reading(url) as reader:
+        await wait_until(lambda: reader.text.count(": ping") >= 2)
