@@ -9,7 +9,7 @@ class Signals:
     """Lets one coroutine tell others that there is something to do."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, dict[asyncio.Event, None]] = {}  # a set would wake them in the order of their addresses
         self._pending: set[str] = set()
 
     def notify(self, name: str) -> None:
@@ -27,12 +27,12 @@ class Signals:
             self._pending.discard(name)
             return
         event = asyncio.Event()
-        waiting = self._waiting.setdefault(name, set())
-        waiting.add(event)
+        waiting = self._waiting.setdefault(name, {})
+        waiting[event] = None
         try:
             async with asyncio.timeout(timeout_s):
                 await event.wait()
         except TimeoutError:
             return
         finally:
-            waiting.discard(event)
+            waiting.pop(event, None)

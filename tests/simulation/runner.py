@@ -1,0 +1,169 @@
+"""One seed, one result; batches of seeds in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tests.simulation.plan import Plan, draw, plan_text
+from tests.simulation.suite import Suite
+from tests.simulation.world import Broken, Mode, World
+
+SEEDS_PER_PROCESS = 50  # dead tasks are never collected: a process grows with each seed
+REPOSITORY = Path(__file__).resolve().parents[2]
+MakeSuite = Callable[[World], Suite]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one seed; `broken` is the first invariant that did not hold."""
+
+    scenario: str
+    seed: int
+    mode: str
+    bug: str
+    plan: str
+    trace_hash: str
+    broken: str
+    deaths: int
+    effects: int
+    virtual_s: float
+    real_s: float
+    figures: dict[str, int]
+
+    def replay(self) -> str:
+        """The command that shows the same run again."""
+        bug = f" --bug {self.bug}" if self.bug else ""
+        return f"python -m tests.simulation --scenario {self.scenario} --seed {self.seed} --mode {self.mode}{bug} --plan '{self.plan}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A scenario, and the planted bug to run it with."""
+
+    scenario: str
+    make: MakeSuite
+    bug: str = ""
+    planted: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def run(case: Case, seed: int, mode: Mode, *, plan: Plan | None = None, trace: TextIO | None = None) -> Result:
+    """Runs one seed from the first boot to the last check."""
+    began = time.perf_counter()
+    world = World(seed, mode, trace=trace)
+    suite = case.make(world)
+    faults = draw(world.stream("plan"), suite.troubles()) if plan is None else plan
+    broken = ""
+    try:
+        with case.planted():
+            world.run(suite.play(faults))
+    except Broken as invariant:
+        broken = str(invariant)
+    except Exception as error:
+        broken = f"error: {error!r}"
+    if not broken and world.errors:
+        broken = f"error: {world.errors[0]}"
+    return Result(
+        scenario=case.scenario,
+        seed=seed,
+        mode=mode.value,
+        bug=case.bug,
+        plan=plan_text(faults),
+        trace_hash=world.trace_hash(),
+        broken=broken,
+        deaths=world.deaths,
+        effects=world.effects,
+        virtual_s=round(world.loop.now, 3),
+        real_s=round(time.perf_counter() - began, 3),
+        figures=suite.figures,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Seeds that one process runs."""
+
+    scenario: str
+    mode: Mode
+    seeds: range
+    bug: str = ""
+
+    def command(self) -> list[str]:
+        seeds = f"{self.seeds.start}-{self.seeds.stop - 1}"
+        bug = ["--bug", self.bug] if self.bug else []
+        return [
+            sys.executable,
+            "-m",
+            "tests.simulation",
+            "--scenario",
+            self.scenario,
+            "--mode",
+            self.mode,
+            "--seeds",
+            seeds,
+            "--json",
+            *bug,
+        ]
+
+
+def batches(
+    scenario: str, seeds: range, *, bug: str = "", modes: Sequence[Mode] = tuple(Mode), size: int = SEEDS_PER_PROCESS
+) -> list[Batch]:
+    """Cuts seeds into batches, both modes side by side."""
+    cuts = [range(start, min(start + size, seeds.stop)) for start in range(seeds.start, seeds.stop, size)]
+    return [Batch(scenario, mode, cut, bug) for cut in cuts for mode in modes]
+
+
+class Fleet:
+    """Runs batches in processes, as many at once as there are cores, and hands out results as they are asked for."""
+
+    def __init__(self, work: Sequence[Batch]) -> None:
+        self._waiting = list(work)
+        self._running: dict[Batch, subprocess.Popen[str]] = {}
+        self._done: dict[Batch, list[Result]] = {}
+
+    def results(self, batch: Batch) -> list[Result]:
+        """The results of a batch; starts it, and those queued before it, when need be."""
+        while batch not in self._done:
+            self._fill()
+            first = batch if batch in self._running else next(iter(self._running))
+            self._done[first] = self._collect(first)
+        return self._done[batch]
+
+    def all(self) -> Iterator[Result]:
+        for batch in list(self._waiting):
+            yield from self.results(batch)
+
+    def close(self) -> None:
+        for process in self._running.values():
+            process.kill()
+            process.communicate()
+        self._running.clear()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < (os.cpu_count() or 1):
+            batch = self._waiting.pop(0)
+            self._running[batch] = subprocess.Popen(
+                batch.command(), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+
+    def _collect(self, batch: Batch) -> list[Result]:
+        process = self._running[batch]
+        out, err = process.communicate()
+        del self._running[batch]
+        results = [Result(**json.loads(line)) for line in out.splitlines()]
+        if len(results) != len(batch.seeds):
+            raise RuntimeError(f"{' '.join(batch.command())} ended with {process.returncode} after {len(results)} seeds:\n{err}")
+        return results
+
+
+def as_json(result: Result) -> str:
+    return json.dumps(asdict(result))
