@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from cityloop_common import auth, http, idempotency
 from cityloop_common.auth import Principal, Role
 from cityloop_common.clock import instant
+from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
 from cityloop_common.idempotency import Answer
 from cityloop_common.preconditions import etag, not_modified
@@ -20,7 +21,7 @@ from cityloop_common.ratelimit import By, limit
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places.domain import Category
 from cityloop_parking.reservations import use_cases
-from cityloop_parking.reservations.domain import Holder, Reservation, Stay
+from cityloop_parking.reservations.domain import Reservation, Stay
 from cityloop_parking.reservations.guest_desk import GuestDesk
 from cityloop_parking.reservations.scope import OwnedBy, Scope, WholeCity
 
@@ -85,6 +86,22 @@ class ReservationPage(BaseModel):
     as_of: datetime
 
 
+class ConflictView(BaseModel):
+    """A quarter hour for which more spaces are promised than the car park has left to promise."""
+
+    category: str
+    starts_at: datetime
+    booked: int
+    sellable: int
+
+
+class Conflicts(BaseModel):
+    """What the operator has to solve, soonest first."""
+
+    conflicts: list[ConflictView]
+    as_of: datetime
+
+
 class GuestTokenView(BaseModel):
     """A short-lived token for somebody without an account."""
 
@@ -109,6 +126,11 @@ async def asked_by(request: Request, caller: Owner, idempotency_key: Idempotency
 
 
 Repeatable = Annotated[use_cases.Asked, Depends(asked_by)]
+
+
+def _guest_tokens_per_min(ctx: object) -> int:
+    assert isinstance(ctx, Ctx)
+    return cast(ParkingCtx, ctx).settings.guest_tokens_per_min
 
 
 @router.post("/reservations", status_code=201, responses={201: {"model": ReservationMade}})
@@ -173,11 +195,24 @@ async def list_own(
     return http.json_response(body)
 
 
+@router.get("/places/{place_id}/conflicts", responses={200: {"model": Conflicts}})
+async def conflicts(
+    ctx: Context,
+    caller: Annotated[Principal, Depends(auth.allow(Role.LOT_OPERATOR, Role.CITY_ADMIN))],
+    place_id: Annotated[str, Path(max_length=64)],
+) -> Response:
+    """Where a count or a change left less to sell than is booked; bookings stay, new holds are refused."""
+    as_of = ctx.clock.now()
+    operator_id = None if caller.has(Role.CITY_ADMIN) else caller.operator_id or ""
+    found = await use_cases.conflicts(ctx, place_id, operator_id=operator_id)
+    return http.json_response({"conflicts": found, "as_of": as_of})
+
+
 @router.post(
     "/guest-tokens",
     status_code=201,
     responses={201: {"model": GuestTokenView}},
-    dependencies=[Depends(limit("guest-tokens", per_minute=lambda ctx: ctx.settings.guest_tokens_per_min, by=By.NETWORK))],
+    dependencies=[Depends(limit("guest-tokens", per_minute=_guest_tokens_per_min, by=By.NETWORK))],
 )
 async def guest_token(_caller: Annotated[Principal, Depends(auth.public)], desk: Desk) -> Response:
     """A token for somebody without an account: to hold a space, and to see what was held with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel
 
@@ -51,7 +52,7 @@ EXPIRED = EventType("parking.reservation.expired.v1", TOPIC, Kind.FACT, Reservat
 COMPLETED = EventType("parking.reservation.completed.v1", TOPIC, Kind.FACT, ReservationCompleted)
 PUBLISHED = (HELD, CONFIRMED, CANCELLED, EXPIRED, COMPLETED)
 
-_CLOSING: dict[State, EventType[ReservationCancelled] | EventType[ReservationExpired] | EventType[ReservationCompleted]] = {
+_CLOSING: dict[State, EventType[Any]] = {
     State.CANCELLED: CANCELLED,
     State.EXPIRED: EXPIRED,
     State.COMPLETED: COMPLETED,
@@ -72,12 +73,12 @@ def reservation_confirmed(confirmed: Reservation, *, id: str, at: datetime, sour
 
 def reservation_closed(closed: Reservation, *, id: str, at: datetime, source: str) -> Event:
     """The last event: cancelled, expired or completed, as its state says."""
-    type = _CLOSING[closed.state]
-    data = type.model.model_construct(**_stay(closed))
-    return type.event(data, id=id, key=closed.id, sequence=closed.version, time=at, source=source)  # type: ignore[arg-type]
+    closing = _CLOSING[closed.state]
+    data = closing.model.model_construct(**_stay(closed))
+    return closing.event(data, id=id, key=closed.id, sequence=closed.version, time=at, source=source)
 
 
-def _stay(of: Reservation) -> dict[str, object]:
+def _stay(of: Reservation) -> dict[str, Any]:
     return {
         "reservation_id": of.id,
         "place_id": of.place_id,

@@ -12,9 +12,8 @@ from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
 from cityloop_parking.context import ParkingCtx
-from cityloop_parking.reservations import store
+from cityloop_parking.reservations import pool_store
 from cityloop_parking.reservations.domain import (
-    BUCKET,
     Buckets,
     Count,
     Pool,
@@ -39,18 +38,18 @@ async def on_counts(tx: WriteTx, ctx: Ctx[Any], event: Event, _view: Happened) -
 
 async def on_place(tx: WriteTx, ctx: Ctx[Any], event: Event, _view: Happened) -> None:
     """Consumes `parking.place.published`: every quarter hour to come follows the new capacity."""
-    pools = await store.lock_pools(tx, event.key)
+    pools = await pool_store.lock_pools(tx, event.key)
     first = bucket_floor(ctx.clock.now())
-    await store.sell_nothing_else(tx, event.key, categories=list(pools), first=first)
+    await pool_store.sell_nothing_else(tx, event.key, categories=list(pools), first=first)
     for category, pool in pools.items():
         nominal = sellable(pool, None, first, shrinks_for=timedelta())
-        await store.set_sellable(tx, event.key, category, first=first, end=first + _FAR, sellable=nominal)
+        await pool_store.set_sellable(tx, event.key, category, first=first, end=first + _FAR, sellable=nominal)
     await _shrink(tx, ctx, event.key, pools)
 
 
 async def reshrink_in(tx: WriteTx, ctx: ParkingCtx, place_id: str) -> None:
     """Applies a place's newest counts to the quarter hours that exist; what is booked stays booked."""
-    await _shrink(tx, ctx, place_id, await store.lock_pools(tx, place_id))
+    await _shrink(tx, ctx, place_id, await pool_store.lock_pools(tx, place_id))
 
 
 async def make_missing(tx: WriteTx, ctx: ParkingCtx, want: Stay, buckets: Buckets) -> None:
@@ -58,18 +57,20 @@ async def make_missing(tx: WriteTx, ctx: ParkingCtx, want: Stay, buckets: Bucket
 
     The pool's row is shared-locked first: a count applied at the same time waits, and then finds these.
     """
-    pool = await store.share_pool(tx, want.place_id, want.category)
+    pool = await pool_store.share_pool(tx, want.place_id, want.category)
+    if pool is None:  # a place that changes has its pools deleted and inserted: whoever waited for the old row looks again
+        pool = await pool_store.share_pool(tx, want.place_id, want.category)
     if pool is None:
         raise UnknownCategory
-    count = (await store.counts(tx, want.place_id)).get(want.category)
+    count = (await pool_store.counts(tx, want.place_id)).get(want.category)
     shrinks_for = _shrinks_for(ctx)
     sellable_at = [(start, sellable(pool, count, start, shrinks_for=shrinks_for)) for start in buckets.starts()]
-    await store.make_buckets(tx, want.place_id, want.category, sellable_at=sellable_at)
+    await pool_store.make_buckets(tx, want.place_id, want.category, sellable_at=sellable_at)
 
 
 async def _shrink(tx: WriteTx, ctx: ParkingCtx, place_id: str, pools: Mapping[str, Pool]) -> None:
     shrinks_for = _shrinks_for(ctx)
-    counts = await store.counts(tx, place_id)
+    counts = await pool_store.counts(tx, place_id)
     for category, pool in sorted(pools.items()):
         count = counts.get(category)
         if count is None:
@@ -77,7 +78,7 @@ async def _shrink(tx: WriteTx, ctx: ParkingCtx, place_id: str, pools: Mapping[st
         first, end = _spoken_for(count, shrinks_for)
         if end > first:
             left = sellable(pool, count, first, shrinks_for=shrinks_for)
-            await store.set_sellable(tx, place_id, category, first=first, end=end, sellable=left)
+            await pool_store.set_sellable(tx, place_id, category, first=first, end=end, sellable=left)
 
 
 def _spoken_for(count: Count, shrinks_for: timedelta) -> tuple[datetime, datetime]:

@@ -88,11 +88,11 @@ def _free_in_range() -> ColumnElement[bool]:
     return and_(_in_range(), pool_bucket.c.booked < pool_bucket.c.sellable)
 
 
-def _counted(source: FromClause, *conditions: ColumnElement[bool]) -> Select[tuple[int]]:
+def _counted(source: FromClause, *conditions: ColumnElement[bool]) -> Select[int]:
     return select(func.count().label("n")).select_from(source).where(*conditions)
 
 
-def _open_places() -> Select[tuple[int]]:
+def _open_places() -> Select[int]:
     return _counted(place, place.c.id == _value("place_id"), place.c.state == literal_column("'open'"))
 
 

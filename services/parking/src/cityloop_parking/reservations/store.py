@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, delete, func, select, true, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, bindparam, delete, func, select, true, tuple_, update
 
 from cityloop_common.db import HotStatement, Tx, WriteTx
-from cityloop_parking.observations.tables import live_count
-from cityloop_parking.places.tables import place, place_pool
 from cityloop_parking.reservations import statements
 from cityloop_parking.reservations.domain import (
-    BUCKET,
     Buckets,
-    Count,
     Holder,
     Limits,
-    Pool,
     Reservation,
     State,
 )
@@ -98,28 +92,6 @@ async def _take_in_steps(tx: WriteTx, params: dict[str, object], counted: Counte
     return HoldOutcome(True, present, counted=True, taken=taken)
 
 
-_MAKE = {
-    name: HotStatement(
-        make(pool_bucket)
-        .values(
-            place_id=bindparam("place_id"),
-            category=bindparam("category"),
-            starts_at=bindparam("starts_at"),
-            booked=0,
-            sellable=bindparam("sellable"),
-        )
-        .on_conflict_do_nothing()
-    )
-    for name, make in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
-}
-
-
-async def make_buckets(tx: WriteTx, place_id: str, category: str, *, sellable_at: Sequence[tuple[datetime, int]]) -> None:
-    """Makes the buckets that are not there yet, ascending; one that another unit makes first stays as that made it."""
-    rows = [{"place_id": place_id, "category": category, "starts_at": at, "sellable": sellable} for at, sellable in sellable_at]
-    await tx.hot.many(_MAKE[tx.dialect_name], rows)
-
-
 async def confirm(tx: WriteTx, id: str, owner: OwnedBy, *, at: datetime, event_id: str) -> Reservation | None:
     """Confirms a hold that has not run out, in one condition; None when there is none."""
     params = {"of_id": id, "of_subject": owner.subject, "at": at, "event_id": event_id}
@@ -188,7 +160,7 @@ _NAME_CLOSING = HotStatement(
 async def name_closing_events(tx: WriteTx, event_ids: Sequence[tuple[str, str]]) -> None:
     """Notes which event told of the end of each reservation: `(reservation id, event id)`."""
     if event_ids:
-        await tx.hot.many(_NAME_CLOSING, [{"of_id": id, "event_id": event_id} for id, event_id in event_ids])
+        await tx.hot.many(_NAME_CLOSING, [{"of_id": of_id, "event_id": event_id} for of_id, event_id in event_ids])
 
 
 async def _give_back(tx: WriteTx, held: Sequence[Held]) -> None:
@@ -231,11 +203,16 @@ async def _free_buckets(tx: WriteTx, ids: Sequence[str]) -> None:
     )
     key = (pool_bucket.c.place_id, pool_bucket.c.category, pool_bucket.c.starts_at)
     freed = (
-        select(*key, func.count().label("n")).select_from(reservation.join(pool_bucket, covers)).where(reservation.c.id.in_(ids)).group_by(*key)
-    ).cte("freed")
+        select(*key, func.count().label("n"))
+        .select_from(reservation.join(pool_bucket, covers))
+        .where(reservation.c.id.in_(ids))
+        .group_by(*key)
+        .cte("freed")
+    )
     same = tuple_(*key) == tuple_(freed.c.place_id, freed.c.category, freed.c.starts_at)
     if tx.dialect_name == "postgresql":  # the order that holds take them in
-        await tx.run(select(func.count()).select_from(select(*key).join(freed, same).order_by(*key).with_for_update(of=pool_bucket).subquery()))
+        locked = select(*key).join(freed, same).order_by(*key).with_for_update(of=pool_bucket).subquery()
+        await tx.run(select(func.count()).select_from(locked))
     await tx.run(update(pool_bucket).where(same).values(booked=pool_bucket.c.booked - freed.c.n))
 
 
@@ -263,6 +240,26 @@ async def page(tx: Tx, scope: Scope, *, before: str | None, limit: int) -> list[
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A reservation with the ids of the events that told of it so far."""
+
+    reservation: Reservation
+    held_event_id: str
+    confirmed_event_id: str | None
+    closed_event_id: str | None
+
+
+async def told_page(tx: Tx, *, key: str | None, after: str, most: int) -> list[Told]:
+    """Reservations in the order of their ids, behind `after`; or the one with id `key`."""
+    found = select(*COLUMNS, reservation.c.held_event_id, reservation.c.confirmed_event_id, reservation.c.closed_event_id)
+    found = found.where(reservation.c.id > after).order_by(reservation.c.id).limit(most)
+    if key is not None:
+        found = found.where(reservation.c.id == key)
+    rows: Sequence[Any] = await tx.all(found)
+    return [Told(_read(row), *row[11:]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
 class HolderCount:
     """What a subject or network has at the moment."""
 
@@ -276,89 +273,6 @@ async def holder_counts(tx: Tx, holder: Holder) -> dict[str, HolderCount]:
     return {row.key: HolderCount(row.held, row.open) for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A quarter hour for which more is promised than can be sold now."""
-
-    category: str
-    starts_at: datetime
-    booked: int
-    sellable: int
-
-
-async def conflicts(tx: Tx, place_id: str, *, now: datetime) -> list[Conflict]:
-    """Quarter hours of a place, not over yet, with `booked > sellable`."""
-    b = pool_bucket.c
-    found = select(b.category, b.starts_at, b.booked, b.sellable).where(
-        b.place_id == place_id, b.starts_at > now - BUCKET, b.booked > b.sellable
-    )
-    return [Conflict(*row) for row in await tx.all(found.order_by(b.starts_at, b.category))]
-
-
-_changing = (
-    select(pool_bucket.c.starts_at)
-    .where(
-        pool_bucket.c.place_id == bindparam("of_place"),
-        pool_bucket.c.category == bindparam("of_category"),
-        pool_bucket.c.starts_at >= bindparam("first"),
-        pool_bucket.c.starts_at < bindparam("end"),
-        pool_bucket.c.sellable != bindparam("to"),
-    )
-    .order_by(pool_bucket.c.starts_at)
-    .with_for_update()
-    .cte("changing")
-)
-_SET_SELLABLE = HotStatement(
-    update(pool_bucket)
-    .values(sellable=bindparam("to"))
-    .where(
-        pool_bucket.c.place_id == bindparam("of_place"),
-        pool_bucket.c.category == bindparam("of_category"),
-        pool_bucket.c.starts_at == _changing.c.starts_at,
-    )
-)
-
-
-async def set_sellable(tx: WriteTx, place_id: str, category: str, *, first: datetime, end: datetime, sellable: int) -> int:
-    """Changes what new holds may take of the existing buckets in `[first, end)`; what is booked stays booked."""
-    return await tx.hot.run(
-        _SET_SELLABLE, {"of_place": place_id, "of_category": category, "first": first, "end": end, "to": sellable}
-    )
-
-
-async def sell_nothing_else(tx: WriteTx, place_id: str, *, categories: Sequence[str], first: datetime) -> None:
-    """Ends the sale of categories that a place no longer has."""
-    b = pool_bucket.c
-    gone = (b.place_id == place_id) & (b.starts_at >= first) & b.category.not_in(categories) & (b.sellable > 0)
-    await tx.run(update(pool_bucket).where(gone).values(sellable=0))
-
-
-async def lock_pools(tx: WriteTx, place_id: str) -> dict[str, Pool]:
-    """The pools of a place by category; nobody makes quarter hours of them until the unit ends."""
-    return await _pools(tx, select(place_pool).where(place_pool.c.place_id == place_id).order_by(place_pool.c.category).with_for_update())
-
-
-async def share_pool(tx: WriteTx, place_id: str, category: str) -> Pool | None:
-    """One pool; a unit that changes what it sells waits until this one ends."""
-    one = select(place_pool).where(place_pool.c.place_id == place_id, place_pool.c.category == category)
-    return (await _pools(tx, one.with_for_update(read=True))).get(category)
-
-
-async def _pools(tx: WriteTx, statement: Select[Any]) -> dict[str, Pool]:
-    return {row.category: Pool(row.capacity, row.walk_in_reserve, row.out_of_service) for row in await tx.all(statement)}
-
-
-async def counts(tx: Tx, place_id: str) -> dict[str, Count]:
-    """The newest count of each category of a place."""
-    rows = await tx.all(select(live_count).where(live_count.c.place_id == place_id))
-    return {row.category: Count(row.occupied, row.capacity, row.observed_at) for row in rows}
-
-
-async def place_exists(tx: Tx, place_id: str) -> bool:
-    """Whether there is such a car park, open or closed."""
-    return await tx.scalar(select(place.c.id).where(place.c.id == place_id)) is not None
-
-
 async def prune(tx: WriteTx, *, before: datetime) -> None:
     """Forgets quarter hours that are long over, and holders who have nothing."""
     await tx.run(delete(pool_bucket).where(pool_bucket.c.starts_at < before))
@@ -366,9 +280,9 @@ async def prune(tx: WriteTx, *, before: datetime) -> None:
     await tx.run(delete(holder_count).where(holder_count.c.key.in_(idle.with_for_update(skip_locked=True))))
 
 
-def _read(row: Sequence[Any] | Row[Any]) -> Reservation:
+def _read(row: Any) -> Reservation:
     return Reservation(*row[:5], State(row[5]), *row[6:11])
 
 
-def _read_held(row: Sequence[Any] | Row[Any]) -> Held:
+def _read_held(row: Any) -> Held:
     return Held(_read(row), Holder(row[11], row[12]))

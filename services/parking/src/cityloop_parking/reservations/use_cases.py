@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cityloop_common import idempotency, outbox
 from cityloop_common.db import WriteTx
+from cityloop_common.envelope import Event
 from cityloop_common.idempotency import Answer
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places.domain import UnknownPlace
-from cityloop_parking.reservations import domain, events, pools, store
+from cityloop_parking.reservations import domain, events, pool_store, pools, store
 from cityloop_parking.reservations.domain import (
     Buckets,
     Holder,
@@ -43,9 +44,7 @@ class Asked:
 async def once(ctx: ParkingCtx, asked: Asked, effect: Callable[[WriteTx], Awaitable[Answer]]) -> Answer:
     """Runs an effect and stores its answer in one unit; the same request again gets the stored answer."""
     async with ctx.db.write() as tx:
-        return await idempotency.once(
-            tx, caller=asked.caller, key=asked.key, fingerprint=asked.fingerprint, run=lambda: effect(tx)
-        )
+        return await idempotency.once(tx, caller=asked.caller, key=asked.key, fingerprint=asked.fingerprint, run=lambda: effect(tx))
 
 
 async def hold(ctx: ParkingCtx, want: Stay, holder: Holder) -> Reservation:
@@ -160,6 +159,47 @@ async def page(ctx: ParkingCtx, scope: Scope, *, before: str | None, limit: int)
         return await store.page(tx, scope, before=before, limit=limit)
 
 
+async def conflicts(ctx: ParkingCtx, place_id: str, *, operator_id: str | None) -> list[pool_store.Conflict]:
+    """Quarter hours of a place for which more is promised than can be sold now; None as operator is the whole city.
+
+    Raises UnknownPlace, also for another operator's.
+    """
+    async with ctx.db.read() as tx:
+        if operator_id is None:
+            known = await pool_store.place_exists(tx, place_id)
+        else:
+            known = await pool_store.operates(tx, operator_id, place_id)
+        if not known:
+            raise UnknownPlace
+        return await pool_store.conflicts(tx, place_id, now=ctx.clock.now())
+
+
+async def republished(ctx: ParkingCtx, key: str | None) -> AsyncIterator[Event]:
+    """Every event of every reservation, or of one, as it was first published: same id, sequence and time."""
+    after = ""
+    while True:
+        async with ctx.db.read() as tx:
+            found = await store.told_page(tx, key=key, after=after, most=store.SWEEP_LIMIT)
+        for told in found:
+            for event in _events_of(told, ctx.source):
+                yield event
+        if len(found) < store.SWEEP_LIMIT:
+            return
+        after = found[-1].reservation.id
+
+
+def _events_of(told: store.Told, source: str) -> list[Event]:
+    now = told.reservation
+    made = replace(now, version=1)
+    all_of_it = [events.reservation_held(made, id=told.held_event_id, source=source)]
+    if told.confirmed_event_id is not None and now.confirmed_at is not None:
+        confirmed = replace(now, version=2)
+        all_of_it.append(events.reservation_confirmed(confirmed, id=told.confirmed_event_id, at=now.confirmed_at, source=source))
+    if told.closed_event_id is not None and now.closed_at is not None:
+        all_of_it.append(events.reservation_closed(now, id=told.closed_event_id, at=now.closed_at, source=source))
+    return all_of_it
+
+
 def rules(settings: ParkingSettings) -> Rules:
     """What the settings allow of a stay."""
     return Rules(
@@ -189,7 +229,7 @@ async def _tell_closed(tx: WriteTx, ctx: ParkingCtx, closed: Sequence[Reservatio
 
 
 async def _not_open(tx: WriteTx, place_id: str) -> Exception:
-    return PlaceClosed() if await store.place_exists(tx, place_id) else UnknownPlace()
+    return PlaceClosed() if await pool_store.place_exists(tx, place_id) else UnknownPlace()
 
 
 async def _over_limit(tx: WriteTx, holder: Holder, limits: Limits) -> Exception:
