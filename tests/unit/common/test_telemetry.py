@@ -66,7 +66,7 @@ def test_libraries_log_the_same_way(out: io.StringIO) -> None:
 
 def test_lines_of_a_request_carry_its_id(out: io.StringIO) -> None:
     """So that a problem's request id leads to its lines."""
-    with telemetry.request_scope("r-1"):
+    with telemetry.RequestScope("r-1"):
         telemetry.get_logger("test").info("inside")
     telemetry.get_logger("test").info("outside")
     assert [line.get("request_id") for line in lines(out)] == ["r-1", None]

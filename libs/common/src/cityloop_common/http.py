@@ -29,6 +29,7 @@ __all__ = [
 BODY_LIMIT_BYTES = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SPREAD = 0x9E37_79B1  # odd: 2**32 requests until one comes again
 _log = telemetry.get_logger(__name__)
 REQUEST_SECONDS = telemetry.histogram(
     "http_request_seconds", "From request to last byte of the answer", ("service", "route", "method", "status")
@@ -85,10 +86,10 @@ class InFlight:
     """Counts requests being answered, so that a drain can wait for the last one."""
 
     def __init__(self, service: str) -> None:
-        self._service = service
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        IN_FLIGHT.read_from(service, source=lambda: self._count)
 
     @property
     def count(self) -> int:
@@ -96,12 +97,11 @@ class InFlight:
 
     def enter(self) -> None:
         self._count += 1
-        self._idle.clear()
-        IN_FLIGHT.set(self._service, to=self._count)
+        if self._count == 1:
+            self._idle.clear()
 
     def leave(self) -> None:
         self._count -= 1
-        IN_FLIGHT.set(self._service, to=self._count)
         if self._count == 0:
             self._idle.set()
 
@@ -144,6 +144,8 @@ class EdgeMiddleware:
         self._body_limit_bytes = body_limit_bytes
         self._in_flight = in_flight
         self._templates: dict[int, str] | None = None
+        self._process = ""
+        self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -156,7 +158,7 @@ class EdgeMiddleware:
         answer = _Answer(scope, send, request_id)
         self._in_flight.enter()
         try:
-            with telemetry.request_scope(request_id):
+            with telemetry.RequestScope(request_id):
                 await self._answer(scope, receive, answer)
         finally:
             self._in_flight.leave()
@@ -203,7 +205,10 @@ class EdgeMiddleware:
             given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
             if _REQUEST_ID.match(given):
                 return given
-        return ctx.ids.new()
+        # one id a process and a number (spread, so that it does not tell how many): an id each costs ten times as much
+        self._requests = (self._requests + _SPREAD) & 0xFFFF_FFFF
+        self._process = self._process or ctx.ids.new()
+        return f"{self._process}.{self._requests:08x}"
 
     def _record(self, scope: Scope, answer: "_Answer", ctx: EdgeCtx, *, seconds: float) -> None:
         route = self._template(scope)

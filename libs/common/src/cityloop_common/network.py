@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import HTTPConnection
@@ -23,10 +24,15 @@ def client_network(request: HTTPConnection, trusted_proxies: Sequence[Network]) 
     X-Forwarded-For is read from the right, and only while the hop that wrote it is a trusted proxy; uvicorn must run with
     `proxy_headers=False`, or it would believe the header first.
     """
-    address = _address(request.client.host) if request.client else None
+    peer = request.scope.get("client")
+    if peer is None:
+        return UNKNOWN_NETWORK
+    if not trusted_proxies:
+        return _network_of_host(peer[0])
+    address = _address(peer[0])
     if address is None:
         return UNKNOWN_NETWORK
-    if trusted_proxies and _trusted(address, trusted_proxies):
+    if _trusted(address, trusted_proxies):
         for hop in reversed(",".join(request.headers.getlist("x-forwarded-for")).split(",")):
             before = _address(hop.strip())
             if before is None:
@@ -34,6 +40,16 @@ def client_network(request: HTTPConnection, trusted_proxies: Sequence[Network]) 
             address = before
             if not _trusted(address, trusted_proxies):
                 break
+    return _network(address)
+
+
+@lru_cache(maxsize=4096)
+def _network_of_host(host: str) -> str:
+    address = _address(host)
+    return UNKNOWN_NETWORK if address is None else _network(address)
+
+
+def _network(address: IPv4Address | IPv6Address) -> str:
     return str(ip_network((address, 24 if address.version == 4 else 64), strict=False))
 
 

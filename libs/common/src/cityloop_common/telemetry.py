@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Generic, Literal, TextIO, TypeVar
 
@@ -70,14 +69,19 @@ def _add_request_id(_logger: object, _method: str, event: EventDict) -> EventDic
     return event
 
 
-@contextmanager
-def request_scope(request_id: str) -> Iterator[None]:
-    """Every log line written inside carries this request id."""
-    token = _request_id.set(request_id)
-    try:
-        yield
-    finally:
-        _request_id.reset(token)
+class RequestScope:
+    """`with RequestScope(request_id):` every log line written inside carries this request id."""
+
+    __slots__ = ("_before", "_request_id")
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    def __enter__(self) -> None:
+        self._before = _request_id.set(self._request_id)
+
+    def __exit__(self, *_: object) -> None:
+        _request_id.reset(self._before)
 
 
 def _to_json(event: MutableMapping[str, Any], **_kwargs: object) -> str:
@@ -139,6 +143,7 @@ def access_line(event: dict[str, object]) -> None:
     handler = root.handlers[0]
     if isinstance(handler, _JsonHandler):
         handler.stream.write(_to_json(event) + "\n")
+        handler.stream.flush()
 
 
 class _JsonHandler(logging.StreamHandler[TextIO]):
@@ -189,6 +194,10 @@ class Gauge(_Bounded[prometheus_client.Gauge]):
 
     def add(self, *labels: str, by: float = 1) -> None:
         self._child(labels).inc(by)
+
+    def read_from(self, *labels: str, source: Callable[[], float]) -> None:
+        """Asks `source` whenever it is scraped."""
+        self._child(labels).set_function(source)
 
     def value(self, *labels: str) -> float:
         """What it stands at; for tests and `doctor`."""
