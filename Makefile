@@ -34,11 +34,10 @@ test:
 
 lint:
 	@scripts/setup dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
-	$(BIN)/python scripts/house_rules.py
+	@failed=0; \
+	for judge in "ruff check ." "ruff format --check ." mypy "lint-imports --no-cache --no-logo" "python scripts/house_rules.py" "python -m pip check"; do \
+		echo "--- $$judge"; $(BIN)/$$judge || failed=1; \
+	done; exit $$failed
 
 stack:
 	deploy/native/stack up
