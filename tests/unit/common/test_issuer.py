@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from cityloop_common import issuer, problems
 from cityloop_common.auth import Role
 from cityloop_common.clock import ManualClock
+from cityloop_common.network import Network, parse_networks
 from cityloop_common.rng import Rng
 from tests.unit.common.edge import START, Edge, client_of
 
@@ -28,10 +29,10 @@ def dev(folder: Path, environment: str = "development", seed: str = "x") -> issu
     )
 
 
-def app_of(at_edge: Edge) -> FastAPI:
+def app_of(at_edge: Edge, *, reachable_from: tuple[Network, ...] = ()) -> FastAPI:
     app = FastAPI()
     problems.install(app)
-    app.include_router(issuer.router(at_edge.issuer))
+    app.include_router(issuer.router(at_edge.issuer, reachable_from=reachable_from))
     return app
 
 
@@ -100,3 +101,12 @@ async def test_other_machines_get_nothing(at_edge: Edge) -> None:
     async with client_of(app_of(at_edge), address="203.0.113.9") as client:
         answer = await client.post("http://localhost/issuer/token", json={"role": "officer"})
     assert answer.status_code == 403
+
+
+async def test_a_named_network_gets_tokens_by_any_name(at_edge: Edge) -> None:
+    """Between containers the issuer has a name; a web page still gets nothing."""
+    app = app_of(at_edge, reachable_from=parse_networks(["172.16.0.0/12"]))
+    async with client_of(app, address="172.18.0.3") as client:
+        assert (await client.post("http://issuer:8080/issuer/token", json={"role": "officer"})).status_code == 200
+        headers = {"origin": "http://issuer:8080"}
+        assert (await client.post("http://issuer:8080/issuer/token", json={"role": "officer"}, headers=headers)).status_code == 403

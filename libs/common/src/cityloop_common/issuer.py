@@ -126,7 +126,8 @@ def router(dev: DevIssuer, *, reachable_from: tuple[Network, ...] = ()) -> APIRo
     routes = APIRouter(prefix="/issuer", tags=["development issuer"])
 
     async def nearby(request: Request) -> None:
-        if not (_from_loopback(request) or from_trusted(request.scope, reachable_from)) or _from_foreign_page(request):
+        near = _from_loopback(request) and not _from_foreign_page(request)
+        if not near and not (from_trusted(request.scope, reachable_from) and "origin" not in request.headers):
             raise Forbidden("The development issuer answers this machine only.")
 
     @routes.get("/jwks.json", include_in_schema=False)
