@@ -92,9 +92,7 @@ def to_wgs84(x: float, y: float, source: Datum, *, within: Bounds = WORLD) -> Po
     at = _converted(x, y, source)
     if at is not None and within.contains(at):
         return at
-    fits = [other for other in Datum if other is not source and (it := _converted(x, y, other)) is not None and within.contains(it)]
-    swapped = source is not Datum.TWD97 and (it := _converted(y, x, source)) is not None and within.contains(it)
-    hint = f"; it would be inside as {' or '.join(fits)}" if fits else "; longitude and latitude may be swapped" if swapped else ""
+    hint = _hint(x, y, source, within)
     box = f"{within.west:g}..{within.east:g} E, {within.south:g}..{within.north:g} N"
     raise OutOfBounds(f"{x:.10g}, {y:.10g} as {source} is not within {box}{hint}.")
 
@@ -104,6 +102,15 @@ def distance_m(a: Position, b: Position) -> float:
     lat_a, lat_b = math.radians(a.lat), math.radians(b.lat)
     h = math.sin((lat_b - lat_a) / 2) ** 2 + math.cos(lat_a) * math.cos(lat_b) * math.sin(math.radians(b.lon - a.lon) / 2) ** 2
     return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(h)))
+
+
+def _hint(x: float, y: float, source: Datum, within: Bounds) -> str:
+    if source is not Datum.TWD97 and (swapped := _converted(y, x, source)) is not None and within.contains(swapped):
+        return "; longitude and latitude may be swapped"
+    if within is WORLD:
+        return ""  # nearly any pair fits the world in some datum
+    fits = [other for other in Datum if other is not source and (it := _converted(x, y, other)) is not None and within.contains(it)]
+    return f"; it would be inside as {' or '.join(fits)}" if fits else ""
 
 
 def _names() -> str:

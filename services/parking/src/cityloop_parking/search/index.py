@@ -1,0 +1,175 @@
+"""Places by where they are, in memory: nearest first, answers already serialised.
+
+Two grids, 250 m and 4 km. The fine one is searched ring by ring and left as soon as no unseen place can be nearer; where
+places are sparse the coarse one goes on. Positions are points on the sphere, so that the straight chord orders exactly as
+the great circle does and costs three multiplications. It does not look across the 180th meridian.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cityloop_common.geo import EARTH_RADIUS_M, Position
+from cityloop_parking.search.domain import Shown, render
+
+FINE_M = 250.0
+COARSE_M = 4_000.0
+FINE_RINGS = 10
+DEGREE_M = math.radians(1) * EARTH_RADIUS_M
+
+
+class Entry:
+    """A place in the index with its JSON as of now."""
+
+    __slots__ = ("_body", "_valid_until_s", "place", "x", "y", "z")
+
+    def __init__(self, place: Shown) -> None:
+        self.place = place
+        self.x, self.y, self.z = _on_sphere(place.lon, place.lat)
+        self._body = b""
+        self._valid_until_s = -math.inf
+
+    def body(self, now_s: float) -> bytes:
+        """The JSON without its closing brace; made anew only when a count has changed its class."""
+        if now_s > self._valid_until_s:
+            rendered = render(self.place, now_s)
+            self._body, self._valid_until_s = rendered.body, rendered.valid_until_s
+        return self._body
+
+
+_Cell = tuple[int, int]
+
+
+class _Grid:
+    """Entries by square of a given height; squares are as wide as high at 40 degrees."""
+
+    __slots__ = ("cells", "lat_step", "lon_step")
+
+    def __init__(self, size_m: float) -> None:
+        self.lat_step = size_m / DEGREE_M
+        self.lon_step = self.lat_step / math.cos(math.radians(40))
+        self.cells: dict[_Cell, dict[str, Entry]] = {}
+
+    def cell(self, lon: float, lat: float) -> _Cell:
+        return math.floor(lon / self.lon_step), math.floor(lat / self.lat_step)
+
+    def ring_m(self, lat: float) -> float:
+        """How far one more ring reaches at least."""
+        return DEGREE_M * min(self.lat_step, self.lon_step * math.cos(math.radians(min(89.9, abs(lat) + 1))))
+
+    def put(self, entry: Entry) -> None:
+        self.cells.setdefault(self.cell(entry.place.lon, entry.place.lat), {})[entry.place.id] = entry
+
+    def drop(self, entry: Entry) -> None:
+        cell = self.cell(entry.place.lon, entry.place.lat)
+        inside = self.cells[cell]
+        del inside[entry.place.id]
+        if not inside:
+            del self.cells[cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A question: the nearest places around a point."""
+
+    at: Position
+    radius_m: float
+    limit: int
+
+
+class SearchIndex:
+    """Every place of the city, nearest first."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._fine = _Grid(FINE_M)
+        self._coarse = _Grid(COARSE_M)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def version(self, place_id: str) -> int:
+        """The version that is known of a place; 0 when it is not."""
+        entry = self._entries.get(place_id)
+        return 0 if entry is None else entry.place.version
+
+    def put(self, place: Shown) -> Entry | None:
+        """Takes a newer version of a place; None when it is not newer."""
+        known = self._entries.get(place.id)
+        if known is not None:
+            if known.place.version >= place.version:
+                return None
+            self._fine.drop(known)
+            self._coarse.drop(known)
+        entry = Entry(place)
+        self._entries[place.id] = entry
+        self._fine.put(entry)
+        self._coarse.put(entry)
+        return entry
+
+    def nearest(self, ask: Near) -> list[tuple[int, Entry]]:
+        """Places within the radius with their distance in metres, nearest first, ids deciding between equals."""
+        reach = (2 * math.sin(min(ask.radius_m / (2 * EARTH_RADIUS_M), math.pi / 2))) ** 2
+        found = _search(self._fine, ask, reach, rings=FINE_RINGS)
+        if found is None:
+            found = _search(self._coarse, ask, reach, rings=None)
+        assert found is not None
+        found.sort(key=_by_distance)
+        return [(round(2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(chord) / 2))), entry) for chord, entry in found[: ask.limit]]
+
+    def answer(self, ask: Near, now_s: float) -> bytes:
+        """The JSON list of the nearest places."""
+        return b"[" + b",".join([b'%b,"distance_m":%d}' % (entry.body(now_s), metres) for metres, entry in self.nearest(ask)]) + b"]"
+
+
+_Found = list[tuple[float, Entry]]
+
+
+def _by_distance(found: tuple[float, Entry]) -> tuple[float, str]:
+    return found[0], found[1].place.id
+
+
+def _search(grid: _Grid, ask: Near, reach: float, *, rings: int | None) -> _Found | None:
+    """What lies within the radius, as far as the nearest `limit` need; None when `rings` did not suffice to tell."""
+    x, y, z = _on_sphere(ask.at.lon, ask.at.lat)
+    ring_m = grid.ring_m(ask.at.lat)
+    last = math.ceil(ask.radius_m / ring_m)
+    column, row = grid.cell(ask.at.lon, ask.at.lat)
+    found: _Found = []
+    for ring in range(last + 1 if rings is None else min(rings, last) + 1):
+        for cell in _ring(grid, column, row, ring):
+            for entry in cell.values():
+                dx, dy, dz = entry.x - x, entry.y - y, entry.z - z
+                chord = dx * dx + dy * dy + dz * dz
+                if chord <= reach:
+                    found.append((chord, entry))
+        if len(found) >= ask.limit:
+            sure = (ring * ring_m / EARTH_RADIUS_M) ** 2 * 0.999  # the chord is a little shorter than the arc
+            if sum(chord <= sure for chord, _ in found) >= ask.limit:
+                return found
+    return found if rings is None or last <= rings else None
+
+
+def _ring(grid: _Grid, column: int, row: int, ring: int) -> Iterator[dict[str, Entry]]:
+    """The cells that are exactly `ring` steps away and hold something."""
+    get = grid.cells.get
+    if ring == 0:
+        if cell := get((column, row)):
+            yield cell
+        return
+    for step in range(-ring, ring + 1):
+        for spot in ((column + step, row - ring), (column + step, row + ring)):
+            if cell := get(spot):
+                yield cell
+    for step in range(-ring + 1, ring):
+        for spot in ((column - ring, row + step), (column + ring, row + step)):
+            if cell := get(spot):
+                yield cell
+
+
+def _on_sphere(lon: float, lat: float) -> tuple[float, float, float]:
+    """The point on the unit sphere."""
+    turn, height = math.radians(lon), math.radians(lat)
+    return math.cos(height) * math.cos(turn), math.cos(height) * math.sin(turn), math.sin(height)
