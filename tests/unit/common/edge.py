@@ -13,12 +13,13 @@ import httpx
 from fastapi import APIRouter, FastAPI
 
 from cityloop_common import http
-from cityloop_common.auth import AuthConfig, BearerVerifier, KeySource, TokenVerifier
+from cityloop_common.auth import AuthConfig, BearerVerifier, TokenVerifier
 from cityloop_common.cache import Cache, open_cache
 from cityloop_common.clock import Clock, ManualClock
 from cityloop_common.guests import GuestConfig, Guests
 from cityloop_common.ids import Ids
 from cityloop_common.issuer import DevIssuer
+from cityloop_common.jwks import KeySource
 from cityloop_common.rng import Rng
 
 START = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)

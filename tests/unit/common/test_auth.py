@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from cityloop_common import auth, http
+from cityloop_common import auth, http, jwks
 from cityloop_common.auth import AuthConfig, Principal, Role, allow
 from cityloop_common.clock import ManualClock
 from cityloop_common.errors import Unauthenticated, Unavailable
@@ -251,7 +251,7 @@ async def test_a_bad_key_set_answer_is_unavailable(answer: httpx.Response) -> No
         return answer
 
     with pytest.raises(Unavailable):
-        await auth.jwks_over_http("https://idp.example/keys", transport=httpx.MockTransport(answered))()
+        await jwks.jwks_over_http("https://idp.example/keys", transport=httpx.MockTransport(answered))()
 
 
 async def test_roles_come_from_the_configured_claim(provider: Provider, clock: ManualClock) -> None:

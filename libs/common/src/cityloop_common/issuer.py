@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from cityloop_common import auth
-from cityloop_common.auth import KeySource, Principal, Role
+from cityloop_common.auth import Principal, Role
 from cityloop_common.clock import Clock
 from cityloop_common.errors import Forbidden
+from cityloop_common.jwks import KeySource
 from cityloop_common.network import Network, from_trusted
 from cityloop_common.rng import Rng
 

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from cityloop_common import __version__
-from cityloop_common.auth import AuthConfig, BearerVerifier, KeySource, Role, jwks_over_http
+from cityloop_common.auth import AuthConfig, BearerVerifier, Role
 from cityloop_common.cache import Cache, open_cache
 from cityloop_common.clock import Clock, SystemClock
 from cityloop_common.consuming import run_consumer
@@ -22,6 +22,7 @@ from cityloop_common.eventlog import EventLog, open_event_log
 from cityloop_common.http import Health, HttpConfig, create_app
 from cityloop_common.ids import Ids
 from cityloop_common.jobs import run_jobs
+from cityloop_common.jwks import KeySource, jwks_over_http
 from cityloop_common.network import parse_networks
 from cityloop_common.relay import run_relay
 from cityloop_common.rng import Rng

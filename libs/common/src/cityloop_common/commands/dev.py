@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cityloop_common import issuer, problems, start_page
-from cityloop_common.auth import KeySource
 from cityloop_common.context import Ctx
 from cityloop_common.errors import NotFound
 from cityloop_common.http import Health, create_probe_app
+from cityloop_common.jwks import KeySource
 from cityloop_common.migrating import migrate
 from cityloop_common.parts import Api, Ports, build_api, build_ctx, close_ports, key_source, open_ports, worker_loops
 from cityloop_common.runtime import Plan, PortTaken, bind, run, serve
