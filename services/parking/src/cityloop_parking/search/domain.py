@@ -11,6 +11,7 @@ import orjson
 
 from cityloop_common.clock import rfc3339
 
+CHANGE = "place"  # the kind of our entries in the fan-out stream
 LIVE_INTERVALS = 2
 UNKNOWN_AFTER_S = 24 * 3600.0
 FOR_EVER = float("inf")

@@ -1,0 +1,146 @@
+"""HTTP of the room `search`: the nearest car parks, and the stream of their changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from cityloop_common import auth, geo, http
+from cityloop_common.errors import Invalid
+from cityloop_parking.search.domain import Freshness
+from cityloop_parking.search.index import Near
+from cityloop_parking.search.replica import Search
+
+router = APIRouter(tags=["search"])
+RADIUS_M = (1, 20_000, 1_000)  # least, most, when left out
+LIMIT = (1, 100, 20)
+
+
+class PositionAnswer(BaseModel):
+    """WGS-84 degrees."""
+
+    lon: float
+    lat: float
+
+
+class NearbyPlace(BaseModel):
+    """A car park with what is known of its spaces.
+
+    `free` has the categories counted within the last day. `as_of`, `source` and `freshness` are those of the oldest number in it.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    name: str
+    position: PositionAnswer
+    address: str
+    kind: str
+    access: str
+    state: str
+    capacity: dict[str, int]
+    charging_stations: int | None
+    invented: bool
+    free: dict[str, int]
+    as_of: str | None
+    source: str | None
+    freshness: Freshness
+    distance_m: int
+
+
+class SearchAnswer(BaseModel):
+    """The nearest car parks. `as_of`: what the database knew at that instant is in the answer."""
+
+    as_of: str
+    datum: str
+    places: list[NearbyPlace]
+
+
+def _parameter(name: str, description: str, schema: dict[str, object], example: object) -> dict[str, object]:
+    return {"name": name, "in": "query", "required": name == "near", "description": description, "schema": schema, "example": example}
+
+
+def _bounds(limits: tuple[int, int, int]) -> dict[str, object]:
+    return {"type": "integer", "minimum": limits[0], "maximum": limits[1], "default": limits[2]}
+
+
+_PARAMETERS = [
+    _parameter("near", "Longitude and latitude, with a comma between.", {"type": "string", "maxLength": 64}, "109.787,39.565"),
+    _parameter("radius_m", "How far around, in metres.", _bounds(RADIUS_M), 1000),
+    _parameter("limit", "How many at most.", _bounds(LIMIT), 20),
+    _parameter("datum", "Datum of `near`; answers are always WGS-84.", {"enum": list(geo.Datum), "default": "wgs84"}, "gcj02"),
+]
+
+
+@router.get(
+    "/places",
+    response_model=SearchAnswer,
+    dependencies=[Depends(auth.public)],
+    openapi_extra={"parameters": _PARAMETERS},
+    summary="Car parks near a point",
+)
+async def nearest(request: Request) -> Response:
+    """Sorted by distance, each with its free spaces and how old that number is.
+
+    The query is read by hand: for the hottest route of the city the framework's own validation costs as much as the search.
+    """
+    search: Search = request.app.state.search
+    return http.json_bytes_response(search.nearest(_near(request.scope["query_string"])))
+
+
+@router.get("/stream", dependencies=[Depends(auth.public)], summary="Changes of car parks as they come", response_class=Response)
+async def stream(request: Request, last_event_id: Annotated[str | None, Header(max_length=64)] = None) -> Response:
+    """Server-Sent Events `place.changed` with a car park as the search shows it; `reset`: events may be missing, search again."""
+    search: Search = request.app.state.search
+    return search.stream(last_event_id)
+
+
+def _near(query: bytes) -> Near:
+    """Raises Invalid with a pointer to each parameter that is wrong."""
+    try:
+        given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20))
+    except ValueError as error:
+        raise Invalid("The query cannot be read.") from error
+    problems: list[dict[str, str]] = []
+    radius_m = _whole(given, "radius_m", RADIUS_M, problems)
+    limit = _whole(given, "limit", LIMIT, problems)
+    at = _position(given, problems)
+    if at is None or problems:
+        raise Invalid("The search cannot be done like this.", errors=problems)
+    return Near(at, float(radius_m), limit)
+
+
+def _position(given: dict[str, str], problems: list[dict[str, str]]) -> geo.Position | None:
+    near = given.get("near")
+    try:
+        if near is None:
+            raise Invalid("Say `near=<longitude>,<latitude>`.")
+        lon, comma, lat = near.partition(",")
+        if not comma or len(near) > 64:
+            raise Invalid("It is a longitude and a latitude with a comma between.")
+        x, y = float(lon), float(lat)
+        source = given.get("datum")
+        if (source is None or source == "wgs84") and -180.0 <= x <= 180.0 and -90.0 <= y <= 90.0:
+            return geo.Position(x, y)
+        return geo.to_wgs84(x, y, geo.Datum.WGS84 if source is None else geo.datum(source))
+    except ValueError:
+        problems.append({"pointer": "/query/near", "detail": "It is a longitude and a latitude with a comma between."})
+    except (geo.DatumMissing, geo.DatumUnknown) as error:
+        problems.append({"pointer": "/query/datum", "detail": error.detail})
+    except Invalid as error:
+        problems.append({"pointer": "/query/near", "detail": error.detail})
+    return None
+
+
+def _whole(given: dict[str, str], name: str, limits: tuple[int, int, int], problems: list[dict[str, str]]) -> int:
+    least, most, default = limits
+    text = given.get(name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= 9 and least <= (value := int(text)) <= most:
+        return value
+    problems.append({"pointer": f"/query/{name}", "detail": f"It is a whole number from {least} to {most}."})
+    return default

@@ -1,0 +1,131 @@
+"""One API replica's share of search: the index in memory, kept true, and the stream of changes to its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from cityloop_common.clock import rfc3339
+from cityloop_common.errors import Unavailable
+from cityloop_common.fanout import FanoutEntry
+from cityloop_common.sse import EventStream, Hub, Message
+from cityloop_parking.context import ParkingCtx
+from cityloop_parking.search import store
+from cityloop_parking.search.domain import CHANGE, Shown, render
+from cityloop_parking.search.index import Near, SearchIndex
+
+PAGE = 1_000
+CHANGED = "place.changed"
+LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
+COMPARE_EVERY_S = 30.0
+
+
+class IndexNotReady(Unavailable):
+    """The replica has not read the database yet."""
+
+    slug, title = "index-not-ready", "The search index is being loaded"
+
+
+class Search:
+    """The index of this replica (a FanoutReader) and its event streams."""
+
+    def __init__(self, ctx: ParkingCtx) -> None:
+        self._ctx = ctx
+        self._index: SearchIndex | None = None
+        self._as_of = b""
+        self._newest = datetime.min.replace(tzinfo=UTC)
+        self._compared_at_s = 0.0
+        self.hub = Hub(ctx.service, rng=ctx.rng)
+
+    async def follow(self) -> None:
+        """Background loop: keeps the index true until cancelled."""
+        await self._ctx.fanout.follow(self)
+
+    async def check(self) -> None:
+        """Raises IndexNotReady until the first reading is done."""
+        self._ready()
+
+    def nearest(self, ask: Near) -> bytes:
+        """The answer of a search as JSON. `as_of`: what the database knew then is in it. Raises IndexNotReady."""
+        index = self._ready()
+        places = index.answer(ask, self._ctx.clock.now().timestamp())
+        return b'{"as_of":"%b","datum":"wgs84","places":%b}' % (self._as_of, places)
+
+    def stream(self, last_event_id: str | None) -> EventStream:
+        """A client's stream of changes, from where it was."""
+        return self.hub.stream(last_event_id=last_event_id, resume=self._missed)
+
+    async def apply(self, entries: Sequence[FanoutEntry]) -> None:
+        """Takes what is newer. Each entry is a whole row, so none must be read for a gap; lost last ones are found by comparing."""
+        for entry in entries:
+            self._put(entry.id, self._row(entry))
+        if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
+            await self.poll()
+        else:
+            self._true_at(self._ctx.clock.now())
+
+    async def reset(self) -> None:
+        """Reads every entry; until that is done the old index answers with its old `as_of`."""
+        again = self._index is not None
+        began, index, after = self._ctx.clock.now(), SearchIndex(), ""
+        newest = began
+        while True:
+            async with self._ctx.db.read() as tx:
+                rows = await store.page(tx, after=after, most=PAGE)
+            if not rows:
+                break
+            after = rows[-1].place_id
+            newest = max(newest, *(row.updated_at for row in rows))
+            for row in rows:
+                if (shown := row.shown()) is not None:
+                    index.put(shown)
+        self._index, self._newest, self._compared_at_s = index, newest, self._ctx.clock.monotonic()
+        self._true_at(began)
+        if again:
+            self.hub.reset("trimmed")
+
+    async def poll(self) -> None:
+        """Compares with the database: what was written since the newest known entry, with room for late commits."""
+        if self._index is None:
+            await self.reset()
+            return
+        began = self._ctx.clock.now()
+        async with self._ctx.db.read() as tx:
+            written = await store.written_since(tx, self._newest - LATE_COMMITS)
+            unknown = [place_id for place_id, version, _ in written if version > self._index.version(place_id)]
+            for start in range(0, len(unknown), PAGE):
+                for row in await store.read(tx, unknown[start : start + PAGE]):
+                    self._put("", row)
+        self._newest = max([self._newest, *(updated_at for _, _, updated_at in written)])
+        self._compared_at_s = self._ctx.clock.monotonic()
+        self._true_at(began)
+
+    def _ready(self) -> SearchIndex:
+        if self._index is None:
+            raise IndexNotReady(retry_after_s=1)
+        return self._index
+
+    def _true_at(self, at: datetime) -> None:
+        self._as_of = rfc3339(at).encode()
+
+    async def _missed(self, last_event_id: str) -> Sequence[Message] | None:
+        entries = await self._ctx.fanout.since(last_event_id)
+        if entries is None:
+            return None
+        rows = [(entry.id, self._row(entry).shown()) for entry in entries if entry.change.kind == CHANGE]
+        return [self._message(id_, shown) for id_, shown in rows if shown is not None]
+
+    def _row(self, entry: FanoutEntry) -> store.Entry:
+        body = orjson.loads(entry.change.body)
+        return store.Entry(entry.change.key, entry.change.version, body["place"], body["counts"], self._newest)
+
+    def _put(self, id_: str, row: store.Entry) -> None:
+        shown = row.shown()
+        if shown is not None and self._ready().put(shown) and self.hub.clients:
+            self.hub.publish(self._message(id_, shown))
+
+    def _message(self, id_: str, shown: Shown) -> Message:
+        body = render(shown, self._ctx.clock.now().timestamp()).body + b"}"
+        return Message(id_, CHANGED, shown.id, body.decode())
