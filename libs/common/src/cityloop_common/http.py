@@ -234,7 +234,7 @@ class EdgeMiddleware:
         """The route as it was declared, never the address itself: that may hold anything."""
         route = scope.get("route")
         if route is None:
-            return "unmatched"
+            return "pages" if "endpoint" in scope else "unmatched"  # probes and documentation are no API routes
         if self._templates is None:
             self._templates = {id(found.original_route): found.path_format or "" for found in iter_route_contexts(self._owner.routes)}
         return self._templates.get(id(route)) or getattr(route, "path_format", None) or "mounted"
