@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from cityloop_common.eventlog import (
     Fenced,
     LogUnavailable,
     Message,
+    Record,
     Rejected,
     Retention,
     Subscription,
@@ -52,11 +53,11 @@ async def log(logs: Logs) -> EventLog:
     return log
 
 
-async def commit(member: Subscription, records: list) -> None:
+async def commit(member: Subscription, records: Sequence[Record]) -> None:
     await member.commit({TopicPartition(record.topic, record.partition): record.offset + 1 for record in records})
 
 
-async def drain(log: EventLog, *topics: str) -> list:
+async def drain(log: EventLog, *topics: str) -> list[Record]:
     async with aclosing(log.read(topics, from_start=True, follow=False)) as records:
         return [record async for record in records]
 
@@ -202,7 +203,7 @@ async def test_a_commit_after_the_partition_moved_is_fenced(log: EventLog, logs:
     assert len(polled) == 60
     second = await logs.join(logs.open(), "g")
 
-    async def moved() -> list:
+    async def moved() -> list[Record]:
         await first.poll(max_records=1, timeout_s=0.2)  # aiokafka rejoins while it polls
         return await take(second, 1, polls=1)
 

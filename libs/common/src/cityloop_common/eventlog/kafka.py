@@ -40,11 +40,13 @@ from cityloop_common.eventlog.port import (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOSE_S = 3.0
+_ABANDON_S = 0.5
 _SESSION_MS = 8_000
 # A join is answered when every member has joined again, which may take a session.
 _CONSUMER_REQUEST_MS = _SESSION_MS + 4_000
 _STUCK_AFTER_POLLS = 6
 _READ_AT_ONCE = 500
+_READ_WAIT_MS = 500
 
 
 @asynccontextmanager
@@ -244,8 +246,8 @@ class KafkaEventLog:
         if producer is not None:
             # Fails what waits in its buffers, so that nothing is sent behind our back while it stops.
             producer._message_accumulator.fail_all(KafkaError("abandoned"))
-            await _closed_in_time(producer.stop)
-            await _closed_in_time(producer.client.close)
+            await _closed_in_time(producer.stop, _ABANDON_S)
+            await _closed_in_time(producer.client.close, _ABANDON_S)
 
     # --- receiving
 
@@ -266,24 +268,25 @@ class KafkaEventLog:
                 starts = await consumer.beginning_offsets(partitions) if from_start else ends
                 for partition in partitions:
                     consumer.seek(partition, starts[partition])
-            ahead = {partition for partition in partitions if starts[partition] < ends[partition]}
-            while follow or ahead:
-                polled = await self._some(consumer, must_come=not follow)
+            empty_handed = 0
+            while follow or await self._behind(consumer, ends):
+                async with _answering("read", 2 * self.settings.timeout_s):
+                    polled = await consumer.getmany(timeout_ms=_READ_WAIT_MS, max_records=_READ_AT_ONCE)
+                empty_handed = 0 if polled or follow else empty_handed + 1
+                if empty_handed * _READ_WAIT_MS > self.settings.timeout_s * 1000:
+                    raise LogUnavailable("kafka: read: what is there did not come")
                 for partition, records in polled.items():
                     for record in records:
                         if follow or record.offset < ends[partition]:
                             yield self.record_of(record)
-                    if records[-1].offset + 1 >= ends[partition]:
-                        ahead.discard(partition)
 
-    async def _some(self, consumer: AIOKafkaConsumer, *, must_come: bool) -> dict[KafkaPartition, list[ConsumerRecord]]:
-        """Some records; when they are known to be there and do not come, the log does not answer."""
-        wait_ms = int(self.settings.timeout_s * 1000) if must_come else 500
-        async with _answering("read", 2 * self.settings.timeout_s):
-            polled: dict[KafkaPartition, list[ConsumerRecord]] = await consumer.getmany(timeout_ms=wait_ms, max_records=_READ_AT_ONCE)
-        if must_come and not polled:
-            raise LogUnavailable("kafka: read: nothing came")
-        return polled
+    async def _behind(self, consumer: AIOKafkaConsumer, ends: Mapping[KafkaPartition, int]) -> bool:
+        """Whether a partition is not read to its end; the position also passes what compaction has emptied."""
+        async with _answering("read", self.settings.timeout_s):
+            for partition, end in ends.items():
+                if await consumer.position(partition) < end:
+                    return True
+        return False
 
     @asynccontextmanager
     async def _plain_consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -441,10 +444,10 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     await _closed_in_time(consumer._client.close)
 
 
-async def _closed_in_time(close: Callable[[], Awaitable[object]]) -> bool:
+async def _closed_in_time(close: Callable[[], Awaitable[object]], within_s: float = _CLOSE_S) -> bool:
     """Whether a client closed without trouble; one that does not is left behind."""
     try:
-        async with asyncio.timeout(_CLOSE_S):
+        async with asyncio.timeout(within_s):
             await close()
     except (TimeoutError, KafkaError, OSError):
         return False

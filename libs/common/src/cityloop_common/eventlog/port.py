@@ -122,7 +122,10 @@ class EventLog(Protocol):
         ...
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
-        """Joins a group; a group without a committed offset starts at the earliest record."""
+        """Joins a group; a group without a committed offset starts at the earliest record.
+
+        Raises LogUnavailable (Kafka: also when one of the topics does not exist).
+        """
         ...
 
     def read(self, topics: Sequence[str], *, from_start: bool, follow: bool) -> AsyncGenerator[Record, None]:
