@@ -1,0 +1,53 @@
+"""`python -m benchmarks [row ...]`: measures and writes docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import uvloop
+
+from benchmarks import report
+from benchmarks.rows import events, holds, observations, search
+from cityloop_common.clock import city_day
+
+ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
+    "a": search.measure,
+    "b": holds.measure,
+    "c": events.measure,
+    "d": observations.measure,
+}
+
+
+def main() -> int:
+    """Measures the rows that were named, or all."""
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    arguments.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows to measure; all when none is named")
+    arguments.add_argument("--rounds", type=int, default=5, help="rounds of each; ours and the baseline take turns")
+    asked = arguments.parse_args()
+    measured: list[report.Measured] = []
+    names = asked.rows or list(ROWS)
+    started = time.monotonic()
+    for done, name in enumerate(names):
+        left = "" if not done else f", about {(time.monotonic() - started) / done * (len(names) - done):.0f} s left"
+        sys.stderr.write(f"row {name} ({done + 1} of {len(names)}{left})\n")
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found = runner.run(_measured(ROWS[name], asked.rounds))
+        for each in found:
+            sys.stderr.write(f"  {each.row}: {each.what}: ratio {each.ratio:.2f}\n")
+        measured += found
+    report.write(measured, today=city_day(datetime.now(UTC)), command="make bench")
+    missed = [each.row for each in measured if each.floor is not None and each.ratio < each.floor]
+    sys.stderr.write(f"written to docs/benchmarks.md{'; below what is wanted: ' + ', '.join(missed) if missed else ''}\n")
+    return 0
+
+
+async def _measured(row: Callable[[int], Awaitable[list[report.Measured]]], rounds: int) -> list[report.Measured]:
+    return await row(rounds)
+
+
+sys.exit(main())

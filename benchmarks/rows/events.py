@@ -1,0 +1,238 @@
+"""Row c: from the outbox through real Kafka to a handler's commit, beside raw aiokafka producing and consuming."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from pydantic import BaseModel
+from sqlalchemy import MetaData
+
+from benchmarks.report import Measured
+from benchmarks.servers import fresh_database, servers
+from cityloop_common import outbox
+from cityloop_common.consuming import Consumer, On, run_consumer
+from cityloop_common.context import Ctx
+from cityloop_common.db import WriteTx
+from cityloop_common.envelope import Event, EventType, Kind
+from cityloop_common.eventlog import Retention, TopicSpec
+from cityloop_common.migrating import migrate
+from cityloop_common.parts import build_ctx, close_ports, open_ports
+from cityloop_common.relay import run_relay
+from cityloop_common.service import Service
+from cityloop_common.settings import ServiceSettings, SharedSettings, service_config
+
+EVENTS = 20_000
+WRITE_BATCH = 500
+PACED_PER_S = 300
+PACED_FOR_S = 8
+PAD = "x" * 200
+
+
+class BenchSettings(ServiceSettings):
+    """Settings of the measured service."""
+
+    model_config = service_config("bench")
+
+
+class Thing(BaseModel):
+    """A body of about 300 bytes."""
+
+    at: float
+    pad: str
+
+
+THING = EventType("bench.thing.happened.v1", "bench.thing", Kind.FACT, Thing)
+SERVICE = Service("bench", "bench", BenchSettings, MetaData(), "cityloop_parking.migrations", [THING], [])
+
+
+async def measure(rounds: int) -> list[Measured]:
+    """Throughput of a backlog, and delay at a steady 300 events a second, ours and raw Kafka's in turns."""
+    ours: list[float] = []
+    raw: list[float] = []
+    our_p50, our_p99, raw_p50, raw_p99 = [], [], [], []
+    for _ in range(rounds):
+        async with _bench() as (ctx, kafka, prefix):
+            ours.append(await _backlog(ctx))
+            raw.append(await _raw_backlog(kafka, f"{prefix}raw"))
+            delays = await _paced(ctx)
+            our_p50.append(quantiles(delays, n=100)[49])
+            our_p99.append(quantiles(delays, n=100)[98])
+            delays = await _raw_paced(kafka, f"{prefix}rawpaced")
+            raw_p50.append(quantiles(delays, n=100)[49])
+            raw_p99.append(quantiles(delays, n=100)[98])
+    through = f"PostgreSQL (fsync on) both sides, Kafka acks=all, {EVENTS:,} events of 300 B, relay batch 500, handler chunk ≤200 a commit"
+    paced = f"the same, {PACED_PER_S} events/s, one a transaction"
+    what = "outbox to handler's commit against raw aiokafka"
+    return [
+        Measured("c1", f"{what}: throughput", through, ours, raw, "events/s", 0.2, 0.5, "raw: linger 0, acks=all, no database"),
+        Measured("c2", f"{what}: p50 delay", paced, our_p50, raw_p50, "ms", None, None, "aim: p50 of 10 ms; lower is better"),
+        Measured("c3", f"{what}: p99 delay", paced, our_p99, raw_p99, "ms", None, None, "aim: p99 of 50 ms; lower is better"),
+    ]
+
+
+@asynccontextmanager
+async def _bench() -> AsyncIterator[tuple[Ctx[Any], str, str]]:
+    import os
+
+    stack_servers = servers()
+    prefix = f"bench{uuid.uuid4().hex[:8]}."
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory())
+        os.environ["CITYLOOP_BENCH_DATABASE_URL"] = await stack.enter_async_context(fresh_database())
+        shared = SharedSettings(var=Path(folder), event_log_url=f"{stack_servers.kafka_url}?prefix={prefix}")
+        ports = open_ports(shared)
+        stack.push_async_callback(close_ports, ports)
+        ctx = build_ctx(SERVICE, shared, ports)
+        stack.push_async_callback(ctx.db.close)
+        await migrate(ctx.db, SERVICE.migrations, SERVICE.metadata)
+        raw = [TopicSpec("raw", Retention.DELETE), TopicSpec("rawpaced", Retention.DELETE)]
+        await ctx.log.create_topics([*SERVICE.topics(), TopicSpec("bench.thing.dlq", Retention.DELETE), *raw])
+        yield ctx, urlsplit(stack_servers.kafka_url).netloc, prefix
+
+
+def _event(ctx: Ctx[Any], number: int, at: float) -> Event:
+    body = Thing(at=at, pad=PAD)
+    return THING.event(body, id=ctx.ids.new(), key=f"k{number % 997}", sequence=number, time=datetime.now(UTC), source=ctx.source)
+
+
+class _Seen:
+    """Counts what the handler's commits stored, and when."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.count = 0
+        self.delays_ms: list[float] = []
+        self.all = asyncio.Event()
+
+    async def handle(self, tx: WriteTx, _ctx: Ctx[Any], _event: Event, body: Thing) -> None:
+        tx.after_commit(lambda: self._stored(body.at))
+
+    def _stored(self, at: float) -> None:
+        self.count += 1
+        self.delays_ms.append((time.perf_counter() - at) * 1000)
+        if self.count >= self.wanted:
+            self.all.set()
+
+
+def _consumer(name: str, seen: _Seen) -> Consumer:
+    return Consumer(name, [On(THING.name, THING.topic, Kind.FACT, Thing, seen.handle)])
+
+
+async def _backlog(ctx: Ctx[Any]) -> float:
+    for start in range(0, EVENTS, WRITE_BATCH):
+        async with ctx.db.write() as tx:
+            await outbox.append_many(tx, [_event(ctx, start + i, 0.0) for i in range(WRITE_BATCH)])
+    seen = _Seen(EVENTS)
+    started = time.perf_counter()
+    relay = asyncio.create_task(run_relay(ctx, "bench"))
+    consumer = asyncio.create_task(run_consumer(ctx, _consumer("bench-backlog", seen)))
+    await asyncio.wait_for(seen.all.wait(), 120)
+    rate = EVENTS / (time.perf_counter() - started)
+    await _stop(relay, consumer)
+    return rate
+
+
+async def _paced(ctx: Ctx[Any]) -> Sequence[float]:
+    seen = _Seen(PACED_PER_S * PACED_FOR_S)
+    warm = _Seen(EVENTS + 1)
+    relay = asyncio.create_task(run_relay(ctx, "bench"))
+    warm_up = asyncio.create_task(run_consumer(ctx, _consumer("bench-paced", warm)))
+    await asyncio.sleep(0)
+    async with ctx.db.write() as tx:
+        await outbox.append(tx, _event(ctx, EVENTS + 1, 0.0))
+    await asyncio.wait_for(warm.all.wait(), 120)
+    await _stop(warm_up)
+    consumer = asyncio.create_task(run_consumer(ctx, _consumer("bench-paced", seen)))
+    await asyncio.sleep(1.5)
+    number = 1_000_000
+
+    async def write(number: int) -> None:
+        async with ctx.db.write() as tx:
+            await outbox.append(tx, _event(ctx, number, time.perf_counter()))
+
+    async with asyncio.TaskGroup() as group:
+        started = time.perf_counter()
+        for turn in range(PACED_PER_S * PACED_FOR_S):
+            await asyncio.sleep(max(0.0, started + turn / PACED_PER_S - time.perf_counter()))
+            group.create_task(write(number + turn))
+    await asyncio.wait_for(seen.all.wait(), 60)
+    await _stop(relay, consumer)
+    return seen.delays_ms
+
+
+async def _stop(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _raw(kafka: str, topic: str) -> AsyncIterator[tuple[AIOKafkaProducer, AIOKafkaConsumer]]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", linger_ms=0)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=kafka, group_id=f"raw-{uuid.uuid4().hex[:6]}", auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await producer.start()
+    await consumer.start()
+    try:
+        yield producer, consumer
+    finally:
+        await producer.stop()
+        await consumer.stop()
+
+
+async def _raw_backlog(kafka: str, topic: str) -> float:
+    async with _raw(kafka, topic) as (producer, consumer):
+        await producer.send_and_wait(topic, b"warm", key=b"warm")
+        await consumer.getmany(timeout_ms=3000)
+        started = time.perf_counter()
+
+        async def produce() -> None:
+            for start in range(0, EVENTS, WRITE_BATCH):
+                sent = [await producer.send(topic, b"x" * 300, key=f"k{(start + i) % 997}".encode()) for i in range(WRITE_BATCH)]
+                await asyncio.gather(*sent)
+
+        producing = asyncio.create_task(produce())
+        got = 0
+        while got < EVENTS:
+            found = await consumer.getmany(timeout_ms=200, max_records=1000)
+            got += sum(len(records) for records in found.values())
+            if found:
+                await consumer.commit()
+        await producing
+        return EVENTS / (time.perf_counter() - started)
+
+
+async def _raw_paced(kafka: str, topic: str) -> Sequence[float]:
+    delays: list[float] = []
+    async with _raw(kafka, topic) as (producer, consumer):
+        await producer.send_and_wait(topic, b"0", key=b"warm")
+        while not await consumer.getmany(timeout_ms=3000):
+            pass
+
+        async def produce() -> None:
+            async with asyncio.TaskGroup() as group:
+                started = time.perf_counter()
+                for turn in range(PACED_PER_S * PACED_FOR_S):
+                    await asyncio.sleep(max(0.0, started + turn / PACED_PER_S - time.perf_counter()))
+                    value = f"{time.perf_counter()!r}".ljust(300).encode()
+                    group.create_task(producer.send_and_wait(topic, value, key=f"k{turn % 997}".encode()))
+
+        producing = asyncio.create_task(produce())
+        while len(delays) < PACED_PER_S * PACED_FOR_S:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                now = time.perf_counter()
+                delays += [(now - float(record.value)) * 1000 for record in records]
+        await producing
+    return delays

@@ -1,0 +1,101 @@
+"""Requests that arrive together share one transaction, and each is answered after its commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from cityloop_common.db import Database, WriteTx
+from cityloop_common.errors import Unavailable
+from cityloop_common.signals import Signals
+
+I = TypeVar("I")  # noqa: E741 - item
+A = TypeVar("A")
+IDLE_S = 5.0
+
+
+class QueueFull(Unavailable):
+    """More is waiting than can be stored soon."""
+
+    slug, title = "overloaded", "Too many writes are waiting"
+
+
+class GroupedWrite(Generic[I, A]):
+    """While one group is being stored the next one gathers, so no request waits for a timer.
+
+    `apply` stores a group in the open unit and answers one outcome per item; an outcome that is an exception concerns that
+    item alone. When the unit itself fails, each item is tried in a unit of its own, so one bad item harms no other.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        apply: Callable[[WriteTx, Sequence[I]], Awaitable[Sequence[A | Exception]]],
+        *,
+        max_items: int = 64,
+        max_waiting: int = 5_000,
+    ) -> None:
+        self._db = db
+        self._apply = apply
+        self._max_items = max_items
+        self._max_waiting = max_waiting
+        self._waiting: deque[tuple[I, asyncio.Future[A]]] = deque()
+        self._signals = Signals()
+
+    async def submit(self, item: I) -> A:
+        """The item's outcome once it is stored. Raises what `apply` answered for it, what the unit raised, QueueFull."""
+        if len(self._waiting) >= self._max_waiting:
+            raise QueueFull
+        outcome: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, outcome))
+        if len(self._waiting) == 1:
+            self._signals.notify("items")
+        return await outcome
+
+    async def run(self) -> None:
+        """The loop that stores; one a process, under its supervisor. What waits when it ends is refused."""
+        try:
+            while True:
+                if not self._waiting:
+                    await self._signals.wait("items", IDLE_S)
+                    continue
+                group = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
+                await self._store([each for each in group if not each[1].cancelled()])
+        finally:
+            while self._waiting:
+                _refuse(self._waiting.popleft()[1], Unavailable("the process is stopping"))
+
+    async def _store(self, group: Sequence[tuple[I, asyncio.Future[A]]]) -> None:
+        if not group:
+            return
+        try:
+            async with self._db.write() as tx:
+                outcomes = await self._apply(tx, [item for item, _ in group])
+        except asyncio.CancelledError:
+            for _, future in group:
+                _refuse(future, Unavailable("the process is stopping"))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the unit raises is the answer of whoever waits
+            if len(group) == 1 or isinstance(error, Unavailable):
+                for _, future in group:
+                    _refuse(future, error)
+                return
+            for each in group:
+                await self._store([each])
+            return
+        for (_, future), outcome in zip(group, outcomes, strict=True):
+            _answer(future, outcome)
+
+
+def _answer(future: asyncio.Future[A], outcome: A | Exception) -> None:
+    if isinstance(outcome, Exception):
+        _refuse(future, outcome)
+    elif not future.done():
+        future.set_result(outcome)
+
+
+def _refuse(future: asyncio.Future[A], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,170 @@
+"""Real processes of CityLoop for end-to-end tests: the embedded form, and replicas on the servers of `make stack`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.support import free_port, wait_until
+
+CITYLOOP = Path(sys.executable).with_name("cityloop")
+START_WITHIN_S = 60.0
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without its CityLoop settings, and with those given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CITYLOOP_")}
+    return {**kept, **settings, "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(slots=True)
+class Process:
+    """One process of CityLoop with an HTTP port."""
+
+    arguments: Sequence[str]
+    settings: Mapping[str, str]
+    folder: Path
+    port: int = field(default_factory=free_port)
+    running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / f"{'-'.join(self.arguments)}-{self.port}.out"
+
+    def start(self) -> None:
+        """Starts it, with its output in a file."""
+        given = environment({**self.settings, "CITYLOOP_PORT": str(self.port)})
+        with self.output.open("ab") as output:
+            self.running = subprocess.Popen(
+                [CITYLOOP, *self.arguments], env=given, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    async def ready(self, path: str = "/healthz/ready") -> None:
+        """Waits until it takes traffic."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=2) as client:
+
+            async def answers() -> bool:
+                assert self.running is not None
+                if self.running.poll() is not None:
+                    raise RuntimeError(f"{self.arguments} ended with {self.running.returncode}: {self.said()}")
+                try:
+                    return (await client.get(path)).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await wait_until(answers, START_WITHIN_S, every=0.05, what=f"{self.arguments} ready; it said: {self.said()}")
+
+    def said(self) -> str:
+        """The end of its output."""
+        return self.output.read_text(errors="replace")[-2000:] if self.output.exists() else ""
+
+    def kill(self) -> None:
+        """kill -9: nothing of it runs any more."""
+        if self.running is not None:
+            self.running.kill()
+            self.running.wait(10)
+
+    async def stop(self, number: int = signal.SIGTERM, within_s: float = 15.0) -> int:
+        """Asks it to end and answers its exit status."""
+        assert self.running is not None
+        process = self.running
+        process.send_signal(number)
+        await wait_until(lambda: process.poll() is not None, within_s, what=f"{self.arguments} ended; it said: {self.said()}")
+        return process.returncode
+
+
+@asynccontextmanager
+async def embedded(folder: Path, **settings: str) -> AsyncIterator[Process]:
+    """`cityloop dev` in a folder of its own, ready; killed at the end if it still runs."""
+    process = Process(["dev"], {"CITYLOOP_SAMPLE": "static", "CITYLOOP_VAR": str(folder / "var"), **settings}, folder)
+    process.start()
+    try:
+        await process.ready()
+        yield process
+    finally:
+        process.kill()
+
+
+def token(settings: Mapping[str, str], role: str, *more: str) -> str:
+    """A development token as a user would get it."""
+    done = subprocess.run(
+        [CITYLOOP, "token", "--role", role, *more], env=environment(settings), check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+@dataclass(slots=True)
+class City:
+    """Parking on real servers: two API replicas, two workers, and the issuer."""
+
+    settings: dict[str, str]
+    folder: Path
+    apis: list[Process]
+    workers: list[Process]
+    issuer: Process
+
+    @property
+    def processes(self) -> list[Process]:
+        return [self.issuer, *self.apis, *self.workers]
+
+    def token(self, role: str, *more: str) -> str:
+        return token(self.settings, role, *more)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `cityloop ...` with this city's settings; raises with its output when it fails."""
+        done = subprocess.run(
+            [CITYLOOP, *arguments],
+            env=environment(self.settings),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done
+
+
+@asynccontextmanager
+async def city(folder: Path, *, postgres_url: str, kafka_url: str, topic_prefix: str, redis_url: str, **more: str) -> AsyncIterator[City]:
+    """A running city on the given servers; killed at the end."""
+    issuer_port = free_port()
+    settings = {
+        "CITYLOOP_VAR": str(folder / "var"),
+        "CITYLOOP_PARKING_DATABASE_URL": postgres_url,
+        "CITYLOOP_EVENT_LOG_URL": f"{kafka_url}?prefix={topic_prefix}",
+        "CITYLOOP_CACHE_URL": redis_url,
+        "CITYLOOP_JWKS_URL": f"http://127.0.0.1:{issuer_port}/issuer/jwks.json",
+        "CITYLOOP_DRAIN_FOR_S": "0",
+        **more,
+    }
+    made = City(
+        settings,
+        folder,
+        apis=[Process(["parking", "api"], settings, folder) for _ in range(2)],
+        workers=[Process(["parking", "worker"], settings, folder) for _ in range(2)],
+        issuer=Process(["issuer"], settings, folder, port=issuer_port),
+    )
+    await asyncio.to_thread(made.command, "parking", "migrate")
+    try:
+        for process in made.processes:
+            process.start()
+        for process in made.processes:
+            await process.ready("/issuer/jwks.json" if process is made.issuer else "/healthz/ready")
+        yield made
+    finally:
+        for process in made.processes:
+            process.kill()
