@@ -114,7 +114,7 @@ class Broker:
 @pytest.fixture
 async def broker(stack: Servers, tmp_path: Path) -> AsyncIterator[Broker]:
     # Below the range of ephemeral ports: a client that knocks at a closed port in that range can end up connected to itself.
-    broker = Broker(tmp_path, 20_000 + os.getpid() % 10_000)
+    broker = Broker(tmp_path, 30_000 + 2 * (os.getpid() % 1_300))
     await broker.tell("start")
     yield broker
     await broker.tell("kill")
