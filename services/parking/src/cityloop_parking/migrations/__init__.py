@@ -1,0 +1,1 @@
+"""Migrations of parking's own tables."""
