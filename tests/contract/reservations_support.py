@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -63,7 +64,7 @@ class City:
         observed_at = at or self.clock.now()
         row = {
             "place_id": id, "category": "standard", "occupied": occupied, "capacity": capacity, "observed_at": observed_at,
-            "recorded_at": observed_at, "source": "test", "interval_s": 900, "version": 1, "event_id": id,
+            "recorded_at": observed_at, "source": "test", "interval_s": 900,
         }  # fmt: skip
         async with self.db.write() as tx:
             await tx.run(live_count.delete().where(live_count.c.place_id == id))
@@ -84,8 +85,8 @@ class City:
     async def states(self) -> dict[str, int]:
         """How many reservations stand in which state."""
         async with self.db.read() as tx:
-            rows = await tx.all(select(reservation.c.state, func.count()).group_by(reservation.c.state))
-        return {row[0]: row[1] for row in rows}
+            rows = await tx.all(select(reservation.c.state, func.count().label("n")).group_by(reservation.c.state))
+        return {row.state: row.n for row in rows}
 
     async def holders(self) -> dict[str, tuple[int, int]]:
         """Held and open of every counted key."""
@@ -120,7 +121,7 @@ class City:
 
 
 @asynccontextmanager
-async def city(url: str, folder: Path, *, clock: ManualClock | None = None, pool_size: int = 10, **settings: int) -> AsyncIterator[City]:
+async def city(url: str, folder: Path, *, clock: ManualClock | None = None, pool_size: int = 10, **settings: Any) -> AsyncIterator[City]:
     """Opens a city; several over one url are replicas of it."""
     clock = clock or ManualClock(NOON)
     rng = Rng()

@@ -7,9 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, update
 
+from cityloop_common.envelope import Event
 from cityloop_common.errors import CityLoopError
 from cityloop_parking.places.domain import UnknownPlace
+from cityloop_parking.places.tables import place_pool
 from cityloop_parking.reservations import pools, use_cases
 from cityloop_parking.reservations.domain import (
     HoldExpired,
@@ -235,6 +238,32 @@ async def test_a_count_limits_the_next_hour_and_no_more(town: City) -> None:
     assert [(each.booked, each.sellable) for each in found] == [(5, 2)] * 3
     await refused(UnknownPlace, use_cases.conflicts(town.ctx, PLACE, operator_id="op-2"))
     await town.check_books()
+
+
+async def test_a_smaller_car_park_sells_less_and_keeps_its_promises(town: City) -> None:
+    """The place's new version says two spaces instead of three: what is booked stays, nothing more is sold."""
+    await town.open_place(3)
+    for name in ("anna", "boris", "carla"):
+        await use_cases.hold(town.ctx, town.stay(after_h=24), someone(name))
+    async with town.db.write() as tx:
+        await tx.run(update(place_pool).values(capacity=2))
+        event = Event("e-1", "parking.place.published.v1", "parking.place", PLACE, "test", town.clock.now(), 2, b"{}")
+        await pools.on_place(tx, town.ctx, event, pools.Happened())
+    assert set((await town.buckets()).values()) == {(3, 2)}
+    assert len(await use_cases.conflicts(town.ctx, PLACE, operator_id=None)) == 4
+    await use_cases.cancel(town.ctx, (await use_cases.page(town.ctx, ANNA, before=None, limit=1))[0].id, ANNA)
+    await refused(PlaceFull, use_cases.hold(town.ctx, town.stay(after_h=24), someone()))
+
+
+async def test_a_category_that_is_gone_is_sold_no_more(town: City) -> None:
+    """Its quarter hours stay, with nothing to sell."""
+    await town.open_place(3)
+    await use_cases.hold(town.ctx, town.stay(), someone())
+    async with town.db.write() as tx:
+        await tx.run(delete(place_pool))
+        event = Event("e-1", "parking.place.published.v1", "parking.place", PLACE, "test", town.clock.now(), 2, b"{}")
+        await pools.on_place(tx, town.ctx, event, pools.Happened())
+    await refused(PlaceFull, use_cases.hold(town.ctx, town.stay(), someone()))
 
 
 async def test_a_new_quarter_hour_knows_the_count(town: City) -> None:

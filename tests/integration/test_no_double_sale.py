@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -128,7 +129,7 @@ async def past_every_hold(*replicas: City) -> None:
     """Everything that was not confirmed is over and swept, by both at once."""
     for each in replicas:
         each.clock.advance(2)
-    await asyncio.gather(*(answered(lambda each=each: use_cases.expire_due(each.ctx)) for each in replicas for _ in range(2)))
+    await asyncio.gather(*(answered(partial(use_cases.expire_due, each.ctx)) for each in replicas for _ in range(2)))
 
 
 async def test_cancelled_spaces_are_sold_again_and_no_more(replicas: tuple[City, City]) -> None:

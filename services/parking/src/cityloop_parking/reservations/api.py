@@ -15,6 +15,7 @@ from cityloop_common.auth import Principal, Role
 from cityloop_common.clock import instant
 from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
+from cityloop_common.errors import Forbidden
 from cityloop_common.idempotency import Answer
 from cityloop_common.preconditions import etag, not_modified
 from cityloop_common.ratelimit import By, limit
@@ -203,7 +204,9 @@ async def conflicts(
 ) -> Response:
     """Where a count or a change left less to sell than is booked; bookings stay, new holds are refused."""
     as_of = ctx.clock.now()
-    operator_id = None if caller.has(Role.CITY_ADMIN) else caller.operator_id or ""
+    if caller.operator_id is None and not caller.has(Role.CITY_ADMIN):
+        raise Forbidden("The token names no operator.")
+    operator_id = None if caller.has(Role.CITY_ADMIN) else caller.operator_id
     found = await use_cases.conflicts(ctx, place_id, operator_id=operator_id)
     return http.json_response({"conflicts": found, "as_of": as_of})
 

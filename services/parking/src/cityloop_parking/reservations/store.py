@@ -281,7 +281,8 @@ async def prune(tx: WriteTx, *, before: datetime) -> None:
 
 
 def _read(row: Any) -> Reservation:
-    return Reservation(*row[:5], State(row[5]), *row[6:11])
+    id_, place_id, category, starts_at, ends_at, state, held_until, version, created_at, confirmed_at, closed_at = row[:11]
+    return Reservation(id_, place_id, category, starts_at, ends_at, State(state), held_until, version, created_at, confirmed_at, closed_at)
 
 
 def _read_held(row: Any) -> Held:
