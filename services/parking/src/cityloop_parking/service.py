@@ -78,6 +78,7 @@ SERVICE = Service(
     republish=(
         Republish(PLACE_PUBLISHED.topic, places.republished),
         Republish(OCCUPANCY_OBSERVED.topic, observations.republished),
+        Republish(reservation_events.TOPIC, reservations.republished),
     ),
     rebuild=rebuild,
     sample=sample.seed,
