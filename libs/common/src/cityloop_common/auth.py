@@ -105,6 +105,7 @@ class AuthConfig:
 
 _KEPT_IDENTITIES = 4096
 _TOKEN_LIMIT_CHARS = 8192
+_SUBJECT_LIMIT_CHARS = 200  # what every table keeps of a caller
 
 
 class SignatureRegistry(jws.JWSRegistry):
@@ -160,7 +161,7 @@ class BearerVerifier:
         config = self._config
         expires_at = check_claims(claims, issuer=config.issuer, audience=config.audience, clock=self._clock, leeway_s=config.leeway_s)
         subject = claims.get("sub")
-        if not isinstance(subject, str) or not subject:
+        if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LIMIT_CHARS or not subject.isprintable():
             raise Unauthenticated("The token names nobody.")
         operator = claims.get(config.operator_claim)
         return Identity(subject, self._roles(claims), expires_at, operator_id=operator if isinstance(operator, str) else None)
