@@ -140,7 +140,8 @@ class PlaceFacts:
 
     def content_hash(self) -> str:
         """Equal for equal facts: an import that repeats them publishes nothing."""
-        content = asdict(self) | {"position": list(self.position)}
+        pools = sorted((asdict(pool) for pool in self.pools), key=lambda pool: str(pool["category"]))
+        content = asdict(self) | {"position": list(self.position), "pools": pools}
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

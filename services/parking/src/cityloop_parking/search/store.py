@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, exists, literal, select
+from sqlalchemy import ColumnElement, Row, bindparam, case, delete, exists, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.clock import instant, rfc3339
 from cityloop_common.db import HotStatement, Tx, WriteTx
-from cityloop_parking.observations.tables import live_count
+from cityloop_parking.observations.tables import live_count, occupancy
 from cityloop_parking.places.tables import place
 from cityloop_parking.search.domain import LiveCount, Shown, shown
 from cityloop_parking.search.tables import search_entry
@@ -92,7 +92,7 @@ async def drop_orphans(tx: WriteTx) -> int:
 async def page(tx: Tx, *, after: str, most: int) -> list[Entry]:
     """Entries in the order of their places' ids, behind `after`."""
     rows = await tx.all(_SELECT.where(_E.place_id > after).order_by(_E.place_id).limit(most))
-    return [Entry(*row._tuple()) for row in rows]
+    return [_entry(row) for row in rows]
 
 
 async def written_since(tx: Tx, since: datetime) -> list[tuple[str, int, datetime]]:
@@ -103,17 +103,17 @@ async def written_since(tx: Tx, since: datetime) -> list[tuple[str, int, datetim
 
 async def read(tx: Tx, place_ids: Sequence[str]) -> list[Entry]:
     """The entries of these places."""
-    return [Entry(*row._tuple()) for row in await tx.all(_SELECT.where(_E.place_id.in_(place_ids)).order_by(_E.updated_at, _E.place_id))]
+    return [_entry(row) for row in await tx.all(_SELECT.where(_E.place_id.in_(place_ids)).order_by(_E.updated_at, _E.place_id))]
 
 
 async def counts_of(tx: Tx, place_ids: Sequence[str]) -> dict[str, tuple[int, CountsView]]:
     """The newest counts of places with their version, as the last event of each told them."""
-    statement = select(live_count).where(live_count.c.place_id.in_(place_ids)).order_by(live_count.c.place_id, live_count.c.category)
+    o, c = occupancy.c, live_count.c
+    joined = select(o.published_version, *live_count.columns).join_from(occupancy, live_count, o.place_id == c.place_id)
     found: dict[str, tuple[int, CountsView]] = {}
-    for row in await tx.all(statement):
-        version, view = found.setdefault(row.place_id, (0, CountsView(place_id=row.place_id, counts=[])))
+    for row in await tx.all(joined.where(o.place_id.in_(place_ids)).order_by(c.place_id, c.category)):
+        _, view = found.setdefault(row.place_id, (row.published_version, CountsView(place_id=row.place_id, counts=[])))
         view.counts.append(CountView.model_validate(row, from_attributes=True))
-        found[row.place_id] = (max(version, row.version), view)
     return found
 
 
@@ -123,3 +123,7 @@ _SELECT = select(_E.place_id, _E.version, _E.place, _E.counts, _E.updated_at)
 def _live_count(count: Mapping[str, Any]) -> LiveCount:
     at = instant(count["observed_at"]).timestamp()
     return LiveCount(count["category"], count["occupied"], count["capacity"], at, count["source"], count["interval_s"])
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(row.place_id, row.version, row.place, row.counts, row.updated_at)
