@@ -1,0 +1,163 @@
+"""Writes docs/kit.md: every public signature of the kit, read from the code, with one example a module.
+
+`python scripts/kit_doc.py` writes; `--check` says whether what is there is true (a test calls it).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KIT = ROOT / "libs" / "common" / "src" / "cityloop_common"
+EXAMPLES = ROOT / "docs" / "kit-examples.md"
+DOCUMENT = ROOT / "docs" / "kit.md"
+GROUPS = {
+    "Ports: time, identity, chance": ("clock", "ids", "rng", "signals", "settings", "keys", "context"),
+    "Storage": ("db", "dberrors", "drivers", "hot", "columns", "tables", "grouped", "migrating", "journal", "geo"),
+    "Events": (
+        "envelope",
+        "eventlog/port",
+        "eventlog/__init__",
+        "outbox",
+        "relay",
+        "leases",
+        "wakes",
+        "inbox",
+        "consuming",
+        "asyncapi",
+        "cache",
+        "fanout",
+    ),
+    "Work": ("jobs", "sweeps", "service", "parts", "supervisor", "runtime", "metrics", "telemetry"),
+    "HTTP": (
+        "http",
+        "errors",
+        "problems",
+        "auth",
+        "jwks",
+        "guests",
+        "issuer",
+        "idempotency",
+        "preconditions",
+        "ratelimit",
+        "network",
+        "sse",
+        "docs_pages",
+        "start_page",
+    ),
+    "Command line": ("terminal", "cli"),
+}
+INTERNAL = {"eventlog/kafka", "eventlog/sqlite", "eventlog/murmur"}  # adapters behind the port: open_event_log is their face
+
+
+def modules() -> list[str]:
+    """Modules of the kit that are not an adapter, a command or a migration."""
+    found = []
+    for path in sorted(KIT.rglob("*.py")):
+        name = path.relative_to(KIT).with_suffix("").as_posix()
+        if name.startswith(("commands/", "migrations/")) or name == "__init__" or _is_adapter(name):
+            continue
+        found.append(name)
+    return found
+
+
+def _is_adapter(name: str) -> bool:
+    return name in INTERNAL or re.match(r"eventlog/(kafka|sqlite)_", name) is not None
+
+
+def document() -> str:
+    """The whole page."""
+    listed = [name for names in GROUPS.values() for name in names]
+    if missing := sorted(set(modules()) - set(listed)):
+        raise SystemExit(f"scripts/kit_doc.py: put {', '.join(missing)} into a group")
+    examples = _examples()
+    parts = [
+        "# The kit",
+        "What `cityloop_common` offers, signature by signature. The code is the source: `python scripts/kit_doc.py` writes this page,",
+        "a test keeps it true. No business lives here; what is public is used by a service and stays.",
+    ]
+    for group, names in GROUPS.items():
+        parts.append(f"\n## {group}")
+        parts.extend(_module(name, examples.get(name, "")) for name in names if (KIT / f"{name}.py").exists())
+    return "\n".join(parts) + "\n"
+
+
+def _examples() -> dict[str, str]:
+    """Examples by module, from docs/kit-examples.md: a heading with the module's name, then a code block."""
+    text = EXAMPLES.read_text()
+    return {hit.group(1): hit.group(2) for hit in re.finditer(r"^## (\S+)\n+```python\n(.*?)```", text, re.MULTILINE | re.DOTALL)}
+
+
+def _module(name: str, example: str) -> str:
+    tree = ast.parse((KIT / f"{name}.py").read_text())
+    dotted = "cityloop_common." + name.replace("/", ".").removesuffix(".__init__")
+    lines = [f"\n### {dotted}", "", (ast.get_docstring(tree) or "").strip(), ""]
+    signatures = [line for node in tree.body for line in _node(node)]
+    if signatures:
+        lines += ["```python", *signatures, "```"]
+    if example:
+        lines += ["", "Example:", "", "```python", example.rstrip(), "```"]
+    return "\n".join(lines)
+
+
+def _node(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+        return [_function(node, "")]
+    if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        return _class(node)
+    if (
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id.isupper()
+        and node.targets[0].id[0] != "_"
+    ):
+        value = ast.unparse(node.value)
+        return [f"{node.targets[0].id} = {value if len(value) <= 80 else '...'}"]
+    return []
+
+
+def _class(node: ast.ClassDef) -> list[str]:
+    bases = f"({', '.join(ast.unparse(base) for base in node.bases)})" if node.bases else ""
+    lines = [f"class {node.name}{bases}:{_said(node)}"]
+    for inner in node.body:
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and (not inner.name.startswith("_") or inner.name == "__init__"):
+            lines.append(_function(inner, "    "))
+        elif isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name) and not inner.target.id.startswith("_"):
+            lines.append(f"    {inner.target.id}: {ast.unparse(inner.annotation)}")
+        elif isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Constant) and not ast.unparse(inner).startswith("_"):
+            lines.append(f"    {ast.unparse(inner)}")
+    return lines
+
+
+def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, indent: str) -> str:
+    start = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+    answers = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    decorators = [
+        ast.unparse(each) for each in node.decorator_list if ast.unparse(each) in {"property", "asynccontextmanager", "contextmanager"}
+    ]
+    head = "".join(f"{indent}@{each}\n" for each in decorators)
+    return f"{head}{indent}{start} {node.name}({ast.unparse(node.args)}){answers}{_said(node)}"
+
+
+def _said(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
+    text = (ast.get_docstring(node) or "").strip().splitlines()
+    return f"  # {text[0]}" if text else ""
+
+
+def main() -> int:
+    """Writes the page, or checks it."""
+    text = document()
+    if "--check" in sys.argv:
+        if not DOCUMENT.exists() or DOCUMENT.read_text() != text:
+            sys.stderr.write("docs/kit.md is not what the code says: run `python scripts/kit_doc.py`\n")
+            return 1
+        return 0
+    DOCUMENT.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
