@@ -36,7 +36,7 @@ CONNECTIONS = 16
 PAIRS_EACH = 150
 PLACES = 48
 Call = tuple[str, str, Any]
-STATE = ("reservation", "pool_bucket", "holder_count", "outbox")
+STATE = ("reservation", "holder_count", "outbox")
 
 
 async def measure(rounds: int) -> list[Measured]:
@@ -176,6 +176,8 @@ async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(f"TRUNCATE {', '.join(STATE)}")
+        # The quarter hours stay: a replay in another order must not meet a bucket that its trace expects to be missing.
+        await connection.execute("UPDATE pool_bucket SET booked = 0")
         await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()
