@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import resource
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+from cityloop_common.telemetry import configure_logging
 from tests.simulation.cases import case, scenarios
 from tests.simulation.plan import Plan, parse_plan, plan_text, shrink
 from tests.simulation.runner import Case, Result, as_json, run
@@ -28,6 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trace", type=Path, help="writes every effect to this file")
     parser.add_argument("--shrink", action="store_true", help="leaves out the faults that a failing seed does not need")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each seed")
+    parser.add_argument("--log", action="store_true", help="shows what services log as errors")
     return parser.parse_args()
 
 
@@ -52,6 +55,7 @@ def main() -> int:
     """Exit status 1 when an invariant is broken."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))  # a run that never ends must not take the machine with it
     args = _arguments()
+    configure_logging("error", stream=sys.stderr if args.log else io.StringIO())
     chosen, mode = case(args.scenario, args.bug), Mode(args.mode)
     first, last = (args.seed, args.seed) if args.seeds is None else map(int, args.seeds.split("-"))
     plan = None if args.plan is None else parse_plan(args.plan)

@@ -9,10 +9,15 @@ from tests.simulation.toy import Toy, ToyBug
 
 
 def scenarios() -> Sequence[str]:
-    return ("toy",)
+    return ("toy", "parking")
 
 
 def case(scenario: str, bug: str = "") -> Case:
-    """A scenario with a bug planted. Raises ValueError when it has no such bug."""
-    planted = ToyBug(bug)
-    return Case(scenario, lambda world: Toy(world, planted), bug)
+    """A scenario with a bug planted. Raises ValueError or KeyError when it has no such bug."""
+    if scenario == "toy":
+        planted = ToyBug(bug)
+        return Case(scenario, lambda world: Toy(world, planted), bug)
+    from tests.simulation.parking import Parking  # the toy must run without it
+    from tests.simulation.planted import BUGS
+
+    return Case(scenario, Parking, bug, BUGS[bug]) if bug else Case(scenario, Parking)

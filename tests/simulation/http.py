@@ -66,7 +66,9 @@ class NodeTransport(httpx.AsyncBaseTransport):
     @staticmethod
     async def _serve(server: Node, request: httpx.Request) -> httpx.Response:
         assert server.app is not None
-        inner = await httpx.ASGITransport(app=server.app).handle_async_request(request)
+        inner = await httpx.ASGITransport(
+            app=server.app, client=request.extensions.get("client", ("127.0.0.1", 40000))
+        ).handle_async_request(request)
         return httpx.Response(inner.status_code, headers=inner.headers, content=await inner.aread(), request=request)
 
     async def _latency(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cityloop_common.eventlog.murmur import partition_of
 from cityloop_common.eventlog.port import (
     Fenced,
     LogUnavailable,
@@ -16,6 +16,7 @@ from cityloop_common.eventlog.port import (
     TopicInfo,
     TopicPartition,
     TopicSpec,
+    admit,
 )
 from tests.simulation.node import Node
 from tests.simulation.world import World
@@ -81,7 +82,7 @@ class Broker:
 
     def append(self, message: Message) -> None:
         topic = self.topics[message.topic]
-        at = TopicPartition(message.topic, zlib.crc32(message.key) % len(topic.partitions))
+        at = TopicPartition(message.topic, partition_of(message.key, len(topic.partitions)))
         partition = topic.partitions[at.partition]
         record = Record(*at, partition.end, message.key, message.value, dict(message.headers), self.world.now())
         partition.records.append(record)
@@ -228,9 +229,10 @@ class SimEventLog:
         await self._node.point()
         failed: set[tuple[str, bytes]] = set()
         outcomes: list[Exception | None] = []
-        for message in messages:
+        for message, refusal in zip(messages, admit(messages), strict=True):
             stream = (message.topic, message.key)
-            outcome = LogUnavailable("an earlier one of this key failed") if stream in failed else self._send(message)
+            held_back = LogUnavailable("an earlier one of this key failed") if stream in failed else refusal
+            outcome = held_back or self._send(message)
             if outcome is not None:
                 failed.add(stream)
             outcomes.append(outcome)
@@ -251,11 +253,13 @@ class SimEventLog:
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> SimSubscription:
         await self._reach()
+        if missing := [topic for topic in topics if topic not in self._broker.topics]:
+            raise LogUnavailable(f"no topic {missing}")
         member = SimSubscription(self._broker, self._node, group, topics)
         self._broker.join(member)
         return member
 
-    async def read(self, topics: Sequence[str], *, from_start: bool, follow: bool) -> AsyncIterator[Record]:
+    async def read(self, topics: Sequence[str], *, from_start: bool, follow: bool) -> AsyncGenerator[Record, None]:
         await self._reach()
         positions = {at: 0 if from_start else self._broker.partition(at).end for at in self._broker.all_partitions(topics)}
         while True:

@@ -7,11 +7,14 @@ import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cityloop_common.eventlog.port import EventLog
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+T = TypeVar("T")
 NODE: ContextVar[Node] = ContextVar("node")
 
 
@@ -33,6 +36,7 @@ class Node:
         self.slow = 1.0
         self.clock = SimClock(world, skew_s)
         self.app: Callable[..., Any] | None = None
+        self.log: EventLog | None = None
         self._armed = 0
         self._last_words: list[Callable[[], None]] = []
         self._rng = random.Random(f"{world.seed}/latency/{self.label}")
@@ -79,7 +83,21 @@ class Node:
         """Starts a task of this node; its exception is an error of the run."""
         context = copy_context()
         context.run(NODE.set, self)
-        _kept_by_loop = self.world.loop.create_task(work, name=f"{self.label}/{name}", context=context)
+        _kept_by_loop = self.world.loop.create_task(self._guarded(work, name), name=f"{self.label}/{name}", context=context)
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs work as this node's and waits for it."""
+        context = copy_context()
+        context.run(NODE.set, self)
+        task: asyncio.Task[T] = self.world.loop.create_task(work, name=self.label, context=context)
+        return await task
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.world.error(f"{self.label}/{name}: {error!r}")
+            raise
 
 
 class SimClock:

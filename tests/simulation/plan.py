@@ -20,6 +20,7 @@ class Fault(StrEnum):
     ANSWERS_LOST = "answers-lost"  # amount: per cent; for_s
     SLOW = "slow"  # target node; amount: times slower; for_s
     CACHE_FLUSHED = "cache-flushed"
+    CACHE_DOWN = "cache-down"  # for_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def _window(rng: random.Random, troubles: Troubles) -> PlannedFault:
             return PlannedFault(at_s, kind, rng.choice(troubles.nodes), rng.randint(5, 60), for_s)
         case Fault.SENDS_REFUSED | Fault.SENDS_UNACKED | Fault.ANSWERS_LOST:
             return PlannedFault(at_s, kind, amount=rng.randint(20, 80), for_s=for_s)
-        case Fault.LOG_DOWN:
+        case Fault.LOG_DOWN | Fault.CACHE_DOWN:
             return PlannedFault(at_s, kind, for_s=for_s)
         case _:
             return PlannedFault(at_s, kind)

@@ -68,7 +68,7 @@ def run(case: Case, seed: int, mode: Mode, *, plan: Plan | None = None, trace: T
     except Broken as invariant:
         broken = str(invariant)
     except Exception as error:
-        broken = f"error: {error!r}"
+        broken = _reason(error)
     if not broken and world.errors:
         broken = f"error: {world.errors[0]}"
     return Result(
@@ -85,6 +85,15 @@ def run(case: Case, seed: int, mode: Mode, *, plan: Plan | None = None, trace: T
         real_s=round(time.perf_counter() - began, 3),
         figures=suite.figures,
     )
+
+
+def _reason(error: BaseException) -> str:
+    """The first broken invariant in a group of errors, else the first error."""
+    leaves = [error]
+    while any(isinstance(leaf, BaseExceptionGroup) for leaf in leaves):
+        leaves = [inner for leaf in leaves for inner in (leaf.exceptions if isinstance(leaf, BaseExceptionGroup) else (leaf,))]
+    broken = [leaf for leaf in leaves if isinstance(leaf, Broken)]
+    return str(broken[0]) if broken else f"error: {leaves[0]!r}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class Suite(ABC):
         watching = self.world.loop.create_task(self._watch())
         await self.traffic()
         await self._settle()
+        await self.look_at_rest()
         watching.cancel()
         self.check_always()
         self.check_at_rest()
@@ -89,6 +90,7 @@ class Suite(ABC):
     async def _settle(self) -> None:
         """No new faults; whoever is down comes back; then the run must drain within 600 virtual seconds."""
         self._calm = True
+        self.cache_goes(down=False)
         self.broker.trouble.down = False
         self.broker.trouble.refused = self.broker.trouble.unacknowledged = self.network.lost = 0.0
         for node in self.world.nodes.values():
@@ -116,14 +118,9 @@ class Suite(ABC):
     def _begin(self, planned: PlannedFault) -> Callable[[], None] | None:
         """Starts a fault; answers how a window of trouble ends."""
         trouble, share = self.broker.trouble, planned.amount / 100
-        node = self.world.nodes.get(planned.target)
         match planned.fault:
-            case Fault.KILL if node is not None and not node.dead:
-                self._down_s[planned.target] = planned.for_s
-                node.arm(planned.amount)
-            case Fault.SLOW if node is not None:
-                node.slow = float(planned.amount)
-                return lambda: setattr(node, "slow", 1.0)
+            case Fault.KILL | Fault.SLOW:
+                return self._to_node(planned)
             case Fault.LOG_DOWN:
                 trouble.down = True
                 return lambda: setattr(trouble, "down", False)
@@ -136,15 +133,33 @@ class Suite(ABC):
             case Fault.ANSWERS_LOST:
                 self.network.lost = share
                 return lambda: setattr(self.network, "lost", 0.0)
+            case Fault.CACHE_DOWN:
+                self.cache_goes(down=True)
+                return lambda: self.cache_goes(down=False)
             case Fault.REWIND:
                 self.broker.rewind(planned.target, planned.amount)
             case Fault.COMPACT:
                 self.broker.compact()
             case Fault.CACHE_FLUSHED:
                 self.flush_cache()
-            case _:
-                pass
         return None
+
+    def _to_node(self, planned: PlannedFault) -> Callable[[], None] | None:
+        node = self.world.nodes.get(planned.target)
+        if node is None or node.dead:
+            return None
+        if planned.fault is Fault.SLOW:
+            node.slow = float(planned.amount)
+            return lambda: setattr(node, "slow", 1.0)
+        self._down_s[planned.target] = planned.for_s
+        node.arm(planned.amount)
+        return None
+
+    async def look_at_rest(self) -> None:  # noqa: B027
+        """Asks the nodes what they answer once nothing moves."""
 
     def flush_cache(self) -> None:  # noqa: B027 - not every suite has one
         """Empties the cache, in a suite that has one."""
+
+    def cache_goes(self, *, down: bool) -> None:  # noqa: B027
+        """Loses the cache or gives it back, in a suite that has one."""
