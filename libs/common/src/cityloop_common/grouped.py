@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from cityloop_common.db import Database, WriteTx
-from cityloop_common.errors import Unavailable
+from cityloop_common.errors import Contention, DeadlinePassed, Unavailable
 from cityloop_common.signals import Signals
 
 I = TypeVar("I")  # noqa: E741 - item
@@ -26,7 +26,9 @@ class GroupedWrite(Generic[I, A]):
     """While one group is being stored the next one gathers, so no request waits for a timer.
 
     `apply` stores a group in the open unit and answers one outcome per item; an outcome that is an exception concerns that
-    item alone. When the unit itself fails, each item is tried in a unit of its own, so one bad item harms no other.
+    item alone. When the unit itself fails, each item is tried in a unit of its own, so one bad item harms no other; when
+    the database does not answer, the whole group is refused at once. An item whose caller has gone is not stored if its
+    group has not begun.
     """
 
     def __init__(
@@ -43,9 +45,12 @@ class GroupedWrite(Generic[I, A]):
         self._max_waiting = max_waiting
         self._waiting: deque[tuple[I, asyncio.Future[A]]] = deque()
         self._signals = Signals()
+        self._stopped = False
 
     async def submit(self, item: I) -> A:
         """The item's outcome once it is stored. Raises what `apply` answered for it, what the unit raised, QueueFull."""
+        if self._stopped:
+            raise Unavailable("the process is stopping")
         if len(self._waiting) >= self._max_waiting:
             raise QueueFull
         outcome: asyncio.Future[A] = asyncio.get_running_loop().create_future()
@@ -56,46 +61,49 @@ class GroupedWrite(Generic[I, A]):
 
     async def run(self) -> None:
         """The loop that stores; one a process, under its supervisor. What waits when it ends is refused."""
+        self._stopped = False
         try:
             while True:
                 if not self._waiting:
                     await self._signals.wait("items", IDLE_S)
                     continue
-                group = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
-                await self._store([each for each in group if not each[1].cancelled()])
+                await self._store_next()
         finally:
-            while self._waiting:
-                _refuse(self._waiting.popleft()[1], Unavailable("the process is stopping"))
+            self._stopped = True
+            _refuse(self._waiting, Unavailable("the process is stopping"))
 
-    async def _store(self, group: Sequence[tuple[I, asyncio.Future[A]]]) -> None:
-        if not group:
-            return
+    async def _store_next(self) -> None:
+        taken = [self._waiting.popleft() for _ in range(min(self._max_items, len(self._waiting)))]
+        group = [each for each in taken if not each[1].done()]
+        try:
+            if group and not await self._stored(group):
+                for each in group:
+                    await self._stored([each])
+        finally:  # cancelled midway: whoever has no answer yet gets one
+            _refuse(group, Unavailable("the process is stopping"))
+
+    async def _stored(self, group: Sequence[tuple[I, asyncio.Future[A]]]) -> bool:
+        """Stores and answers a group; False when its items must be tried one by one."""
         try:
             async with self._db.write() as tx:
                 outcomes = await self._apply(tx, [item for item, _ in group])
-        except asyncio.CancelledError:
-            for _, future in group:
-                _refuse(future, Unavailable("the process is stopping"))
-            raise
         except Exception as error:  # noqa: BLE001 - whatever the unit raises is the answer of whoever waits
-            if len(group) == 1 or isinstance(error, Unavailable):
-                for _, future in group:
-                    _refuse(future, error)
-                return
-            for each in group:
-                await self._store([each])
-            return
+            nobody_can = isinstance(error, Unavailable | DeadlinePassed) and not isinstance(error, Contention)
+            if len(group) > 1 and not nobody_can:
+                return False
+            _refuse(group, error)
+            return True
         for (_, future), outcome in zip(group, outcomes, strict=True):
-            _answer(future, outcome)
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        return True
 
 
-def _answer(future: asyncio.Future[A], outcome: A | Exception) -> None:
-    if isinstance(outcome, Exception):
-        _refuse(future, outcome)
-    elif not future.done():
-        future.set_result(outcome)
-
-
-def _refuse(future: asyncio.Future[A], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _refuse(group: Sequence[tuple[I, asyncio.Future[A]]] | deque[tuple[I, asyncio.Future[A]]], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)

@@ -13,11 +13,13 @@ from cityloop_common import geo
 from cityloop_common.errors import Unavailable
 from cityloop_common.migrating import behind
 from cityloop_common.terminal import AsJson, fail, opened, out, print_json, print_rows, progress_bar, run_async, service_named
+from cityloop_parking.observations.cli import replay
 from cityloop_parking.places import taipei
 from cityloop_parking.places.domain import FileTooLarge, ImportReport, UnreadableFile, Verdict
 from cityloop_parking.places.use_cases import import_places
 
 app = typer.Typer()
+app.command("replay")(replay)
 _ID_MARKS = "-._"
 
 

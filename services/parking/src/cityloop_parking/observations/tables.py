@@ -8,6 +8,7 @@ from cityloop_common.db import UtcDateTime
 from cityloop_parking.schema import metadata
 
 # The journal: every count as it was reported, at most one per place, category, source and minute. Never updated or deleted.
+# `event_id` is the event that told of it; none when something newer was known already.
 observation = Table(
     "observation",
     metadata,
@@ -21,7 +22,7 @@ observation = Table(
     Column("occupied", Integer, nullable=False),
     Column("capacity", Integer, nullable=False),
     Column("capacity_reported", Integer),
-    Column("event_id", String(36), nullable=False),
+    Column("event_id", String(36)),
     UniqueConstraint("place_id", "category", "source", "minute"),
     CheckConstraint("occupied >= 0 AND capacity >= 0", name="counts"),
 )

@@ -86,13 +86,13 @@ async def record_in(tx: WriteTx, ctx: ParkingCtx, reports: Sequence[Report]) -> 
         return outcomes
     versions = await store.take_turns(tx, {each.report.place_id for each in accepted})
     event_ids = {place_id: ctx.ids.new() for place_id in sorted(versions)}
-    await store.write_journal(tx, [row for each in accepted for row in _journal_rows(tx, ctx, each, event_ids)])
     winners = _newest(ctx, tx, accepted)
     moved = await store.keep_newest(tx, [row for row, _ in winners.values()])
+    told = {index: event_ids[pair[0]] for pair, (_, index) in winners.items() if pair in moved}
+    await store.write_journal(tx, [row for each in accepted for row in _journal_rows(tx, ctx, each, told.get(each.index))])
     await _publish(tx, ctx, {place_id for place_id, _ in moved}, versions, event_ids)
-    current = {winners[pair][1] for pair in moved}
     for each in accepted:
-        outcome = Outcome.CURRENT if each.index in current else Outcome.SUPERSEDED
+        outcome = Outcome.CURRENT if each.index in told else Outcome.SUPERSEDED
         outcomes[each.index] = Verdict(each.report.place_id, outcome, tx.recorded_at)
     return outcomes
 
@@ -131,7 +131,7 @@ def _believed(report: Report, place: Known | None, now: datetime) -> Sequence[Ta
     return resolve(report.observation.counts, place.capacity)
 
 
-def _journal_rows(tx: WriteTx, ctx: ParkingCtx, accepted: _Accepted, event_ids: dict[str, str]) -> list[dict[str, object]]:
+def _journal_rows(tx: WriteTx, ctx: ParkingCtx, accepted: _Accepted, event_id: str | None) -> list[dict[str, object]]:
     seen = accepted.report.observation
     return [
         {
@@ -145,7 +145,7 @@ def _journal_rows(tx: WriteTx, ctx: ParkingCtx, accepted: _Accepted, event_ids: 
             "occupied": taken.occupied,
             "capacity": taken.capacity,
             "capacity_reported": taken.capacity_reported,
-            "event_id": event_ids[accepted.report.place_id],
+            "event_id": event_id,
         }
         for taken in accepted.taken
     ]

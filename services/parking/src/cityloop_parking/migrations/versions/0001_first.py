@@ -48,7 +48,7 @@ def upgrade() -> None:
         sa.Column("occupied", sa.Integer(), nullable=False),
         sa.Column("capacity", sa.Integer(), nullable=False),
         sa.Column("capacity_reported", sa.Integer(), nullable=True),
-        sa.Column("event_id", sa.String(length=36), nullable=False),
+        sa.Column("event_id", sa.String(length=36), nullable=True),
         sa.CheckConstraint("occupied >= 0 AND capacity >= 0", name=op.f("ck_observation_counts")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_observation")),
         sa.UniqueConstraint("place_id", "category", "source", "minute", name=op.f("uq_observation_place_id_category_source_minute")),
