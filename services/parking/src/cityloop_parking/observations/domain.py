@@ -105,7 +105,7 @@ def _resolved(count: Count, known: int | None) -> Taken:
         raise InvalidObservation(f"the place has no {count.category} spaces; give their capacity")
     if (count.occupied is None) == (count.free is None):
         raise InvalidObservation(f"{count.category}: give occupied or free, one of them")
-    if count.free is not None and count.free > capacity:
+    if count.free is not None and not 0 <= count.free <= capacity:
         raise InvalidObservation(f"{count.category}: {count.free} free of {capacity}")
     occupied = count.occupied if count.occupied is not None else capacity - (count.free or 0)
     if occupied < 0 or capacity < 0 or capacity > MOST_SPACES:
