@@ -1,9 +1,9 @@
-"""The event log on Apache Kafka, through aiokafka 0.14: the only module that knows aiokafka."""
+"""The event log on Apache Kafka, through aiokafka 0.14: this module and `kafka_*` beside it alone know aiokafka."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +13,6 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
-    CommitFailedError,
-    IllegalStateError,
     KafkaError,
     MessageSizeTooLargeError,
     NoError,
@@ -23,42 +21,25 @@ from aiokafka.errors import (
     for_code,
 )
 
+from cityloop_common.eventlog.kafka_calls import answering, close_consumer, closed_in_time
+from cityloop_common.eventlog.kafka_group import KafkaSubscription
 from cityloop_common.eventlog.kafka_settings import BATCH_BYTES, KafkaSettings, config_of, slices
 from cityloop_common.eventlog.murmur import partition_of
 from cityloop_common.eventlog.port import (
-    Fenced,
     LogUnavailable,
     Message,
     Record,
     Rejected,
     Retention,
     TopicInfo,
-    TopicPartition,
     TopicSpec,
     admit,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CLOSE_S = 3.0
 _ABANDON_S = 0.5
-_SESSION_MS = 8_000
-# A join is answered when every member has joined again, which may take a session.
-_CONSUMER_REQUEST_MS = _SESSION_MS + 4_000
-_STUCK_AFTER_POLLS = 6
 _READ_AT_ONCE = 500
 _READ_WAIT_MS = 500
-
-
-@asynccontextmanager
-async def _answering(what: str, within_s: float) -> AsyncIterator[None]:
-    """Puts a deadline on calls to the brokers. Raises LogUnavailable for whatever goes wrong."""
-    try:
-        async with asyncio.timeout(within_s):
-            yield
-    except TimeoutError as error:
-        raise LogUnavailable(f"kafka: {what}: no answer within {within_s:g} s") from error
-    except (KafkaError, OSError) as error:
-        raise LogUnavailable(f"kafka: {what}: {error!r}") from error
 
 
 class KafkaEventLog:
@@ -135,7 +116,7 @@ class KafkaEventLog:
     async def _administering(self, what: str, within_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
         """The admin client; a new one the next time after any trouble."""
         try:
-            async with _answering(what, within_s):
+            async with answering(what, within_s):
                 async with self._starting:
                     if self._admin is None:
                         self._admin = await self._new_admin()
@@ -143,7 +124,7 @@ class KafkaEventLog:
         except BaseException as error:
             admin, self._admin = self._admin, None
             if admin is not None:
-                await _closed_in_time(admin.close)
+                await closed_in_time(admin.close)
             if isinstance(error, AttributeError):  # aiokafka 0.14 asks a controller that it does not know yet for its id
                 raise LogUnavailable(f"kafka: {what}: the controller is not known yet") from error
             raise
@@ -154,7 +135,7 @@ class KafkaEventLog:
         try:
             await admin.start()
         except BaseException:
-            await _closed_in_time(admin.close)
+            await closed_in_time(admin.close)
             raise
         return admin
 
@@ -179,7 +160,7 @@ class KafkaEventLog:
     async def _send_slice(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
         futures: list[asyncio.Future[object] | Exception] = []
         try:
-            async with _answering("send", self.settings.timeout_s):
+            async with answering("send", self.settings.timeout_s):
                 producer = await self._started_producer()
                 layout = {topic: await self._partitions(producer, topic) for topic in dict.fromkeys(m.topic for m in messages)}
                 for message in messages:  # one by one: what is queued already keeps its outcome when the deadline passes
@@ -236,7 +217,7 @@ class KafkaEventLog:
                 try:
                     await producer.start()
                 except BaseException:
-                    await _closed_in_time(producer.stop)
+                    await closed_in_time(producer.stop)
                     raise
                 self._producer = producer
             return self._producer
@@ -246,8 +227,8 @@ class KafkaEventLog:
         if producer is not None:
             # Fails what waits in its buffers, so that nothing is sent behind our back while it stops.
             producer._message_accumulator.fail_all(KafkaError("abandoned"))
-            await _closed_in_time(producer.stop, _ABANDON_S)
-            await _closed_in_time(producer.client.close, _ABANDON_S)
+            await closed_in_time(producer.stop, _ABANDON_S)
+            await closed_in_time(producer.client.close, _ABANDON_S)
 
     # --- receiving
 
@@ -262,7 +243,7 @@ class KafkaEventLog:
         if not partitions:
             return
         async with self._plain_consumer() as consumer:
-            async with _answering("read", 2 * self.settings.timeout_s):
+            async with answering("read", 2 * self.settings.timeout_s):
                 consumer.assign(partitions)
                 ends: dict[KafkaPartition, int] = await consumer.end_offsets(partitions)
                 starts = await consumer.beginning_offsets(partitions) if from_start else ends
@@ -270,7 +251,7 @@ class KafkaEventLog:
                     consumer.seek(partition, starts[partition])
             empty_handed = 0
             while follow or await self._behind(consumer, ends):
-                async with _answering("read", 2 * self.settings.timeout_s):
+                async with answering("read", 2 * self.settings.timeout_s):
                     polled = await consumer.getmany(timeout_ms=_READ_WAIT_MS, max_records=_READ_AT_ONCE)
                 empty_handed = 0 if polled or follow else empty_handed + 1
                 if empty_handed * _READ_WAIT_MS > self.settings.timeout_s * 1000:
@@ -282,7 +263,7 @@ class KafkaEventLog:
 
     async def _behind(self, consumer: AIOKafkaConsumer, ends: Mapping[KafkaPartition, int]) -> bool:
         """Whether a partition is not read to its end; the position also passes what compaction has emptied."""
-        async with _answering("read", self.settings.timeout_s):
+        async with answering("read", self.settings.timeout_s):
             for partition, end in ends.items():
                 if await consumer.position(partition) < end:
                     return True
@@ -299,7 +280,7 @@ class KafkaEventLog:
             request_timeout_ms=self._request_ms(),
         )
         try:
-            async with _answering("connect", self.settings.timeout_s):
+            async with answering("connect", self.settings.timeout_s):
                 await consumer.start()
             yield consumer
         finally:
@@ -309,11 +290,11 @@ class KafkaEventLog:
         self._closed = True
         admin, self._admin = self._admin, None
         if admin is not None:
-            await _closed_in_time(admin.close)
+            await closed_in_time(admin.close)
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _closed_in_time(producer.stop)
-            await _closed_in_time(producer.client.close)
+            await closed_in_time(producer.stop)
+            await closed_in_time(producer.client.close)
 
     # --- what both sides use
 
@@ -337,121 +318,6 @@ class KafkaEventLog:
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise LogUnavailable("the event log is closed")
-
-
-class KafkaSubscription:
-    """One member of a consumer group. A consumer that failed for good is replaced at the next poll."""
-
-    def __init__(self, log: KafkaEventLog, group: str, topics: Sequence[str]) -> None:
-        self._log = log
-        self._group = group
-        self._topics = tuple(dict.fromkeys(topics))
-        self._consumer: AIOKafkaConsumer | None = None
-        self._rewinding = False
-        self._unanswered = 0
-
-    async def join(self) -> AIOKafkaConsumer:
-        """The started consumer. Raises LogUnavailable."""
-        if self._consumer is None:
-            settings = self._log.settings
-            consumer = AIOKafkaConsumer(
-                *(settings.prefix + topic for topic in self._topics),
-                bootstrap_servers=list(settings.brokers),
-                group_id=settings.prefix + self._group,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                session_timeout_ms=_SESSION_MS,
-                heartbeat_interval_ms=1_000,
-                request_timeout_ms=_CONSUMER_REQUEST_MS,
-                metadata_max_age_ms=30_000,
-            )
-            try:
-                async with _answering(f"join {self._group}", _CONSUMER_REQUEST_MS / 1000 + settings.timeout_s):
-                    await consumer.start()
-            except BaseException:
-                await close_consumer(consumer)
-                raise
-            self._consumer = consumer
-        return self._consumer
-
-    async def poll(self, *, max_records: int, timeout_s: float) -> Mapping[TopicPartition, Sequence[Record]]:
-        consumer = await self.join()
-        try:
-            async with _answering(f"poll {self._group}", timeout_s + self._log.settings.timeout_s):
-                if self._rewinding:
-                    await _seek_to_committed(consumer)
-                    self._rewinding = False
-                polled = await consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-        except LogUnavailable as error:
-            # A time-out is most often a rebalance or a broker that restarts: the consumer finds back by itself, and joining
-            # anew would make the group wait for the old member's session.
-            self._unanswered += 1
-            if not isinstance(error.__cause__, TimeoutError) or self._unanswered >= _STUCK_AFTER_POLLS:
-                await self.close()
-            raise
-        self._unanswered = 0
-        return {
-            TopicPartition(self._log.own_name(partition.topic), partition.partition): [self._log.record_of(record) for record in records]
-            for partition, records in polled.items()
-        }
-
-    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        prefix = self._log.settings.prefix
-        if self._consumer is None:
-            raise Fenced(f"{self._group} has left and joins again")
-        try:
-            async with _answering(f"commit {self._group}", self._log.settings.timeout_s):
-                await self._consumer.commit({KafkaPartition(prefix + name.topic, name.partition): at for name, at in offsets.items()})
-        except LogUnavailable as error:
-            if isinstance(error.__cause__, CommitFailedError | IllegalStateError):
-                self._rewinding = True
-                raise Fenced(f"{self._group} was rebalanced: {error.__cause__}") from error
-            raise
-
-    async def rewind(self) -> None:
-        self._rewinding = True
-
-    async def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        self._rewinding, self._unanswered = False, 0  # who joins starts at what is committed
-        if consumer is not None:
-            await close_consumer(consumer)
-
-
-async def _seek_to_committed(consumer: AIOKafkaConsumer) -> None:
-    for partition in sorted(consumer.assignment()):
-        with suppress(IllegalStateError):  # moved meanwhile: its new owner starts at what is committed
-            at = await consumer.committed(partition)
-            if at is None:
-                await consumer.seek_to_beginning(partition)
-            else:
-                consumer.seek(partition, at)
-
-
-async def close_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Leaves the group; when the brokers do not answer, ends the consumer's own tasks and connections."""
-    if await _closed_in_time(consumer.stop):
-        return
-    # aiokafka 0.14: a stop() that was cut off never goes on, so what it would have ended is ended here.
-    coordinator, fetcher = consumer._coordinator, consumer._fetcher
-    for name in ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task"):
-        task = getattr(coordinator, name, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task], timeout=_CLOSE_S)
-    if fetcher is not None:
-        await _closed_in_time(fetcher.close)
-    await _closed_in_time(consumer._client.close)
-
-
-async def _closed_in_time(close: Callable[[], Awaitable[object]], within_s: float = _CLOSE_S) -> bool:
-    """Whether a client closed without trouble; one that does not is left behind."""
-    try:
-        async with asyncio.timeout(within_s):
-            await close()
-    except (TimeoutError, KafkaError, OSError):
-        return False
-    return True
 
 
 def _settled(future: asyncio.Future[object] | Exception) -> bool:

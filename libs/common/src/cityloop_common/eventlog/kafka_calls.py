@@ -1,0 +1,52 @@
+"""Calls to Kafka that end in time, and clients that are left behind when they cannot be closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from cityloop_common.eventlog.port import LogUnavailable
+
+_CLOSE_S = 3.0
+
+
+@asynccontextmanager
+async def answering(what: str, within_s: float) -> AsyncIterator[None]:
+    """Puts a deadline on calls to the brokers. Raises LogUnavailable for whatever goes wrong."""
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError as error:
+        raise LogUnavailable(f"kafka: {what}: no answer within {within_s:g} s") from error
+    except (KafkaError, OSError) as error:
+        raise LogUnavailable(f"kafka: {what}: {error!r}") from error
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Leaves the group; when the brokers do not answer, ends the consumer's own tasks and connections."""
+    if await closed_in_time(consumer.stop):
+        return
+    # aiokafka 0.14: a stop() that was cut off never goes on, so what it would have ended is ended here.
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher
+    for name in ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task"):
+        task = getattr(coordinator, name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task], timeout=_CLOSE_S)
+    if fetcher is not None:
+        await closed_in_time(fetcher.close)
+    await closed_in_time(consumer._client.close)
+
+
+async def closed_in_time(close: Callable[[], Awaitable[object]], within_s: float = _CLOSE_S) -> bool:
+    """Whether a client closed without trouble; one that does not is left behind."""
+    try:
+        async with asyncio.timeout(within_s):
+            await close()
+    except (TimeoutError, KafkaError, OSError):
+        return False
+    return True
