@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, cast
 from urllib.parse import urlsplit
@@ -106,6 +106,18 @@ def _client(url: str, connections: int, deadline_s: float) -> Redis:
     return Redis.from_pool(pool)
 
 
+@contextmanager
+def _cancel_kept() -> Iterator[None]:
+    """Cancelled is cancelled: on Python 3.11 wait_for, which fakeredis uses, loses a cancel when its answer is there already."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
 class _RedisCache:
     """The port over a Redis client. After a failure the others are refused for a second, so that nobody queues up."""
 
@@ -120,14 +132,15 @@ class _RedisCache:
     async def _guard(self, deadline_s: float) -> AsyncIterator[None]:
         if self._clock.monotonic() < self._shun_until:
             raise CacheUnavailable
-        try:
-            async with asyncio.timeout(deadline_s):
-                yield
-        except ResponseError as error:  # it answers, only not this
-            raise CacheUnavailable(type(error).__name__) from error
-        except (RedisError, OSError, TimeoutError) as error:
-            self._shun_until = self._clock.monotonic() + _SHUN_S
-            raise CacheUnavailable(type(error).__name__) from error
+        with _cancel_kept():
+            try:
+                async with asyncio.timeout(deadline_s):
+                    yield
+            except ResponseError as error:  # it answers, only not this
+                raise CacheUnavailable(type(error).__name__) from error
+            except (RedisError, OSError, TimeoutError) as error:
+                self._shun_until = self._clock.monotonic() + _SHUN_S
+                raise CacheUnavailable(type(error).__name__) from error
 
     async def get(self, key: str) -> bytes | None:
         async with self._guard(self._deadline_s):

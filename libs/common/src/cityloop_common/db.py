@@ -241,8 +241,10 @@ class Database:
                     await tx._driver.control("ROLLBACK")
                 if tx.used_core:
                     await tx._conn.rollback()
-        except BaseException:  # noqa: BLE001 - a connection that cannot roll back must not return to the pool
+        except BaseException as error:  # noqa: BLE001 - a connection that cannot roll back must not return to the pool
             await tx._conn.invalidate()
+            if isinstance(error, asyncio.CancelledError):
+                raise
 
     @asynccontextmanager
     async def _ended_by_rollback(self, tx: Tx) -> AsyncIterator[None]:
