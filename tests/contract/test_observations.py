@@ -108,11 +108,13 @@ async def test_rows_that_cannot_be_true_stop_no_other(town: City) -> None:
         town,
         report(1, at=future),
         report(1, place="nowhere"),
+        report(1, place="no\x00where"),
+        report(1, place="no\ud800where"),
         report(1, operator="op-2"),
         report(1_001),
         report(150, at=NOON),
     )
-    assert outcomes == [FromTheFuture.slug, UnknownPlace.slug, UnknownPlace.slug, InvalidObservation.slug, Outcome.CURRENT]
+    assert outcomes == [FromTheFuture.slug, *[UnknownPlace.slug] * 4, InvalidObservation.slug, Outcome.CURRENT]
     assert await journal(town) == [(150, NOON, True)]
 
 

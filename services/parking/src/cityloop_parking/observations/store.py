@@ -113,7 +113,8 @@ def _instant(value: object) -> str:
 async def known(tx: Tx, place_ids: Iterable[str]) -> dict[str, Known]:
     """Operator and capacities of the places that exist."""
     found: dict[str, tuple[str | None, dict[str, int]]] = {}
-    for place_id, operator_id, category, capacity in await tx.hot.all(_KNOWN[tx.dialect_name], {"ids": _json(sorted(place_ids))}):
+    asked = sorted(each for each in place_ids if each.isascii() and each.isprintable())  # PostgreSQL's JSON cannot hold NUL
+    for place_id, operator_id, category, capacity in await tx.hot.all(_KNOWN[tx.dialect_name], {"ids": _json(asked)}):
         of_place = found.setdefault(place_id, (operator_id, {}))
         if category is not None:
             of_place[1][category] = capacity
