@@ -241,7 +241,7 @@ class Database:
                     await tx._driver.control("ROLLBACK")
                 if tx.used_core:
                     await tx._conn.rollback()
-        except BaseException as error:  # noqa: BLE001 - a connection that cannot roll back must not return to the pool
+        except BaseException as error:
             await tx._conn.invalidate()
             if isinstance(error, asyncio.CancelledError):
                 raise
