@@ -1,46 +1,109 @@
-"""One embedded city for the tests of a module that only read or make their own objects."""
+"""A running city for the tests of a module that only read or make their own objects: embedded, and as replicas on real servers."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
-from tests.e2e.processes import Process, embedded, token
+from cityloop_parking.places.domain import PlaceFacts
+from cityloop_parking.sample import invented_places
+from tests.e2e.processes import City, city, embedded, token
+from tests.servers import own_database, own_redis, own_topics
+from tests.support import Servers, wait_until
 
 SAMPLE = "sample-001"
-SAMPLE_OPERATOR = "sample-operator"
+NEAR = {"near": "109.787,39.565", "radius_m": "5000"}
 
 
 @dataclass(slots=True)
 class Town:
-    """An address, and tokens for whoever a test wants to be."""
+    """Where to write, where to read (another replica when there is one), and tokens for whoever a test wants to be."""
 
-    process: Process
-    kept: dict[tuple[str, ...], str] = field(default_factory=dict)
+    url: str
+    reader_url: str
+    settings: Mapping[str, str]
+    folder: Path
+    sample_operator: str
+    kept: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
-    @property
-    def url(self) -> str:
-        return self.process.url
-
-    def bearer(self, role: str, *more: str) -> dict[str, str]:
+    def bearer(self, role: str, *, subject: str = "", operator: str = "") -> dict[str, str]:
         """The Authorization header of a role."""
-        if (role, *more) not in self.kept:
-            self.kept[role, *more] = token(self.process.settings, role, *more)
-        return {"authorization": f"Bearer {self.kept[role, *more]}"}
+        who = (role, subject, operator)
+        if who not in self.kept:
+            self.kept[who] = token(self.settings, role, subject=subject, operator=operator)
+        return {"authorization": f"Bearer {self.kept[who]}"}
 
 
-@pytest.fixture(scope="module")
-async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    """`cityloop dev` with the static sample, for one module."""
-    async with embedded(tmp_path_factory.mktemp("town")) as process:
-        yield Town(process)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["embedded", pytest.param("replicas", marks=pytest.mark.stack)])
+async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """The sample city for one module: `cityloop dev`, and two API replicas with two workers."""
+    folder = tmp_path_factory.mktemp("town")
+    if request.param == "embedded":
+        async with embedded(folder) as process:
+            yield Town(process.url, process.url, process.settings, folder, "sample-operator")
+    else:
+        async with replicas(folder, request.getfixturevalue("stack")) as running:
+            made = Town(running.apis[0].url, running.apis[1].url, running.settings, folder, "sample")
+            await make_sample(made)
+            yield made
 
 
-@pytest.fixture
+@asynccontextmanager
+async def replicas(folder: Path, servers: Servers, **settings: str) -> AsyncIterator[City]:
+    """Two API replicas and two workers on servers of which the database, the topics and the Redis database are their own."""
+    async with own_database(servers) as postgres_url, own_redis(servers) as redis_url, own_topics(servers) as prefix:
+        given = {"CITYLOOP_CACHE_URL": redis_url, **settings}
+        async with city(folder, postgres_url=postgres_url, kafka_url=servers.kafka_url, topic_prefix=prefix, **given) as running:
+            yield running
+
+
+async def make_sample(made: Town) -> None:
+    """The car parks of the sample with a count each, as an operator would send them."""
+    operator = made.bearer("lot_operator", operator=made.sample_operator)
+    async with httpx.AsyncClient(base_url=made.url, timeout=10, headers=operator) as http:
+        for facts in invented_places():
+            kept = await http.put(f"/parking/v1/places/{facts.id}", json=place_body(facts))
+            assert kept.status_code == 201, kept.text
+            counts = [{"category": pool.category, "occupied": pool.capacity // 2} for pool in facts.pools]
+            body = {"observed_at": datetime.now(UTC).isoformat(), "source": "gate", "counts": counts}
+            counted = await http.post(f"/parking/v1/places/{facts.id}/observations", json=body)
+            assert counted.status_code == 201, counted.text
+    async with httpx.AsyncClient(base_url=made.reader_url, timeout=10) as http:
+
+        async def all_found() -> bool:
+            places = (await http.get("/parking/v1/places", params=NEAR)).json()["places"]
+            return len(places) == len(invented_places()) and all(each["freshness"] == "live" for each in places)
+
+        await wait_until(all_found, 15)
+
+
+def place_body(facts: PlaceFacts) -> dict[str, object]:
+    """A car park as its operator sends it."""
+    return {
+        "name": facts.name,
+        "position": {"lon": facts.position.lon, "lat": facts.position.lat},
+        "datum": "wgs84",
+        "pools": [{"category": pool.category, "capacity": pool.capacity, "walk_in_reserve": pool.walk_in_reserve} for pool in facts.pools],
+        "invented": True,
+    }
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(town: Town) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of that city."""
+    """A client of the replica that is written to."""
     async with httpx.AsyncClient(base_url=town.url, timeout=10) as http:
+        yield http
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def reader(town: Town) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the other replica; of the same process when there is only one."""
+    async with httpx.AsyncClient(base_url=town.reader_url, timeout=10) as http:
         yield http

@@ -10,10 +10,15 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 
+from cityloop_common.auth import Role
+from cityloop_common.clock import SystemClock
+from cityloop_common.issuer import DevIssuer
+from cityloop_common.rng import Rng
 from tests.support import free_port, wait_until
 
 CITYLOOP = Path(sys.executable).with_name("cityloop")
@@ -98,12 +103,19 @@ async def embedded(folder: Path, **settings: str) -> AsyncIterator[Process]:
         process.kill()
 
 
-def token(settings: Mapping[str, str], role: str, *more: str) -> str:
-    """A development token as a user would get it."""
-    done = subprocess.run(
-        [CITYLOOP, "token", "--role", role, *more], env=environment(settings), check=True, capture_output=True, text=True, timeout=60
+def token(settings: Mapping[str, str], role: str, *, subject: str = "", operator: str = "", ttl: timedelta = timedelta(hours=1)) -> str:
+    """What `cityloop token` prints for these settings, without a process each."""
+    issuer, audience = "urn:cityloop:development", "cityloop"
+    folder = Path(settings["CITYLOOP_VAR"]) / "keys"
+    own = DevIssuer(folder, environment="development", issuer=issuer, audience=audience, clock=SystemClock(), rng=Rng())
+    return own.mint(Role(role), subject=subject, operator_id=operator or None, ttl=ttl)
+
+
+def command(settings: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `cityloop ...` with these settings in a folder; what it says and its status are the caller's to judge."""
+    return subprocess.run(
+        [CITYLOOP, *arguments], env=environment(settings), cwd=folder, capture_output=True, text=True, timeout=100, check=False
     )
-    return done.stdout.strip()
 
 
 @dataclass(slots=True)
@@ -120,33 +132,20 @@ class City:
     def processes(self) -> list[Process]:
         return [self.issuer, *self.apis, *self.workers]
 
-    def token(self, role: str, *more: str) -> str:
-        return token(self.settings, role, *more)
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `cityloop ...` with this city's settings; raises with its output when it fails."""
-        done = subprocess.run(
-            [CITYLOOP, *arguments],
-            env=environment(self.settings),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-        return done
+    async def migrate(self) -> None:
+        """Schema and topics."""
+        done = await asyncio.to_thread(command, self.settings, self.folder, "parking", "migrate")
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
 @asynccontextmanager
-async def city(folder: Path, *, postgres_url: str, kafka_url: str, topic_prefix: str, redis_url: str, **more: str) -> AsyncIterator[City]:
+async def city(folder: Path, *, postgres_url: str, kafka_url: str, topic_prefix: str, **more: str) -> AsyncIterator[City]:
     """A running city on the given servers; killed at the end."""
     issuer_port = free_port()
     settings = {
         "CITYLOOP_VAR": str(folder / "var"),
         "CITYLOOP_PARKING_DATABASE_URL": postgres_url,
         "CITYLOOP_EVENT_LOG_URL": f"{kafka_url}?prefix={topic_prefix}",
-        "CITYLOOP_CACHE_URL": redis_url,
         "CITYLOOP_JWKS_URL": f"http://127.0.0.1:{issuer_port}/issuer/jwks.json",
         "CITYLOOP_DRAIN_FOR_S": "0",
         **more,
@@ -158,12 +157,12 @@ async def city(folder: Path, *, postgres_url: str, kafka_url: str, topic_prefix:
         workers=[Process(["parking", "worker"], settings, folder) for _ in range(2)],
         issuer=Process(["issuer"], settings, folder, port=issuer_port),
     )
-    await asyncio.to_thread(made.command, "parking", "migrate")
+    await made.migrate()
     try:
         for process in made.processes:
             process.start()
         for process in made.processes:
-            await process.ready("/issuer/jwks.json" if process is made.issuer else "/healthz/ready")
+            await process.ready()
         yield made
     finally:
         for process in made.processes:
