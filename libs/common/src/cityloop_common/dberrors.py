@@ -7,7 +7,9 @@ import sqlite3
 import asyncpg
 from sqlalchemy import exc
 
-from cityloop_common.errors import Contention, DeadlinePassed, Unavailable
+from cityloop_common.errors import Contention, DeadlinePassed, Invalid, Unavailable
+
+_TOO_LARGE = "a number is too large to be stored"
 
 
 class UniqueViolation(Exception):
@@ -40,7 +42,7 @@ class translated:  # noqa: N801 - reads as a statement: `with translated():`
         if error is None:
             return
         found = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
-        cause = found.__cause__ if isinstance(found.__cause__, asyncpg.PostgresError | sqlite3.Error) else found
+        cause = found.__cause__ if isinstance(found.__cause__, asyncpg.PostgresError | asyncpg.InterfaceError | sqlite3.Error) else found
         ours = _ours(cause)
         if ours is None and isinstance(error, exc.TimeoutError):
             ours = Unavailable("no database connection became free")
@@ -48,7 +50,7 @@ class translated:  # noqa: N801 - reads as a statement: `with translated():`
             raise ours from error
 
 
-def _ours(error: BaseException) -> Exception | None:  # noqa: PLR0911 - a table
+def _ours(error: BaseException) -> Exception | None:  # noqa: C901, PLR0911 - a table
     match error:
         case asyncpg.UniqueViolationError():
             return UniqueViolation(str(error.constraint_name))
@@ -58,6 +60,8 @@ def _ours(error: BaseException) -> Exception | None:  # noqa: PLR0911 - a table
             return Contention()
         case asyncpg.QueryCanceledError():
             return DeadlinePassed("a statement took longer than 20 s")
+        case asyncpg.InterfaceError() if isinstance(error, ValueError):
+            return _unstorable(error)
         case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | asyncpg.OperatorInterventionError():
             return Unavailable("the database does not answer")
         case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError():
@@ -70,5 +74,20 @@ def _ours(error: BaseException) -> Exception | None:  # noqa: PLR0911 - a table
             return Contention()
         case ConnectionError() | OSError():
             return Unavailable("the database does not answer")
+        case _:
+            return _unstorable(error)
+
+
+def _unstorable(error: BaseException) -> Invalid | None:
+    """A value that came from a caller and that no column can hold."""
+    match error:
+        case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
+            return Invalid("a text holds a character that cannot be stored")
+        case asyncpg.NumericValueOutOfRangeError():
+            return Invalid(_TOO_LARGE)
+        case asyncpg.InterfaceError():  # asyncpg's own DataError: refused before it was sent
+            return Invalid(_TOO_LARGE if "out of range" in str(error) else "a value cannot be stored")
+        case OverflowError() if "SQLite" in str(error):
+            return Invalid(_TOO_LARGE)
         case _:
             return None
