@@ -101,6 +101,48 @@ async def test_one_minute_of_one_source_is_one_journal_row(town: City) -> None:
     assert [row[0] for row in await journal(town)] == [40, 42]
 
 
+async def test_the_first_of_a_minute_stays_however_large_the_group(town: City) -> None:
+    """Of 20 counts a place within one minute the journal keeps the first that came, at every place of a mixed group."""
+    for number in (2, 3):
+        await town.open_place(100, id=f"lot-{number}")
+    reports = [report(second, at=NOON + timedelta(seconds=second), place=f"lot-{1 + second % 3}") for second in range(60)]
+    await send(town, *reports)
+    assert sorted(row[0] for row in await journal(town)) == [0, 1, 2]
+    assert sorted(row[1] for row in await shown(town)) == [57, 58, 59]
+
+
+async def test_a_report_can_be_newest_for_one_category_and_late_for_another(town: City) -> None:
+    """It is current; in the journal only the category that moved names the event."""
+    later = NOON + timedelta(minutes=5)
+    await use_cases.record(town.ctx, PLACE, Observation(later, "ramp", (Count("ev", 1, capacity=8),)))
+    both = Observation(NOON, "gate", (Count("standard", 40), Count("ev", 7, capacity=8)))
+    assert (await use_cases.record(town.ctx, PLACE, both)).outcome is Outcome.CURRENT
+    assert await shown(town) == [("ev", 1, later), ("standard", 40, NOON)]
+    async with town.db.read() as tx:
+        rows = await tx.all(select(observation).where(observation.c.source == "gate"))
+    assert {row.category: row.event_id is not None for row in rows} == {"standard": True, "ev": False}
+
+
+async def test_one_unit_tells_of_a_place_once(town: City) -> None:
+    """Several reports of one place and of two categories in a group are one event with the newest of each."""
+    await town.open_place(10, id="lot-2")
+    at = [NOON + timedelta(minutes=minute) for minute in range(4)]
+    ev = Report(PLACE, Observation(at[1], "gate", (Count("ev", 2, capacity=8),)), "op-1")
+    outcomes = await send(town, report(10, at=at[3]), report(9, at=at[2]), ev, report(4, place="lot-2", at=at[0]))
+    assert outcomes == [Outcome.CURRENT, Outcome.SUPERSEDED, Outcome.CURRENT, Outcome.CURRENT]
+    told = await town.told()
+    assert sorted(event.key for event in told) == ["lot-1", "lot-2"]
+    seen = [[(count["category"], count["occupied"]) for count in event.body()["counts"]] for event in told if event.key == PLACE]  # type: ignore[attr-defined]
+    assert seen == [[("ev", 2), ("standard", 10)]]
+
+
+async def test_nothing_is_half_written(town: City) -> None:
+    """A report with one category that cannot be true leaves no trace of the other."""
+    mixed = Report(PLACE, Observation(NOON, "gate", (Count("standard", 1), Count("ev", -1, capacity=8))), "op-1")
+    assert await send(town, mixed) == [InvalidObservation.slug]
+    assert (await shown(town), await journal(town), await town.told()) == ([], [], [])
+
+
 async def test_rows_that_cannot_be_true_stop_no_other(town: City) -> None:
     """Future, unknown, foreign and absurd rows are outcomes; the rest of the batch is stored."""
     future = NOON + timedelta(minutes=5, seconds=1)
@@ -157,6 +199,28 @@ async def test_republished_events_are_the_ones_that_were_sent(town: City) -> Non
     assert [event async for event in use_cases.republished(town.ctx, "lot-2")] == [newest["lot-2"]]
 
 
+async def test_batches_in_opposite_order_wait_for_each_other_and_never_deadlock(town: City, url: str, tmp_path: Path) -> None:
+    """Two replicas send the same 30 places, one upwards and one downwards, eight times at once: all are taken."""
+    ids = [f"row-{number:02d}" for number in range(30)]
+    for each in ids:
+        await town.open_place(100, id=each)
+    async with city(url, tmp_path, clock=town.clock) as other:
+        batches = []
+        for turn in range(8):
+            at = NOON - timedelta(minutes=turn)
+            upwards = [report(turn, at=at, place=each, source=f"up-{turn}") for each in ids]
+            downwards = [report(turn, at=at, place=each, source=f"down-{turn}") for each in reversed(ids)]
+            batches += [use_cases.record_many(town.ctx, upwards), use_cases.record_many(other.ctx, downwards)]
+        outcomes = await asyncio.gather(*batches)
+    assert all(isinstance(each, Verdict) for batch in outcomes for each in batch)
+    assert len(await journal(town)) == 16 * len(ids)
+    assert {row[1:] for row in await shown(town)} == {(0, NOON)}
+    sequences: dict[str, list[int]] = {}
+    for event in await town.told():
+        sequences.setdefault(event.key, []).append(event.sequence)
+    assert all(numbers == sorted(set(numbers)) for numbers in sequences.values())
+
+
 async def test_reports_of_many_reporters_end_in_the_newest(town: City, url: str, tmp_path: Path) -> None:
     """Two replicas, shuffled reports of three places: the newest count of each is shown and told last, each minute journalled."""
     for number in (2, 3):
@@ -164,7 +228,7 @@ async def test_reports_of_many_reporters_end_in_the_newest(town: City, url: str,
     reports = [
         report(minute, at=NOON - timedelta(minutes=60 - minute), place=f"lot-{number}") for minute in range(60) for number in (1, 2, 3)
     ]
-    reports.sort(key=lambda each: hash((each.observation.observed_at.minute * 7919 + int(each.place_id[-1]) * 104_729) % 181))
+    reports.sort(key=lambda each: (each.observation.observed_at.minute * 7919 + int(each.place_id[-1]) * 104_729) % 181)
     async with city(url, tmp_path, clock=town.clock) as other, asyncio.TaskGroup() as loops:
         counters = [use_cases.open_counter(replica.ctx) for replica in (town, other)]
         running = [loops.create_task(counter.run()) for counter in counters]

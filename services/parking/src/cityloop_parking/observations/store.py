@@ -23,14 +23,16 @@ _ROWS = {
 
 
 def _from_json(dialect: str, table: str) -> str:
-    """`(columns) SELECT columns` from the JSON array in :rows, ordered by key so that replicas lock in one order."""
+    """`(columns) SELECT columns` from the JSON array in :rows, in its order: of two rows with one key the first comes first.
+
+    No ORDER BY: whoever writes these tables holds the places' turns already, and a sort may swap equal keys.
+    """
     names = [column.split()[0] for column in _ROWS[table].split(", ")]
     listed = ", ".join(names)
-    order = "place_id, category"
     if dialect == "postgresql":
-        return f"({listed}) SELECT {listed} FROM json_to_recordset(CAST(:rows AS json)) AS r({_ROWS[table]}) ORDER BY {order}"
+        return f"({listed}) SELECT {listed} FROM json_to_recordset(CAST(:rows AS json)) AS r({_ROWS[table]})"
     fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
-    return f"({listed}) SELECT {fields} FROM json_each(:rows) WHERE true ORDER BY {order}"
+    return f"({listed}) SELECT {fields} FROM json_each(:rows) WHERE true"
 
 
 def _keys(dialect: str) -> str:

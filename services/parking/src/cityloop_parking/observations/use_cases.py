@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,7 +16,7 @@ from cityloop_parking.context import ParkingCtx
 from cityloop_parking.observations import store
 from cityloop_parking.observations.domain import InvalidObservation, Known, Observation, Outcome, Taken, check_time, resolve
 from cityloop_parking.observations.events import Published, occupancy_observed
-from cityloop_parking.places.domain import UnknownPlace
+from cityloop_parking.places.domain import UnknownPlace, is_place_id
 
 PAGE = 200
 GROUP = 64
@@ -74,7 +74,7 @@ async def record_many(ctx: ParkingCtx, reports: Sequence[Report]) -> Sequence[Ve
 
 async def record_in(tx: WriteTx, ctx: ParkingCtx, reports: Sequence[Report]) -> Sequence[Verdict | Exception]:
     """Stores reports in an open unit: journal, newest counts (older never wins), one event a place. One outcome each."""
-    places = await store.known(tx, {report.place_id for report in reports})
+    places = await store.known(tx, {report.place_id for report in reports if is_place_id(report.place_id)})
     outcomes: list[Verdict | Exception] = [UnknownPlace()] * len(reports)
     accepted: list[_Accepted] = []
     for index, report in enumerate(reports):
@@ -88,11 +88,12 @@ async def record_in(tx: WriteTx, ctx: ParkingCtx, reports: Sequence[Report]) -> 
     event_ids = {place_id: ctx.ids.new() for place_id in sorted(versions)}
     winners = _newest(ctx, tx, accepted)
     moved = await store.keep_newest(tx, [row for row, _ in winners.values()])
-    told = {index: event_ids[pair[0]] for pair, (_, index) in winners.items() if pair in moved}
-    await store.write_journal(tx, [row for each in accepted for row in _journal_rows(tx, ctx, each, told.get(each.index))])
+    told = {(index, pair[1]): event_ids[pair[0]] for pair, (_, index) in winners.items() if pair in moved}
+    await store.write_journal(tx, [_journal_row(tx, ctx, each, taken, told) for each in accepted for taken in each.taken])
     await _publish(tx, ctx, {place_id for place_id, _ in moved}, versions, event_ids)
+    current = {index for index, _ in told}
     for each in accepted:
-        outcome = Outcome.CURRENT if each.index in told else Outcome.SUPERSEDED
+        outcome = Outcome.CURRENT if each.index in current else Outcome.SUPERSEDED
         outcomes[each.index] = Verdict(each.report.place_id, outcome, tx.recorded_at)
     return outcomes
 
@@ -131,24 +132,21 @@ def _believed(report: Report, place: Known | None, now: datetime) -> Sequence[Ta
     return resolve(report.observation.counts, place.capacity)
 
 
-def _journal_rows(tx: WriteTx, ctx: ParkingCtx, accepted: _Accepted, event_id: str | None) -> list[dict[str, object]]:
+def _journal_row(tx: WriteTx, ctx: ParkingCtx, accepted: _Accepted, taken: Taken, told: Mapping[tuple[int, str], str]) -> dict[str, object]:
     seen = accepted.report.observation
-    return [
-        {
-            "id": ctx.ids.new(),
-            "place_id": accepted.report.place_id,
-            "category": taken.category,
-            "source": seen.source,
-            "minute": int(seen.observed_at.timestamp()) // 60,
-            "happened_at": seen.observed_at,
-            "recorded_at": tx.recorded_at,
-            "occupied": taken.occupied,
-            "capacity": taken.capacity,
-            "capacity_reported": taken.capacity_reported,
-            "event_id": event_id,
-        }
-        for taken in accepted.taken
-    ]
+    return {
+        "id": ctx.ids.new(),
+        "place_id": accepted.report.place_id,
+        "category": taken.category,
+        "source": seen.source,
+        "minute": int(seen.observed_at.timestamp()) // 60,
+        "happened_at": seen.observed_at,
+        "recorded_at": tx.recorded_at,
+        "occupied": taken.occupied,
+        "capacity": taken.capacity,
+        "capacity_reported": taken.capacity_reported,
+        "event_id": told.get((accepted.index, taken.category)),
+    }
 
 
 def _newest(ctx: ParkingCtx, tx: WriteTx, accepted: Sequence[_Accepted]) -> dict[tuple[str, str], tuple[dict[str, object], int]]:

@@ -196,9 +196,14 @@ _LONGEST = {
 }  # fmt: skip
 
 
+def is_place_id(text: str) -> bool:
+    """Whether a car park can have this id; what cannot is not worth a look in the database."""
+    return _ID.fullmatch(text) is not None
+
+
 def check(facts: PlaceFacts, *, within: Bounds) -> PlaceFacts:
     """The facts when they can be true. Raises InvalidPlace with the reason."""
-    if not _ID.fullmatch(facts.source_id) or not _ID.fullmatch(facts.id):
+    if not is_place_id(facts.source_id) or not is_place_id(facts.id):
         raise InvalidPlace("an id has letters, digits, dot, dash and underscore, with its source at most 64")
     if not facts.name.strip():
         raise InvalidPlace("it has no name")
