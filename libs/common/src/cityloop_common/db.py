@@ -20,9 +20,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from cityloop_common.clock import Clock
 from cityloop_common.columns import Json, UtcDateTime, utc_text
+from cityloop_common.connections import Connections, Lease
 from cityloop_common.dberrors import CheckViolation, ClockOff, UniqueViolation, UnitTooOld, translated
-from cityloop_common.drivers import Driver, PostgresDriver, SqliteDriver
-from cityloop_common.errors import CommitUnknown, DeadlinePassed, Unavailable
+from cityloop_common.drivers import Driver
+from cityloop_common.errors import CommitUnknown, Contention, DeadlinePassed, Unavailable
 from cityloop_common.hot import Hot, HotStatement
 from cityloop_common.signals import Signals
 
@@ -122,8 +123,7 @@ class Database:
         """A read-only unit that sees one snapshot. Raises Unavailable when the database does not answer."""
         begin = "BEGIN" if self.dialect_name == "sqlite" else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         async with _deadline(), self._lease() as (conn, driver):
-            with translated():
-                await driver.control(begin)
+            await _begin(conn, driver, begin)
             tx = Tx(conn, driver, self.dialect_name)
             async with self._ended_by_rollback(tx):
                 yield tx
@@ -177,36 +177,16 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[tuple[AsyncConnection, Driver]]:
-        conn, driver = await self._open_lease()
+    async def _lease(self) -> AsyncIterator[Lease]:
+        lease = await self._connections.take()
         try:
-            yield conn, driver
-        except BaseException:
-            if driver.closed:
-                await conn.invalidate()
-            raise
+            yield lease
         finally:
-            await conn.close()
-
-    async def _open_lease(self) -> tuple[AsyncConnection, Driver]:
-        while True:
-            with translated():
-                conn = await self._engine.connect()
-            try:
-                raw: Any = (await conn.get_raw_connection()).driver_connection
-            except BaseException:
-                await conn.close()
-                raise
-            driver: Driver = SqliteDriver(raw) if self.dialect_name == "sqlite" else PostgresDriver(raw)
-            if not driver.closed:
-                return conn, driver
-            await conn.invalidate()  # the server went away while the connection lay in the pool
-            await conn.close()
+            await self._connections.give(lease)
 
     @asynccontextmanager
     async def _unit(self, conn: AsyncConnection, driver: Driver, begin: str) -> AsyncIterator[WriteTx]:
-        with translated():
-            await driver.control(begin)
+        await _begin(conn, driver, begin)
         tx = WriteTx(conn, driver, self.dialect_name, self._clock.now(), self.signals)
         try:
             with translated():
@@ -316,6 +296,18 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
             },
         },
     )
+
+
+async def _begin(conn: AsyncConnection, driver: Driver, sql: str) -> None:
+    """Begins a transaction; a connection that cannot is not used again."""
+    try:
+        with translated():
+            await driver.control(sql)
+    except Contention:
+        raise
+    except BaseException:
+        await conn.invalidate()
+        raise
 
 
 @asynccontextmanager

@@ -64,6 +64,8 @@ def _ours(error: BaseException) -> Exception | None:  # noqa: C901, PLR0911 - a 
             return _unstorable(error)
         case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | asyncpg.OperatorInterventionError():
             return Unavailable("the database does not answer")
+        case asyncpg.InternalClientError():  # asyncpg 0.32: the server closed the session while it lay in the pool
+            return Unavailable("the database does not answer")
         case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError():
             return Unavailable("the database takes no connection")
         case sqlite3.IntegrityError():

@@ -1,0 +1,38 @@
+"""The kit's database and context, once for each dialect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cityloop_common.context import Ctx
+from cityloop_common.db import Database
+from tests.contract.kit_support import DIALECTS, close_ctx, opened_ctx, opened_db
+
+
+@pytest.fixture(params=DIALECTS)
+def kit_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each dialect."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'kit.db'}"
+    url: str = request.getfixturevalue("fresh_postgres_url")
+    return url
+
+
+@pytest.fixture
+async def kit_db(kit_url: str) -> AsyncIterator[Database]:
+    """A database with the kit's tables."""
+    db = await opened_db(kit_url)
+    yield db
+    await db.close()
+
+
+@pytest.fixture
+async def kit_ctx(kit_url: str, tmp_path: Path) -> AsyncIterator[Ctx[Any]]:
+    """A context over such a database and a SQLite log."""
+    ctx = await opened_ctx(kit_url, tmp_path)
+    yield ctx
+    await close_ctx(ctx)

@@ -1,0 +1,98 @@
+"""A database with the kit's tables, on SQLite and on PostgreSQL, and a context over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, String, Table
+
+from cityloop_common.cache import open_cache
+from cityloop_common.clock import Clock, SystemClock
+from cityloop_common.context import Ctx
+from cityloop_common.db import Database, UtcDateTime, open_db
+from cityloop_common.eventlog import LogUnavailable, Message, open_event_log
+from cityloop_common.eventlog.port import EventLog
+from cityloop_common.ids import Ids
+from cityloop_common.rng import Rng
+from cityloop_common.settings import ServiceSettings, SharedSettings
+from cityloop_common.tables import kit_metadata
+
+DIALECTS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.stack)]
+effects = MetaData()
+effect = Table(
+    "effect",
+    effects,
+    Column("id", String(40), primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+
+@dataclass
+class ShiftedClock(SystemClock):
+    """The machine's clock, moved by `by`; a test moves it on."""
+
+    by: timedelta = field(default_factory=timedelta)
+
+    def now(self) -> Any:
+        return super().now() + self.by
+
+
+async def opened_db(url: str, clock: Clock | None = None, pool_size: int = 10) -> Database:
+    """A database with the kit's tables and one for effects."""
+    db = open_db(url, clock=clock or SystemClock(), pool_size=pool_size)
+
+    def make(connection: Any) -> None:
+        kit_metadata.create_all(connection)
+        effects.create_all(connection)
+
+    await db.run_sync(make)
+    return db
+
+
+async def opened_ctx(url: str, folder: Path, *, clock: Clock | None = None, log: EventLog | None = None) -> Ctx[Any]:
+    """A context over a database, with a SQLite log in a folder unless another is given."""
+    clock = clock or SystemClock()
+    db = await opened_db(url, clock)
+    rng = Rng("kit")
+    shared = SharedSettings(var=folder)
+    events = log or open_event_log(f"sqlite:///{folder / 'events.db'}", clock=clock)
+    cache = open_cache("memory:", clock=clock)
+    return Ctx("kit", ServiceSettings(shared=shared), clock, Ids(clock, rng.stream("ids")), rng, db, events, cache)
+
+
+async def close_ctx(ctx: Ctx[Any]) -> None:
+    """Closes what `opened_ctx` opened."""
+    await ctx.db.close()
+    await ctx.log.close()
+    await ctx.cache.close()
+
+
+@dataclass
+class FailingLog:
+    """A log that refuses what it is told to; everything else goes to the real one. `sent` is what it was asked to store."""
+
+    real: EventLog
+    refuse_keys: set[bytes] = field(default_factory=set)
+    away: bool = False
+    lose_answers: bool = False
+    sent: list[Message] = field(default_factory=list)
+
+    async def send(self, messages: Sequence[Message]) -> Sequence[Exception | None]:
+        """Refused keys fail, a log that is away fails all; lost answers are stored and said to have failed."""
+        if self.away:
+            return [LogUnavailable("away") for _ in messages]
+        good = [message for message in messages if message.key not in self.refuse_keys]
+        self.sent += good
+        outcomes: Mapping[int, Exception | None] = dict(zip(map(id, good), await self.real.send(good), strict=True))
+        if self.lose_answers:
+            return [LogUnavailable("no answer") for _ in messages]
+        return [outcomes.get(id(message), LogUnavailable("refused")) for message in messages]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)

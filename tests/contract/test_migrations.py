@@ -1,0 +1,119 @@
+"""The migrated schema is the schema that the code means, on both dialects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, MetaData, inspect, text
+
+from cityloop_common.clock import SystemClock
+from cityloop_common.db import open_db
+from cityloop_common.migrating import behind, migrate
+from cityloop_common.service import Service, installed_services
+from cityloop_common.tables import kit_metadata
+from tests.servers import own_database
+from tests.support import Servers
+
+SERVICES = installed_services()
+VERSIONS = {"kit_version", "service_version"}
+
+
+def _schema(connection: Connection) -> dict[str, Any]:
+    """Tables with columns, keys, constraints, indexes with their conditions, and triggers."""
+    found = inspect(connection)
+    tables = sorted(set(found.get_table_names()) - VERSIONS - {"sqlite_sequence"})
+    return {table: _table(found, table) for table in tables} | {"triggers": _triggers(connection)}
+
+
+def _table(found: Any, table: str) -> dict[str, Any]:
+    return {
+        "columns": [
+            (c["name"], str(c["type"]), c["nullable"], c.get("default"), bool(c.get("identity"))) for c in found.get_columns(table)
+        ],
+        "primary key": found.get_pk_constraint(table)["constrained_columns"],
+        "unique": sorted((u["name"] or "", tuple(u["column_names"])) for u in found.get_unique_constraints(table)),
+        "checks": sorted((c["name"] or "", c["sqltext"]) for c in found.get_check_constraints(table)),
+        "foreign keys": sorted(
+            (f["name"] or "", tuple(f["constrained_columns"]), f["referred_table"]) for f in found.get_foreign_keys(table)
+        ),
+        "indexes": sorted(
+            (i["name"], tuple(i["column_names"]), bool(i["unique"]), sorted((k, str(v)) for k, v in i.get("dialect_options", {}).items()))
+            for i in found.get_indexes(table)
+            if not i.get("duplicates_constraint")
+        ),
+    }
+
+
+def _triggers(connection: Connection) -> list[tuple[str, str]]:
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger' ORDER BY name"))
+    else:
+        rows = connection.execute(text("SELECT tgname, tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname"))
+    return [(row[0], row[1]) for row in rows]
+
+
+async def _schema_of(url: str, make: Any) -> dict[str, Any]:
+    db = open_db(url, clock=SystemClock())
+    schema: dict[str, Any] = {}
+    try:
+        await make(db)
+        await db.run_sync(lambda connection: schema.update(_schema(connection)))
+    finally:
+        await db.close()
+    return schema
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+async def test_the_upgraded_schema_is_the_fresh_one(service: Service, kit_url: str) -> None:
+    """Every table, column, constraint, index and trigger."""
+
+    async def upgrade(db: Any) -> None:
+        await migrate(db, service.migrations, service.metadata)
+
+    async def create(db: Any) -> None:
+        await db.run_sync(lambda connection: _create(connection, service.metadata))
+
+    migrated = await _schema_of(kit_url, upgrade)
+    async with _another(kit_url) as fresh_url:
+        assert migrated == await _schema_of(fresh_url, create)
+
+
+def _create(connection: Connection, metadata: MetaData) -> None:
+    kit_metadata.create_all(connection)
+    metadata.create_all(connection)
+
+
+@asynccontextmanager
+async def _another(url: str) -> AsyncIterator[str]:
+    """A second empty database of the same kind."""
+    if url.startswith("sqlite"):
+        yield f"{url}.fresh"
+    else:
+        async with own_database(Servers.from_environment()) as fresh:
+            yield fresh
+
+
+async def test_migrating_twice_and_at_once_is_migrating_once(kit_url: str) -> None:
+    """Two replicas that start together both find the newest schema."""
+    service = SERVICES[0]
+    dbs = [open_db(kit_url, clock=SystemClock()) for _ in range(2)]
+    await asyncio.gather(*(migrate(db, service.migrations, service.metadata) for db in dbs))
+    await migrate(dbs[0], service.migrations, service.metadata)
+    assert not await behind(dbs[1], service.migrations)
+    for db in dbs:
+        await db.close()
+
+
+async def test_a_migration_that_fails_leaves_nothing(kit_url: str) -> None:
+    """The whole upgrade is one transaction."""
+    db = open_db(kit_url, clock=SystemClock())
+    with pytest.raises(ModuleNotFoundError):
+        await migrate(db, "cityloop_common.no_such_migrations", MetaData())
+    schema: dict[str, Any] = {}
+    await db.run_sync(lambda connection: schema.update(_schema(connection)))
+    assert set(schema) == {"triggers"}
+    await db.close()
