@@ -107,7 +107,7 @@ async def keep_place(
     prefix, dash, source_id = place_id.partition(f"{caller.operator_id}-")
     if prefix or not dash:
         raise Forbidden(f"Ids of this operator's car parks begin with {caller.operator_id}-.")
-    facts = _facts(body, source=caller.operator_id, source_id=source_id)
+    facts = _facts(body, source=caller.operator_id, source_id=source_id, within=use_cases.city_bounds(ctx))
     seen = await if_match(request) if "if-match" in request.headers else None
     kept = await use_cases.keep_place(ctx, facts, operator_id=caller.operator_id, seen_version=seen)
     headers = {"etag": etag(kept.place.version)}
@@ -116,14 +116,14 @@ async def keep_place(
     return http.json_response(_answer(kept.place), status=201 if kept.created else 200, headers=headers)
 
 
-def _facts(body: PlaceBody, *, source: str, source_id: str) -> PlaceFacts:
+def _facts(body: PlaceBody, *, source: str, source_id: str, within: geo.Bounds) -> PlaceFacts:
     if len({pool.category for pool in body.pools}) < len(body.pools):
         raise InvalidPlace("A category is named twice.")
     return PlaceFacts(
         source=source,
         source_id=source_id,
         name=body.name,
-        position=geo.to_wgs84(body.position.lon, body.position.lat, geo.datum(body.datum)),
+        position=geo.to_wgs84(body.position.lon, body.position.lat, geo.datum(body.datum), within=within),
         pools=tuple(
             Pool(pool.category, pool.capacity, pool.walk_in_reserve, pool.out_of_service)
             for pool in sorted(body.pools, key=lambda pool: pool.category)

@@ -100,10 +100,7 @@ async def stream(request: Request, last_event_id: Annotated[str | None, Header(m
 
 def _near(query: bytes) -> Near:
     """Raises Invalid with a pointer to each parameter that is wrong."""
-    try:
-        given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20))
-    except ValueError as error:
-        raise Invalid("The query cannot be read.") from error
+    given = _pairs(query)
     problems: list[dict[str, str]] = []
     radius_m = _whole(given, "radius_m", RADIUS_M, problems)
     limit = _whole(given, "limit", LIMIT, problems)
@@ -111,6 +108,16 @@ def _near(query: bytes) -> Near:
     if at is None or problems:
         raise Invalid("The search cannot be done like this.", errors=problems)
     return Near(at, float(radius_m), limit)
+
+
+def _pairs(query: bytes) -> dict[str, str]:
+    try:
+        text = query.decode("ascii")
+        if "%" not in text and "+" not in text:
+            return dict(pair.split("=", 1) for pair in text.split("&") if "=" in pair)
+        return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=20))
+    except ValueError as error:
+        raise Invalid("The query cannot be read.") from error
 
 
 def _position(given: dict[str, str], problems: list[dict[str, str]]) -> geo.Position | None:

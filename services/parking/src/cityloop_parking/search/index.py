@@ -8,8 +8,8 @@ the great circle does and costs three multiplications. It does not look across t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cityloop_common.geo import EARTH_RADIUS_M, Position
 from cityloop_parking.search.domain import Shown, render
@@ -21,13 +21,16 @@ DEGREE_M = math.radians(1) * EARTH_RADIUS_M
 
 
 class Entry:
-    """A place in the index with its JSON as of now."""
+    """A place in the index with its JSON as of now; the same object through all versions at one spot."""
 
-    __slots__ = ("_body", "_valid_until_s", "place", "x", "y", "z")
+    __slots__ = ("_body", "_valid_until_s", "place")
 
     def __init__(self, place: Shown) -> None:
+        self.show(place)
+
+    def show(self, place: Shown) -> None:
+        """From now on this version."""
         self.place = place
-        self.x, self.y, self.z = _on_sphere(place.lon, place.lat)
         self._body = b""
         self._valid_until_s = -math.inf
 
@@ -40,17 +43,18 @@ class Entry:
 
 
 _Cell = tuple[int, int]
+_Spot = tuple[float, float, float, str, Entry]  # where on the sphere, whose
 
 
 class _Grid:
-    """Entries by square of a given height; squares are as wide as high at 40 degrees."""
+    """Spots by square of a given height; squares are as wide as high at 40 degrees."""
 
     __slots__ = ("cells", "lat_step", "lon_step")
 
     def __init__(self, size_m: float) -> None:
         self.lat_step = size_m / DEGREE_M
         self.lon_step = self.lat_step / math.cos(math.radians(40))
-        self.cells: dict[_Cell, dict[str, Entry]] = {}
+        self.cells: dict[_Cell, list[_Spot]] = {}
 
     def cell(self, lon: float, lat: float) -> _Cell:
         return math.floor(lon / self.lon_step), math.floor(lat / self.lat_step)
@@ -60,13 +64,16 @@ class _Grid:
         return DEGREE_M * min(self.lat_step, self.lon_step * math.cos(math.radians(min(89.9, abs(lat) + 1))))
 
     def put(self, entry: Entry) -> None:
-        self.cells.setdefault(self.cell(entry.place.lon, entry.place.lat), {})[entry.place.id] = entry
+        place = entry.place
+        spot = (*_on_sphere(place.lon, place.lat), place.id, entry)
+        self.cells.setdefault(self.cell(place.lon, place.lat), []).append(spot)
 
     def drop(self, entry: Entry) -> None:
         cell = self.cell(entry.place.lon, entry.place.lat)
-        inside = self.cells[cell]
-        del inside[entry.place.id]
-        if not inside:
+        left = [spot for spot in self.cells[cell] if spot[4] is not entry]
+        if left:
+            self.cells[cell] = left
+        else:
             del self.cells[cell]
 
 
@@ -97,12 +104,15 @@ class SearchIndex:
 
     def put(self, place: Shown) -> Entry | None:
         """Takes a newer version of a place; None when it is not newer."""
-        known = self._entries.get(place.id)
-        if known is not None:
-            if known.place.version >= place.version:
+        entry = self._entries.get(place.id)
+        if entry is not None:
+            if entry.place.version >= place.version:
                 return None
-            self._fine.drop(known)
-            self._coarse.drop(known)
+            if (entry.place.lon, entry.place.lat) == (place.lon, place.lat):
+                entry.show(place)
+                return entry
+            self._fine.drop(entry)
+            self._coarse.drop(entry)
         entry = Entry(place)
         self._entries[place.id] = entry
         self._fine.put(entry)
@@ -116,57 +126,48 @@ class SearchIndex:
         if found is None:
             found = _search(self._coarse, ask, reach, rings=None)
         assert found is not None
-        found.sort(key=_by_distance)
-        return [(round(2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(chord) / 2))), entry) for chord, entry in found[: ask.limit]]
+        twice = 2 * EARTH_RADIUS_M
+        return [(round(twice * math.asin(min(1.0, math.sqrt(chord) / 2))), entry) for chord, _, entry in found[: ask.limit]]
 
     def answer(self, ask: Near, now_s: float) -> bytes:
         """The JSON list of the nearest places."""
         return b"[" + b",".join([b'%b,"distance_m":%d}' % (entry.body(now_s), metres) for metres, entry in self.nearest(ask)]) + b"]"
 
 
-_Found = list[tuple[float, Entry]]
-
-
-def _by_distance(found: tuple[float, Entry]) -> tuple[float, str]:
-    return found[0], found[1].place.id
+_Found = list[tuple[float, str, Entry]]  # squared chord on the unit sphere, id, whose
 
 
 def _search(grid: _Grid, ask: Near, reach: float, *, rings: int | None) -> _Found | None:
-    """What lies within the radius, as far as the nearest `limit` need; None when `rings` did not suffice to tell."""
+    """What lies within the radius, nearest first, as far as the nearest `limit` need; None when `rings` did not suffice to tell."""
     x, y, z = _on_sphere(ask.at.lon, ask.at.lat)
     ring_m = grid.ring_m(ask.at.lat)
     last = math.ceil(ask.radius_m / ring_m)
     column, row = grid.cell(ask.at.lon, ask.at.lat)
+    get, limit = grid.cells.get, ask.limit
     found: _Found = []
     for ring in range(last + 1 if rings is None else min(rings, last) + 1):
-        for cell in _ring(grid, column, row, ring):
-            for entry in cell.values():
-                dx, dy, dz = entry.x - x, entry.y - y, entry.z - z
+        for right, up in _ring(ring):
+            for spot_x, spot_y, spot_z, place_id, entry in get((column + right, row + up), ()):
+                dx, dy, dz = spot_x - x, spot_y - y, spot_z - z
                 chord = dx * dx + dy * dy + dz * dz
                 if chord <= reach:
-                    found.append((chord, entry))
-        if len(found) >= ask.limit:
-            sure = (ring * ring_m / EARTH_RADIUS_M) ** 2 * 0.999  # the chord is a little shorter than the arc
-            if sum(chord <= sure for chord, _ in found) >= ask.limit:
+                    found.append((chord, place_id, entry))
+        if len(found) >= limit:
+            found.sort()
+            if found[limit - 1][0] <= (ring * ring_m / EARTH_RADIUS_M) ** 2 * 0.999:  # the chord is a little shorter than the arc
                 return found
+    found.sort()
     return found if rings is None or last <= rings else None
 
 
-def _ring(grid: _Grid, column: int, row: int, ring: int) -> Iterator[dict[str, Entry]]:
-    """The cells that are exactly `ring` steps away and hold something."""
-    get = grid.cells.get
+@lru_cache(maxsize=256)
+def _ring(ring: int) -> tuple[_Cell, ...]:
+    """The steps to the squares that are exactly `ring` away."""
     if ring == 0:
-        if cell := get((column, row)):
-            yield cell
-        return
-    for step in range(-ring, ring + 1):
-        for spot in ((column + step, row - ring), (column + step, row + ring)):
-            if cell := get(spot):
-                yield cell
-    for step in range(-ring + 1, ring):
-        for spot in ((column - ring, row + step), (column + ring, row + step)):
-            if cell := get(spot):
-                yield cell
+        return ((0, 0),)
+    rows = [(step, side) for step in range(-ring, ring + 1) for side in (-ring, ring)]
+    columns = [(side, step) for step in range(-ring + 1, ring) for side in (-ring, ring)]
+    return tuple(rows + columns)
 
 
 def _on_sphere(lon: float, lat: float) -> tuple[float, float, float]:
