@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from cityloop_common.geo import Position
-from cityloop_parking.places.domain import FileTooLarge, UnreadableFile
+from cityloop_parking.observations.domain import Count, InvalidObservation, resolve
+from cityloop_parking.places.domain import Category, FileTooLarge, UnreadableFile
 
 SOURCE = "birmingham"
 INTERVAL_S = 1800
@@ -30,7 +31,7 @@ _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class CountRow:
-    """One count of the file; the server judges whether it can be true."""
+    """One count of the file that can be true; more taken than there is stays as it is."""
 
     row: int
     code: str
@@ -41,14 +42,14 @@ class CountRow:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that says nothing, and why; `row` counts from 1."""
+    """A row that is not taken, and why; `row` counts from 1."""
 
     row: int
     reason: str
 
 
 def read(raw: bytes) -> tuple[list[CountRow], list[BadRow]]:
-    """Counts in the order of time, and the rows that cannot be read. Raises UnreadableFile, FileTooLarge."""
+    """Counts in the order of time, and the rows that cannot be read or cannot be true. Raises UnreadableFile, FileTooLarge."""
     if len(raw) > MOST_BYTES:
         raise FileTooLarge(f"A file has at most {MOST_BYTES // 1_000_000} MB.")
     try:
@@ -60,7 +61,11 @@ def read(raw: bytes) -> tuple[list[CountRow], list[BadRow]]:
         for number, fields in enumerate(reader, 1):
             if number > MOST_ROWS:
                 raise FileTooLarge(f"A file has at most {MOST_ROWS} rows.")
-            _sort_out(number, [fields[name] or "" for name in _COLUMNS], good, bad)
+            verdict = _verdict(number, [(fields[name] or "").strip() for name in _COLUMNS])
+            if isinstance(verdict, CountRow):
+                good.append(verdict)
+            else:
+                bad.append(verdict)
     except UnicodeDecodeError as error:
         raise UnreadableFile(f"It is not UTF-8: {error.reason} at byte {error.start}.") from error
     except csv.Error as error:
@@ -68,17 +73,26 @@ def read(raw: bytes) -> tuple[list[CountRow], list[BadRow]]:
     return sorted(good, key=lambda row: (row.observed_at, row.row)), bad
 
 
-def _sort_out(number: int, fields: Sequence[str], good: list[CountRow], bad: list[BadRow]) -> None:
-    code, capacity, occupied, updated = (field.strip() for field in fields)
+def _verdict(number: int, fields: Sequence[str]) -> CountRow | BadRow:
+    code, capacity, occupied, updated = fields
     if not place_number(code):
-        bad.append(BadRow(number, "no car park is named"))
-        return
+        return BadRow(number, "no car park is named")
     try:
         stamp = datetime.fromisoformat(updated)
-        local = stamp if stamp.tzinfo else stamp.replace(tzinfo=_TZ)
-        good.append(CountRow(number, code, local.astimezone(UTC), int(occupied), int(capacity)))
-    except (ValueError, OverflowError) as error:
-        bad.append(BadRow(number, str(error)[:120]))
+        at = (stamp if stamp.tzinfo else stamp.replace(tzinfo=_TZ)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return BadRow(number, "the stamp cannot be read")
+    try:
+        row = CountRow(number, code, at, int(occupied), int(capacity))
+    except ValueError:
+        return BadRow(number, "capacity or occupancy is no whole number")
+    if row.occupied < 0 or row.capacity < 0:
+        return BadRow(number, "capacity or occupancy is below zero")
+    try:
+        resolve([Count(Category.STANDARD, row.occupied, capacity=row.capacity)], {})
+    except InvalidObservation as error:
+        return BadRow(number, error.title)
+    return row
 
 
 def place_number(code: str) -> str:

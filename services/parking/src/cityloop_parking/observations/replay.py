@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -20,9 +20,11 @@ from cityloop_parking.places.domain import MOST_SPACES
 REQUEST_WITHIN_S = 30.0
 PATIENCE_S = 120.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
-SHORTEST_INTERVAL_S = 10
+SHORTEST_INTERVAL_S, LONGEST_INTERVAL_S = 10, 86_400
+MOST_LISTED = 1_000
 CONNECTIONS = 32
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_TRY_AGAIN = frozenset({409, 429, 502, 503, 504})  # 409: the write did not get its turn
+_IS_THERE = frozenset({200, 201, 412, 428})  # the last two: somebody else has made it since
 Progress = Callable[[int, int, str], None]
 
 
@@ -47,7 +49,7 @@ class Timetable:
     @property
     def interval_s(self) -> int:
         """How often a car park reports on this timetable."""
-        return max(SHORTEST_INTERVAL_S, round(INTERVAL_S / self.speed))
+        return min(LONGEST_INTERVAL_S, max(SHORTEST_INTERVAL_S, round(INTERVAL_S / self.speed)))
 
 
 def compressed(rows: Sequence[CountRow], *, speed: float, now: datetime) -> Timetable:
@@ -62,24 +64,33 @@ def backfilled(rows: Sequence[CountRow], *, now: datetime) -> Timetable:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the rows: rows = current + superseded + rejected + unreadable."""
+    """What became of the rows: rows = current + superseded + rejected (by the reader or by the service)."""
 
     rows: int
-    unreadable: int
+    rejected: list[BadRow]
     current: int = 0
     superseded: int = 0
-    rejected: int = 0
     retries: int = 0
     places: int = 0
     places_created: int = 0
     seconds: float = 0.0
-    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        """Rows that have their outcome."""
+        return self.current + self.superseded + len(self.rejected)
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why rows were not taken, the most frequent reason first."""
+        return Counter(each.reason for each in self.rejected).most_common()
 
     def view(self) -> dict[str, object]:
-        """As JSON, the most frequent reason first."""
-        names = ("rows", "current", "superseded", "rejected", "unreadable", "retries", "places", "places_created")
-        told: dict[str, object] = {name: getattr(self, name) for name in names}
-        return {**told, "seconds": round(self.seconds, 2), "reasons": dict(self.reasons.most_common())}
+        """As JSON, with the first thousand rejected rows."""
+        told: dict[str, object] = {name: getattr(self, name) for name in ("rows", "current", "superseded")}
+        told |= {"rejected": len(self.rejected), "retries": self.retries, "places": self.places, "places_created": self.places_created}
+        listed = sorted(self.rejected, key=lambda each: each.row)[:MOST_LISTED]
+        return {**told, "seconds": round(self.seconds, 2), "reasons": dict(self.reasons), "rejected_rows": listed}
 
 
 class Replay:
@@ -97,7 +108,7 @@ class Replay:
 
         Raises ReplayRefused, Unauthenticated, Forbidden, Unavailable (nothing answered for two minutes).
         """
-        report = Report(rows=len(rows) + len(bad), unreadable=len(bad), reasons=Counter(f"unreadable: {each.reason}" for each in bad))
+        report = Report(rows=len(rows) + len(bad), rejected=list(bad))
         streams: dict[str, list[CountRow]] = {}
         for row in rows:
             streams.setdefault(row.code, []).append(row)
@@ -133,9 +144,9 @@ class Replay:
             "invented": True,
         }
         answer = await self._ask("PUT", self._path(code), body, report)
-        if answer.status_code not in {200, 201}:
+        if answer.status_code not in _IS_THERE:
             raise ReplayRefused(f"the car park {code} cannot be created: {_reason(answer)}")
-        report.places_created += 1
+        report.places_created += answer.status_code == 201
 
     async def _send_all(self, stream: Sequence[CountRow], times: Timetable, report: Report) -> None:
         for row in stream:
@@ -145,9 +156,8 @@ class Replay:
                 await self._clock.sleep(wait)
             count = {"category": "standard", "occupied": row.occupied, "capacity": row.capacity}
             body = {"observed_at": rfc3339(at), "source": SOURCE, "interval_s": times.interval_s, "counts": [count]}
-            _note(await self._ask("POST", f"{self._path(row.code)}/observations", body, report), report)
-            done = report.current + report.superseded + report.rejected + report.unreadable
-            self._progress(done, report.rows, f"{report.rejected} rejected" if report.rejected else "")
+            _note(row, await self._ask("POST", f"{self._path(row.code)}/observations", body, report), report)
+            self._progress(report.done, report.rows, f"{len(report.rejected)} rejected" if report.rejected else "")
 
     async def _ask(self, method: str, path: str, body: Mapping[str, object] | None, report: Report) -> httpx.Response:
         """One request, again while the service does not answer or asks to wait; sending a count twice changes nothing."""
@@ -159,14 +169,16 @@ class Replay:
                     answer = await self._client.request(method, path, content=content, headers={"content-type": "application/json"})
                 trouble = f"HTTP {answer.status_code}" if answer.status_code in _TRY_AGAIN else ""
                 asked_s = float(answer.headers["retry-after"]) if answer.headers.get("retry-after", "").isdigit() else 0.0
-            except (httpx.TransportError, TimeoutError) as error:
+            except (httpx.RequestError, TimeoutError) as error:
                 trouble, asked_s = str(error) or type(error).__name__, 0.0
             if not trouble:
                 return _allowed(answer)
-            if self._clock.monotonic() >= gives_up_at:
+            left_s = gives_up_at - self._clock.monotonic()
+            if left_s <= 0:
                 raise Unavailable(f"{self._client.base_url} has not answered for {PATIENCE_S:.0f} s: {trouble}")
             report.retries += 1
-            await self._clock.sleep(max(asked_s, wait_s))
+            self._progress(report.done, report.rows, f"trying again: {trouble}")
+            await self._clock.sleep(min(left_s, max(asked_s, wait_s)))
             wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
 
 
@@ -178,10 +190,9 @@ def _allowed(answer: httpx.Response) -> httpx.Response:
     return answer
 
 
-def _note(answer: httpx.Response, report: Report) -> None:
+def _note(row: CountRow, answer: httpx.Response, report: Report) -> None:
     if answer.status_code != 201:
-        report.rejected += 1
-        report.reasons[_reason(answer)] += 1
+        report.rejected.append(BadRow(row.row, _reason(answer)))
     elif orjson.loads(answer.content)["outcome"] == "superseded":
         report.superseded += 1
     else:
