@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 from cityloop_common.clock import instant
 from cityloop_common.errors import Unauthenticated, Unavailable
 from cityloop_parking.observations import birmingham
-from cityloop_parking.observations.birmingham import CountRow, invented_position, place_number
-from cityloop_parking.observations.replay import PATIENCE_S, Replay, ReplayRefused, Report, backfilled, compressed
+from cityloop_parking.observations.birmingham import BadRow, CountRow, invented_position, place_number
+from cityloop_parking.observations.replay import CONNECTIONS, PATIENCE_S, Replay, ReplayRefused, Report, backfilled, compressed
 from cityloop_parking.places.domain import UnreadableFile
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -42,12 +43,13 @@ def rows(text: str) -> list[CountRow]:
 
 
 def test_the_real_file_is_read_whole(data_dir: Path) -> None:
-    """35,717 counts of 30 car parks, none unreadable, in the order of time."""
+    """35,717 rows of 30 car parks in the order of time; 12 below zero are rejected, 373 above capacity stay as they are."""
     good, bad = birmingham.read((data_dir / "parking" / "birmingham_occupancy_2016.csv").read_bytes())
-    assert (len(good), len({row.code for row in good}), bad) == (35_717, 30, [])
+    assert (len(good) + len(bad), len({row.code for row in good})) == (35_717, 30)
+    assert {each.reason for each in bad} == {"capacity or occupancy is below zero"}
+    assert (len(bad), sum(row.occupied > row.capacity for row in good)) == (12, 373)
     assert [row.observed_at for row in good] == sorted(row.observed_at for row in good)
     assert len({place_number(row.code) for row in good}) == 30
-    assert sum(row.occupied < 0 or row.occupied > row.capacity for row in good) == 385
 
 
 def test_stamps_are_local_time_of_the_town() -> None:
@@ -56,13 +58,25 @@ def test_stamps_are_local_time_of_the_town() -> None:
     assert [row.observed_at for row in read] == [datetime(2016, 10, 4, 7, tzinfo=UTC), datetime(2016, 11, 4, 8, tzinfo=UTC)]
 
 
-def test_rows_that_say_nothing_are_listed_with_their_number() -> None:
+@pytest.mark.parametrize(
+    "row, reason",
+    [
+        ("A,10,x,2016-10-04 08:00:00", "capacity or occupancy is no whole number"),
+        ("A,10,1.5,2016-10-04 08:00:00", "capacity or occupancy is no whole number"),
+        ("A,10", "the stamp cannot be read"),
+        ("A,10,1,yesterday", "the stamp cannot be read"),
+        ("A,10,1,0001-01-01 00:00:00+14:00", "the stamp cannot be read"),
+        (",1,1,2016-10-04 08:00:00", "no car park is named"),
+        ("A,10,-3,2016-10-04 08:00:00", "capacity or occupancy is below zero"),
+        ("A,10,2147483647,2016-10-04 08:00:00", "The count cannot be true"),
+        ("A,2147483647,1,2016-10-04 08:00:00", "The count cannot be true"),
+    ],
+)
+def test_rows_that_cannot_be_taken_are_listed_with_number_and_reason(row: str, reason: str) -> None:
     """The others are read all the same."""
-    good, bad = birmingham.read(
-        (HEADER + "A,10,x,2016-10-04 08:00:00\n,1,1,2016-10-04 08:00:00\nA,10\nA,10,-3,2016-10-04 08:00:00\n").encode()
-    )
-    assert [(row.row, row.occupied) for row in good] == [(4, -3)]
-    assert [row.row for row in bad] == [1, 2, 3]
+    good, bad = birmingham.read(f"{HEADER}{row}\nA,10,13,2016-10-04 08:00:00\n".encode())
+    assert [(each.row, each.occupied, each.capacity) for each in good] == [(2, 13, 10)]
+    assert bad == [BadRow(1, reason)]
 
 
 @pytest.mark.parametrize("raw", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", HEADER.encode() + b'"' + b"x" * 200_000])
@@ -88,6 +102,8 @@ def test_a_timetable_compresses_from_now_or_ends_now() -> None:
     assert [fast.at(row.observed_at) - NOW for row in read] == [timedelta(0), timedelta(minutes=1)]
     assert [back.at(row.observed_at) - NOW for row in read] == [timedelta(hours=-1), timedelta(0)]
     assert (fast.interval_s, back.interval_s) == (30, 1800)
+    extremes = [compressed(read, speed=speed, now=NOW).interval_s for speed in (1e9, 0.001)]
+    assert extremes == [10, 86_400]
 
 
 class Service:
@@ -112,7 +128,7 @@ class Service:
             self.places[place] = body
             return httpx.Response(201, json={})
         count = body["counts"][0]
-        if count["occupied"] < 0:
+        if count["occupied"] == 99:
             return httpx.Response(422, json={"title": "Invalid", "errors": [{"pointer": "/counts/0/occupied", "detail": "too small"}]})
         at = instant(body["observed_at"])
         known = any(each[0] == place and each[1] >= at for each in self.counts)
@@ -129,7 +145,7 @@ async def play(service: Service, read: list[CountRow], *, speed: float = 60, clo
 
 READ = """A,10,1,2016-11-04 08:00:00
 B C,20,5,2016-11-04 08:00:00
-A,12,-1,2016-11-04 09:00:00
+A,12,99,2016-11-04 09:00:00
 A,10,3,2016-11-04 10:00:00
 A,10,3,2016-11-04 10:00:00
 """
@@ -149,8 +165,9 @@ async def test_missing_places_are_made_and_marked_as_invented() -> None:
 async def test_every_row_has_an_outcome() -> None:
     """Current, superseded (an exact duplicate) and rejected with the server's reason add up to the file."""
     report = await play(Service(), rows(READ))
-    assert (report.rows, report.current, report.superseded, report.rejected) == (5, 3, 1, 1)
-    assert report.reasons == {"/counts/0/occupied: too small": 1}
+    assert (report.rows, report.current, report.superseded) == (5, 3, 1)
+    assert report.rejected == [BadRow(3, "/counts/0/occupied: too small")]
+    assert report.view()["reasons"] == {"/counts/0/occupied: too small": 1}
 
 
 async def test_counts_are_sent_when_they_are_due() -> None:
@@ -175,12 +192,46 @@ async def test_a_service_that_is_away_for_a_while_loses_no_count() -> None:
     assert (report.retries, report.current + report.superseded) == (3, 4)
 
 
-async def test_a_service_that_stays_away_ends_the_replay() -> None:
-    """After two minutes, with its address."""
+@pytest.mark.parametrize("retry_after", ["0", "86400"])
+async def test_a_service_that_stays_away_ends_the_replay(retry_after: str) -> None:
+    """After two minutes, whatever it asks for, with its address."""
     clock = JumpingClock()
     with pytest.raises(Unavailable, match="http://city"):
-        await play(Service(trouble=lambda _: httpx.Response(503)), rows(READ), clock=clock)
-    assert clock.monotonic() >= PATIENCE_S
+        await play(Service(trouble=lambda _: httpx.Response(503, headers={"retry-after": retry_after})), rows(READ), clock=clock)
+    assert PATIENCE_S <= clock.monotonic() <= 2 * PATIENCE_S
+
+
+async def test_a_place_that_somebody_else_makes_meanwhile_is_used() -> None:
+    """Two replays at once: the one that comes second finds it there."""
+    service = Service(trouble=lambda number: httpx.Response(428, json={}) if number == 2 else None)
+    report = await play(service, rows("A,10,1,2016-11-04 08:00:00\n"))
+    assert (report.places, report.places_created, report.current) == (1, 0, 1)
+
+
+async def test_counts_of_a_place_are_sent_in_their_order_and_places_side_by_side() -> None:
+    """With 40 places and 5 counts each, a place's stamps only grow and at most 32 requests are open."""
+    text = "".join(f"P{place},10,1,2016-11-04 08:0{minute}:00\n" for minute in range(5) for place in range(40))
+    service = Service()
+    together, most = 0, 0
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        await asyncio.sleep(0)
+        together -= 1
+        return service(request)
+
+    read, clock = rows(text), JumpingClock()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(slow), base_url="http://city") as client:
+        replay = Replay(client, clock, operator_id="op", progress=lambda *_: None)
+        report = await replay.run(read, [], lambda: backfilled(read, now=clock.now()))
+    assert report.current == len(read) == 200
+    assert 1 < most <= CONNECTIONS
+    for place in service.places:
+        stamps = [at for name, at, _ in service.counts if name == place]
+        assert stamps == sorted(stamps)
+    assert clock.elapsed == 0
 
 
 async def test_a_token_that_is_refused_ends_the_replay_at_once() -> None:
