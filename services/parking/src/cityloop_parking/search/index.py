@@ -127,7 +127,7 @@ class SearchIndex:
             found = _search(self._coarse, ask, reach, rings=None)
         assert found is not None
         twice = 2 * EARTH_RADIUS_M
-        return [(round(twice * math.asin(min(1.0, math.sqrt(chord) / 2))), entry) for chord, _, entry in found[: ask.limit]]
+        return [(round(twice * math.asin(math.sqrt(chord) / 2)), entry) for chord, _, entry in found[: ask.limit]]
 
     def answer(self, ask: Near, now_s: float) -> bytes:
         """The JSON list of the nearest places."""
