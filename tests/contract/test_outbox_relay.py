@@ -1,0 +1,180 @@
+"""From the outbox to the log: nothing lost, order per key, one relay at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from cityloop_common import outbox
+from cityloop_common.context import Ctx
+from cityloop_common.db import WriteTx
+from cityloop_common.envelope import Event, EventType, Kind, from_record
+from cityloop_common.eventlog import Retention, TopicSpec
+from cityloop_common.relay import relay_once, run_relay
+from tests.contract.kit_support import FailingLog, ShiftedClock, close_ctx, opened_ctx
+from tests.support import wait_until
+
+TOPIC = "kit.thing"
+
+
+class Thing(BaseModel):
+    """A body."""
+
+    n: int
+
+
+THING = EventType("kit.thing.happened.v1", TOPIC, Kind.FACT, Thing)
+
+
+def event(ctx: Ctx[Any], key: str, n: int) -> Event:
+    """The n-th event of a key."""
+    return THING.event(Thing(n=n), id=ctx.ids.new(), key=key, sequence=n, time=datetime.now(UTC), source=ctx.source)
+
+
+async def write(ctx: Ctx[Any], *events: Event) -> None:
+    """One unit with these events."""
+    async with ctx.db.write() as tx:
+        await outbox.append_many(tx, events)
+
+
+async def logged(ctx: Ctx[Any]) -> list[Event]:
+    """What lies in the log, by partition and offset."""
+    records = [record async for record in ctx.log.read([TOPIC], from_start=True, follow=False)]
+    return [from_record(record.topic, record.key, record.headers, record.value or b"") for record in records]
+
+
+async def waiting(ctx: Ctx[Any]) -> int:
+    """How many events have not been sent."""
+    async with ctx.db.read() as tx:
+        return (await outbox.backlog(tx))[0]
+
+
+def numbers(events: Sequence[Event], key: str) -> list[int]:
+    """The sequence numbers of a key, as they lie."""
+    return [each.sequence for each in events if each.key == key]
+
+
+@pytest.fixture(autouse=True)
+async def _topic(kit_ctx: Ctx[Any]) -> None:
+    await kit_ctx.log.create_topics([TopicSpec(TOPIC, Retention.DELETE)])
+
+
+async def test_what_commits_is_sent_in_order_and_what_does_not_is_not(kit_ctx: Ctx[Any]) -> None:
+    """Each key's events lie in the order of its versions, with their ids; a unit that failed sends nothing."""
+    sent = [event(kit_ctx, key, n) for n in range(1, 40) for key in ("a", "b", "c")]
+    for start in range(0, len(sent), 7):
+        await write(kit_ctx, *sent[start : start + 7])
+
+    async def fail(tx: WriteTx) -> None:
+        await outbox.append(tx, event(kit_ctx, "a", 99))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        async with kit_ctx.db.write() as tx:
+            await fail(tx)
+    assert await relay_once(kit_ctx) == 0
+    found = await logged(kit_ctx)
+    assert {each.id for each in found} == {each.id for each in sent}
+    for key in ("a", "b", "c"):
+        assert numbers(found, key) == list(range(1, 40))
+    assert await waiting(kit_ctx) == 0
+
+
+async def test_a_key_that_fails_holds_back_only_itself(kit_url: str, tmp_path: Path, kit_ctx: Ctx[Any]) -> None:
+    """The other keys go on; when it works again its events come, in order."""
+    log = FailingLog(kit_ctx.log, refuse_keys={b"bad"})
+    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)  # type: ignore[arg-type]
+    for n in range(1, 6):
+        await write(ctx, event(ctx, "bad", n), event(ctx, "good", n))
+    assert await relay_once(ctx) == 5
+    assert numbers(await logged(ctx), "good") == [1, 2, 3, 4, 5]
+    assert numbers(await logged(ctx), "bad") == []
+    log.refuse_keys.clear()
+    assert await relay_once(ctx) == 0
+    assert numbers(await logged(ctx), "bad") == [1, 2, 3, 4, 5]
+
+
+async def test_an_answer_that_is_lost_sends_again_with_the_same_id(kit_ctx: Ctx[Any]) -> None:
+    """Stored but not acknowledged: the second record has the first one's id, so an inbox knows it."""
+    log = FailingLog(kit_ctx.log, lose_answers=True)
+    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)  # type: ignore[arg-type]
+    await write(ctx, event(ctx, "a", 1))
+    assert await relay_once(ctx) == 1
+    log.lose_answers = False
+    assert await relay_once(ctx) == 0
+    found = await logged(ctx)
+    assert len(found) == 2
+    assert len({each.id for each in found}) == 1
+
+
+async def test_a_commit_wakes_the_relay_and_a_log_that_was_away_gets_all(kit_ctx: Ctx[Any]) -> None:
+    """While the log is away events wait; when it is back they come without being asked for."""
+    log = FailingLog(kit_ctx.log, away=True)
+    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)  # type: ignore[arg-type]
+    relay = asyncio.get_running_loop().create_task(run_relay(ctx, "one"))
+    try:
+        for n in range(1, 11):
+            await write(ctx, event(ctx, "a", n))
+        await wait_until(lambda: len(log.sent) == 0)
+        log.away = False
+
+        async def sent() -> bool:
+            return await waiting(ctx) == 0
+
+        await wait_until(sent, 10)
+        assert numbers(await logged(ctx), "a") == list(range(1, 11))
+    finally:
+        relay.cancel()
+        await asyncio.gather(relay, return_exceptions=True)
+
+
+async def test_one_relay_works_and_another_takes_over(kit_url: str, tmp_path: Path, kit_ctx: Ctx[Any]) -> None:
+    """Two processes: while one holds the right the other sends nothing; after its death the other goes on."""
+    clock = ShiftedClock()
+    other = await opened_ctx(kit_url, tmp_path, clock=clock)
+    logs = [FailingLog(kit_ctx.log), FailingLog(other.log)]
+    ctxs = [
+        Ctx("kit", each.settings, each.clock, each.ids, each.rng, each.db, log, each.cache)  # type: ignore[arg-type]
+        for each, log in zip((kit_ctx, other), logs, strict=True)
+    ]
+    loop = asyncio.get_running_loop()
+    first = loop.create_task(run_relay(ctxs[0], "first"))
+    await write(kit_ctx, event(kit_ctx, "a", 1))
+    await wait_until(lambda: len(logs[0].sent) == 1)
+    second = loop.create_task(run_relay(ctxs[1], "second"))
+    for n in range(2, 6):
+        await write(kit_ctx, event(kit_ctx, "a", n))
+    await wait_until(lambda: len(logs[0].sent) == 5)
+    assert not logs[1].sent
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    clock.by += timedelta(seconds=4)  # within what clocks may differ; a lease row has been given back
+    await write(other, event(other, "a", 6))
+    await wait_until(lambda: len(logs[1].sent) == 1, 15)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert numbers(await logged(kit_ctx), "a") == [1, 2, 3, 4, 5, 6]
+    await close_ctx(other)
+
+
+async def test_sent_rows_are_pruned_after_a_day_and_waiting_ones_never(kit_url: str, tmp_path: Path) -> None:
+    """Old events that were sent go; one that waits stays however old it is."""
+    clock = ShiftedClock(by=timedelta(days=-2))
+    ctx = await opened_ctx(
+        f"{kit_url}" if kit_url.startswith("sqlite") else f"sqlite:///{tmp_path / 'own.db'}", tmp_path / "own", clock=clock
+    )
+    await ctx.log.create_topics([TopicSpec(TOPIC, Retention.DELETE)])
+    await write(ctx, event(ctx, "sent", 1))
+    await relay_once(ctx)
+    await write(ctx, event(ctx, "waits", 1))
+    clock.by = timedelta()
+    async with ctx.db.write() as tx:
+        assert await outbox.prune(tx) == 1
+    assert await waiting(ctx) == 1
+    await close_ctx(ctx)
