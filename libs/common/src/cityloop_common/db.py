@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Executable, Row, event
+from sqlalchemy import Executable, NullPool, Row, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -109,8 +109,9 @@ class WriteTx(Tx):
 class Database:
     """A service's own database; `open_db` makes it."""
 
-    def __init__(self, engine: AsyncEngine, url: URL, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, url: URL, clock: Clock, *, pool_size: int) -> None:
         self._engine = engine
+        self._connections = Connections(engine, most=pool_size)
         self._clock = clock
         self._write_turn = asyncio.Lock()
         self._skew_checked_at: float | None = None
@@ -122,9 +123,9 @@ class Database:
     async def read(self) -> AsyncIterator[Tx]:
         """A read-only unit that sees one snapshot. Raises Unavailable when the database does not answer."""
         begin = "BEGIN" if self.dialect_name == "sqlite" else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        async with _deadline(), self._lease() as (conn, driver):
-            await _begin(conn, driver, begin)
-            tx = Tx(conn, driver, self.dialect_name)
+        async with _deadline(), self._lease() as lease:
+            await _begin(lease, begin)
+            tx = Tx(lease.conn, lease.driver, self.dialect_name)
             async with self._ended_by_rollback(tx):
                 yield tx
 
@@ -138,14 +139,14 @@ class Database:
             async with (
                 _deadline(),
                 self._write_turn,
-                self._lease() as (conn, driver),
-                self._unit(conn, driver, "BEGIN IMMEDIATE") as tx,
+                self._lease() as lease,
+                self._unit(lease, "BEGIN IMMEDIATE") as tx,
             ):
                 yield tx
         else:
-            async with _deadline(), self._lease() as (conn, driver):
-                await self._check_skew(driver)
-                async with self._unit(conn, driver, "BEGIN") as tx:
+            async with _deadline(), self._lease() as lease:
+                await self._check_skew(lease.driver)
+                async with self._unit(lease, "BEGIN") as tx:
                     yield tx
         for callback in tx.callbacks:
             callback()
@@ -153,9 +154,9 @@ class Database:
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer within 2 s."""
         try:
-            async with asyncio.timeout(2), self._lease() as (_, driver):
+            async with asyncio.timeout(2), self._lease() as lease:
                 with translated():
-                    await driver.fetch("SELECT 1", ())
+                    await lease.driver.fetch("SELECT 1", ())
         except TimeoutError as error:
             raise Unavailable("the database does not answer") from error
 
@@ -169,11 +170,15 @@ class Database:
 
     async def run_sync(self, work: Callable[[Any], object]) -> None:
         """Runs schema work (migrations) on one connection."""
-        async with self._engine.connect() as conn:
-            await conn.run_sync(work)
+        async with self._lease() as lease:
+            try:
+                await lease.conn.run_sync(work)
+            finally:
+                await lease.conn.close()  # such work may have changed the connection's settings
 
     async def close(self) -> None:
-        """Closes the pool."""
+        """Closes the connections."""
+        await self._connections.close()
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -185,9 +190,9 @@ class Database:
             await self._connections.give(lease)
 
     @asynccontextmanager
-    async def _unit(self, conn: AsyncConnection, driver: Driver, begin: str) -> AsyncIterator[WriteTx]:
-        await _begin(conn, driver, begin)
-        tx = WriteTx(conn, driver, self.dialect_name, self._clock.now(), self.signals)
+    async def _unit(self, lease: Lease, begin: str) -> AsyncIterator[WriteTx]:
+        await _begin(lease, begin)
+        tx = WriteTx(lease.conn, lease.driver, self.dialect_name, self._clock.now(), self.signals)
         try:
             with translated():
                 yield tx
@@ -254,19 +259,17 @@ def open_db(url: str, *, clock: Clock, creator: Callable[[], Awaitable[object]] 
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        return Database(_sqlite_engine(parsed, creator, pool_size), parsed, clock)
+        return Database(_sqlite_engine(parsed, creator), parsed, clock, pool_size=pool_size)
     if backend == "postgresql":
-        return Database(_postgres_engine(parsed, pool_size), parsed, clock)
+        return Database(_postgres_engine(parsed), parsed, clock, pool_size=pool_size)
     raise ValueError(f"no database adapter for {backend!r}: use sqlite:///path or postgresql://")
 
 
-def _sqlite_engine(url: URL, creator: Callable[[], Awaitable[object]] | None, pool_size: int) -> AsyncEngine:
+def _sqlite_engine(url: URL, creator: Callable[[], Awaitable[object]] | None) -> AsyncEngine:
     if url.database and creator is None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     extra: dict[str, Any] = {"async_creator": creator} if creator else {"connect_args": {"timeout": 10}}
-    engine = create_async_engine(
-        url.set(drivername="sqlite+aiosqlite"), isolation_level="AUTOCOMMIT", pool_size=pool_size, max_overflow=0, pool_timeout=10, **extra
-    )
+    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), isolation_level="AUTOCOMMIT", poolclass=NullPool, **extra)
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -278,14 +281,12 @@ def _sqlite_engine(url: URL, creator: Callable[[], Awaitable[object]] | None, po
     return engine
 
 
-def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
+def _postgres_engine(url: URL) -> AsyncEngine:
     millis = str(int(UNIT_DEADLINE_S * 1000))
     return create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         isolation_level="AUTOCOMMIT",
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=10,
+        poolclass=NullPool,
         connect_args={
             "timeout": 5,
             "command_timeout": UNIT_DEADLINE_S + 5,
@@ -298,15 +299,15 @@ def _postgres_engine(url: URL, pool_size: int) -> AsyncEngine:
     )
 
 
-async def _begin(conn: AsyncConnection, driver: Driver, sql: str) -> None:
+async def _begin(lease: Lease, sql: str) -> None:
     """Begins a transaction; a connection that cannot is not used again."""
     try:
         with translated():
-            await driver.control(sql)
+            await lease.driver.control(sql)
     except Contention:
         raise
     except BaseException:
-        await conn.invalidate()
+        await lease.conn.invalidate()
         raise
 
 

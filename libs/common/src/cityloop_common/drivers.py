@@ -31,6 +31,12 @@ class Driver(Protocol):
 
     async def many(self, sql: str, rows: Sequence[Args]) -> None: ...
 
+    async def close(self) -> None: ...
+
+    def abandon(self) -> None:
+        """Closes at once, without waiting for the server."""
+        ...
+
 
 class PostgresDriver:
     """asyncpg, with its own cache of prepared statements."""
@@ -60,6 +66,12 @@ class PostgresDriver:
 
     async def many(self, sql: str, rows: Sequence[Args]) -> None:
         await self._connection.executemany(sql, rows)
+
+    async def close(self) -> None:
+        await self._connection.close(timeout=2)
+
+    def abandon(self) -> None:
+        self._connection.terminate()
 
 
 class SqliteDriver:
@@ -91,3 +103,9 @@ class SqliteDriver:
     async def many(self, sql: str, rows: Sequence[Args]) -> None:
         cursor = await self._connection.executemany(sql, rows)
         await cursor.close()
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def abandon(self) -> None:
+        self._connection.stop()
