@@ -31,9 +31,9 @@ _KEPT = ("id", "source", "source_id", "version", "recorded_at")
 
 
 class Expect(IntEnum):
-    """What a writer expects of the row besides a version number (from 1 on)."""
+    """What a writer expects of the row besides a version number; below 0, which no If-Match can name."""
 
-    ANYTHING = 0
+    ANYTHING = -2
     NOTHING = -1
 
 
