@@ -16,7 +16,7 @@ from cityloop_parking.search import store
 from cityloop_parking.search.domain import CHANGE, Shown, render
 from cityloop_parking.search.index import Near, SearchIndex
 
-PAGE = 1_000
+PAGE = 500
 CHANGED = "place.changed"
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
 COMPARE_EVERY_S = 30.0
