@@ -136,11 +136,11 @@ async def test_units_in_parallel_lose_no_update(kit_db: Database) -> None:
 
 async def test_a_read_sees_one_snapshot(kit_db: Database) -> None:
     """What commits meanwhile is not in it."""
-    async with kit_db.read() as tx:
-        before = await tx.scalar(select(func.count()).select_from(effect))
+    async with kit_db.read() as reading:
+        before = await reading.scalar(select(func.count()).select_from(effect))
         async with kit_db.write() as other:
             await add(other, "meanwhile")
-        assert await tx.scalar(select(func.count()).select_from(effect)) == before
+        assert await reading.scalar(select(func.count()).select_from(effect)) == before
     assert await rows(kit_db) == before + 1
 
 

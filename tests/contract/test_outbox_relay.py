@@ -89,7 +89,7 @@ async def test_what_commits_is_sent_in_order_and_what_does_not_is_not(kit_ctx: C
 async def test_a_key_that_fails_holds_back_only_itself(kit_url: str, tmp_path: Path, kit_ctx: Ctx[Any]) -> None:
     """The other keys go on; when it works again its events come, in order."""
     log = FailingLog(kit_ctx.log, refuse_keys={b"bad"})
-    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)  # type: ignore[arg-type]
+    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)
     for n in range(1, 6):
         await write(ctx, event(ctx, "bad", n), event(ctx, "good", n))
     assert await relay_once(ctx) == 5
@@ -103,7 +103,7 @@ async def test_a_key_that_fails_holds_back_only_itself(kit_url: str, tmp_path: P
 async def test_an_answer_that_is_lost_sends_again_with_the_same_id(kit_ctx: Ctx[Any]) -> None:
     """Stored but not acknowledged: the second record has the first one's id, so an inbox knows it."""
     log = FailingLog(kit_ctx.log, lose_answers=True)
-    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)  # type: ignore[arg-type]
+    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)
     await write(ctx, event(ctx, "a", 1))
     assert await relay_once(ctx) == 1
     log.lose_answers = False
@@ -116,7 +116,7 @@ async def test_an_answer_that_is_lost_sends_again_with_the_same_id(kit_ctx: Ctx[
 async def test_a_commit_wakes_the_relay_and_a_log_that_was_away_gets_all(kit_ctx: Ctx[Any]) -> None:
     """While the log is away events wait; when it is back they come without being asked for."""
     log = FailingLog(kit_ctx.log, away=True)
-    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)  # type: ignore[arg-type]
+    ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)
     relay = asyncio.get_running_loop().create_task(run_relay(ctx, "one"))
     try:
         for n in range(1, 11):
@@ -140,7 +140,7 @@ async def test_one_relay_works_and_another_takes_over(kit_url: str, tmp_path: Pa
     other = await opened_ctx(kit_url, tmp_path, clock=clock)
     logs = [FailingLog(kit_ctx.log), FailingLog(other.log)]
     ctxs = [
-        Ctx("kit", each.settings, each.clock, each.ids, each.rng, each.db, log, each.cache)  # type: ignore[arg-type]
+        Ctx("kit", each.settings, each.clock, each.ids, each.rng, each.db, log, each.cache)
         for each, log in zip((kit_ctx, other), logs, strict=True)
     ]
     loop = asyncio.get_running_loop()
