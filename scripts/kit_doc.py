@@ -16,7 +16,7 @@ EXAMPLES = ROOT / "docs" / "kit-examples.md"
 DOCUMENT = ROOT / "docs" / "kit.md"
 GROUPS = {
     "Ports: time, identity, chance": ("clock", "ids", "rng", "signals", "settings", "keys", "context"),
-    "Storage": ("db", "dberrors", "drivers", "hot", "columns", "tables", "grouped", "migrating", "journal", "geo"),
+    "Storage": ("db", "connections", "dberrors", "drivers", "hot", "columns", "tables", "grouped", "migrating", "journal", "geo"),
     "Events": (
         "envelope",
         "eventlog/port",

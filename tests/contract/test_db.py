@@ -130,8 +130,8 @@ async def test_units_in_parallel_lose_no_update(kit_db: Database) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(100):
             group.create_task(raise_it())
-    async with kit_db.read() as tx:
-        assert await tx.scalar(select(effect.c.n)) == 100
+    async with kit_db.read() as reading:
+        assert await reading.scalar(select(effect.c.n)) == 100
 
 
 async def test_a_read_sees_one_snapshot(kit_db: Database) -> None:
