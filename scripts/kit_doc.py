@@ -15,7 +15,7 @@ KIT = ROOT / "libs" / "common" / "src" / "cityloop_common"
 EXAMPLES = ROOT / "docs" / "kit-examples.md"
 DOCUMENT = ROOT / "docs" / "kit.md"
 GROUPS = {
-    "Ports: time, identity, chance": ("clock", "ids", "rng", "signals", "settings", "keys", "context"),
+    "Ports: time, identity, chance": ("clock", "ids", "rng", "money", "signals", "settings", "keys", "context"),
     "Storage": ("db", "connections", "dberrors", "drivers", "hot", "columns", "tables", "grouped", "migrating", "journal", "geo"),
     "Events": (
         "envelope",
