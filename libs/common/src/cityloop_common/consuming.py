@@ -89,30 +89,30 @@ async def _take_polled(
     subscription: Subscription,
     polled: Mapping[TopicPartition, Sequence[Record]],
 ) -> None:
-    for partition, records in polled.items():
-        for chunk in _chunks(records, handlers):
-            await _take_chunk(ctx, consumer, handlers, chunk)
-            try:
-                await subscription.commit({partition: chunk[-1].offset + 1})
-            except Fenced:  # another member has the partition: it takes the chunk again, and the inbox knows it
-                await subscription.rewind()
-                return
+    """Stores what was polled; records of several partitions share a unit, each partition in its own order."""
+    for chunk in _chunks([record for records in polled.values() for record in records], handlers):
+        await _take_chunk(ctx, consumer, handlers, chunk)
+        try:
+            await subscription.commit({TopicPartition(record.topic, record.partition): record.offset + 1 for record in chunk})
+        except Fenced:  # another member has a partition: it takes its part again, and the inbox knows it
+            await subscription.rewind()
+            return
 
 
 def _chunks(records: Sequence[Record], handlers: Mapping[str, On[Any]]) -> list[Sequence[Record]]:
     """Cuts so that no chunk holds two state records of one aggregate: each state is applied, in order."""
     chunks: list[Sequence[Record]] = []
     current: list[Record] = []
-    states: set[bytes | None] = set()
+    states: set[tuple[str, bytes | None]] = set()
     for record in records:
         on = handlers.get(record.headers.get("ce_type", b"").decode(errors="replace"))
         is_state = on is not None and on.kind is Kind.STATE
-        if len(current) == CHUNK or (is_state and record.key in states):
+        if len(current) == CHUNK or (is_state and (record.topic, record.key) in states):
             chunks.append(current)
             current, states = [], set()
         current.append(record)
         if is_state:
-            states.add(record.key)
+            states.add((record.topic, record.key))
     if current:
         chunks.append(current)
     return chunks

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+import orjson
+from sqlalchemy import String, bindparam, delete, func, insert, select, text
 
+from cityloop_common.columns import UtcDateTime
 from cityloop_common.db import HotStatement, Tx, WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.tables import outbox
@@ -23,7 +25,18 @@ _UNPUBLISHED = HotStatement(
     .order_by(outbox.c.position)
     .limit(bindparam("most"))
 )
-_MARK = HotStatement(update(outbox).where(outbox.c.position == bindparam("at_position")).values(published_at=bindparam("published_at")))
+_MARKED = {
+    "postgresql": "SELECT json_array_elements_text(CAST(:positions AS json))::bigint",
+    "sqlite": "SELECT value FROM json_each(:positions)",
+}
+_MARK = {
+    dialect: HotStatement(
+        text(f"UPDATE outbox SET published_at = :published_at WHERE position IN ({positions})").bindparams(
+            bindparam("published_at", type_=UtcDateTime()), bindparam("positions", type_=String())
+        )
+    )
+    for dialect, positions in _MARKED.items()
+}
 
 
 async def append(tx: WriteTx, event: Event) -> None:
@@ -66,7 +79,8 @@ def _event(row: Sequence[Any]) -> Event:
 
 async def mark_published(tx: WriteTx, positions: Sequence[int]) -> None:
     """Notes that the log has these."""
-    await tx.hot.many(_MARK, [{"at_position": position, "published_at": tx.recorded_at} for position in positions])
+    params = {"published_at": tx.recorded_at, "positions": orjson.dumps(list(positions)).decode()}
+    await tx.hot.run(_MARK[tx.dialect_name], params)
 
 
 async def prune(tx: WriteTx) -> int:
