@@ -10,9 +10,13 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
+from typer.testing import CliRunner
 
-from cityloop_common.clock import instant
+from cityloop_common.clock import SystemClock, instant
 from cityloop_common.errors import Unauthenticated, Unavailable
+from cityloop_common.issuer import DevIssuer
+from cityloop_common.rng import Rng
+from cityloop_parking.cli import app
 from cityloop_parking.observations import birmingham
 from cityloop_parking.observations.birmingham import BadRow, CountRow, invented_position, place_number
 from cityloop_parking.observations.replay import CONNECTIONS, PATIENCE_S, Replay, ReplayRefused, Report, backfilled, compressed
@@ -250,3 +254,32 @@ async def test_a_place_that_cannot_be_made_is_named() -> None:
 
     with pytest.raises(ReplayRefused, match="car park A cannot be created: The car park's facts"):
         await play(Service(trouble=trouble), rows("A,10,1,2016-11-04 08:00:00\n"))
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["missing.csv"], "No such file"),
+        (["other.csv"], "needs the columns"),
+        (["slice.csv", "--backfill", "--speed", "5"], "leave out --speed"),
+        (["slice.csv", "--token", "nonsense"], "cannot be read"),
+        (["slice.csv", "--url", "nowhere"], "is not an address"),
+        (["slice.csv"], "give --token"),
+    ],
+)
+def test_what_cannot_be_replayed_is_said_in_one_line(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback, no waiting, a status that is not 0, and no key made by the way."""
+    (tmp_path / "slice.csv").write_text(f"{HEADER}A,10,1,2016-10-04 08:00:00\n")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CITYLOOP_VAR", str(tmp_path / "var"))
+    folder = tmp_path / "var" / "keys"
+    if said != "give --token":
+        DevIssuer(folder, environment="development", issuer="i", audience="a", clock=SystemClock(), rng=Rng())
+    done = CliRunner().invoke(app, ["replay", *arguments, "--format", "birmingham"])
+    assert done.exit_code in {1, 2}
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+    assert folder.exists() == (said != "give --token")
