@@ -29,6 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bug", default="", help="plants a bug")
     parser.add_argument("--trace", type=Path, help="writes every effect to this file")
     parser.add_argument("--shrink", action="store_true", help="leaves out the faults that a failing seed does not need")
+    parser.add_argument("--until-broken", action="store_true", help="ends at the first seed that breaks an invariant")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each seed")
     parser.add_argument("--log", action="store_true", help="shows what services log as errors")
     return parser.parse_args()
@@ -65,6 +66,8 @@ def main() -> int:
             result = run(chosen, seed, mode, plan=plan, trace=trace)
             _show(result, as_line=args.json)
             failed = failed or bool(result.broken)
+            if result.broken and args.until_broken:
+                break
             if result.broken and args.shrink:
                 smaller = _shrunk(chosen, seed, mode, result)
                 print(f"  needs only --plan '{plan_text(smaller)}'")

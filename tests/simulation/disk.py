@@ -33,6 +33,15 @@ def is_write(sql: str) -> bool:
     return not text.startswith(_READS) or _WRITE.search(text) is not None
 
 
+def _shown(params: object) -> object:
+    """Parameters for the trace: by content, never by address."""
+    if isinstance(params, memoryview):
+        return bytes(params)
+    if isinstance(params, list | tuple):
+        return [_shown(each) for each in params]
+    return params
+
+
 class InlineCursor(aiosqlite.Cursor):
     """A result read to its end inside `execute`: an open statement would outlive a kill and keep its lock."""
 
@@ -164,7 +173,7 @@ class InlineConnection(aiosqlite.Connection):
             result = await self._unless_busy(sql, act)
         else:
             result = None
-        self.node.world.note(self.node.label, f"{' '.join(sql.split())} {params!r}")
+        self.node.world.note(self.node.label, f"{' '.join(sql.split())} {_shown(params)!r}")
         await self.node.point()
         return result
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,23 +103,13 @@ class Batch:
     mode: Mode
     seeds: range
     bug: str = ""
+    until_broken: bool = False
 
     def command(self) -> list[str]:
-        seeds = f"{self.seeds.start}-{self.seeds.stop - 1}"
+        words = f"--scenario {self.scenario} --mode {self.mode} --seeds {self.seeds.start}-{self.seeds.stop - 1} --json"
         bug = ["--bug", self.bug] if self.bug else []
-        return [
-            sys.executable,
-            "-m",
-            "tests.simulation",
-            "--scenario",
-            self.scenario,
-            "--mode",
-            self.mode,
-            "--seeds",
-            seeds,
-            "--json",
-            *bug,
-        ]
+        stop = ["--until-broken"] if self.until_broken else []
+        return [sys.executable, "-m", "tests.simulation", *words.split(), *bug, *stop]
 
 
 def batches(
@@ -131,47 +120,15 @@ def batches(
     return [Batch(scenario, mode, cut, bug) for cut in cuts for mode in modes]
 
 
-class Fleet:
-    """Runs batches in processes, as many at once as there are cores, and hands out results as they are asked for."""
-
-    def __init__(self, work: Sequence[Batch]) -> None:
-        self._waiting = list(work)
-        self._running: dict[Batch, subprocess.Popen[str]] = {}
-        self._done: dict[Batch, list[Result]] = {}
-
-    def results(self, batch: Batch) -> list[Result]:
-        """The results of a batch; starts it, and those queued before it, when need be."""
-        while batch not in self._done:
-            self._fill()
-            first = batch if batch in self._running else next(iter(self._running))
-            self._done[first] = self._collect(first)
-        return self._done[batch]
-
-    def all(self) -> Iterator[Result]:
-        for batch in list(self._waiting):
-            yield from self.results(batch)
-
-    def close(self) -> None:
-        for process in self._running.values():
-            process.kill()
-            process.communicate()
-        self._running.clear()
-
-    def _fill(self) -> None:
-        while self._waiting and len(self._running) < (os.cpu_count() or 1):
-            batch = self._waiting.pop(0)
-            self._running[batch] = subprocess.Popen(
-                batch.command(), cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-
-    def _collect(self, batch: Batch) -> list[Result]:
-        process = self._running[batch]
-        out, err = process.communicate()
-        del self._running[batch]
-        results = [Result(**json.loads(line)) for line in out.splitlines()]
-        if len(results) != len(batch.seeds):
-            raise RuntimeError(f"{' '.join(batch.command())} ended with {process.returncode} after {len(results)} seeds:\n{err}")
-        return results
+def run_batch(batch: Batch) -> list[Result]:
+    """Runs a batch in a process of its own."""
+    process = subprocess.run(batch.command(), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    results = [Result(**json.loads(line)) for line in process.stdout.splitlines()]
+    stopped = batch.until_broken and results and results[-1].broken
+    if len(results) != len(batch.seeds) and not stopped:
+        ended = f"ended with {process.returncode} after {len(results)} seeds"
+        raise RuntimeError(f"{' '.join(batch.command())} {ended}:\n{process.stderr}")
+    return results
 
 
 def as_json(result: Result) -> str:

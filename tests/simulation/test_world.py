@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -21,7 +20,8 @@ from tests.simulation.http import Network, NodeTransport
 from tests.simulation.log import SESSION_TIMEOUT_S, Broker, SimEventLog
 from tests.simulation.loop import Forbidden
 from tests.simulation.plan import Fault, PlannedFault, draw, parse_plan, plan_text, shrink
-from tests.simulation.runner import REPOSITORY, Batch, Fleet, Result, batches
+from tests.simulation.runner import REPOSITORY, Batch, batches
+from tests.simulation.sharing import SharedBatches
 from tests.simulation.toy import Toy, ToyBug
 from tests.simulation.world import Broken, Mode, World
 
@@ -125,14 +125,26 @@ def test_threads_and_sockets_are_refused(world: World) -> None:
     world.run(play())
 
 
-def test_a_task_that_dies_unseen_is_an_error_of_the_run(world: World) -> None:
-    """A background task's exception is never lost."""
+async def _fail() -> None:
+    raise KeyError("unseen")
 
-    async def fail() -> None:
-        raise KeyError("unseen")
+
+def test_a_background_task_that_dies_ends_the_run(world: World) -> None:
+    """What a process starts must never end with an error."""
 
     async def play() -> None:
-        world.node("api").spawn(fail(), "fail")
+        world.node("api").spawn(_fail(), "fail")
+        await asyncio.sleep(1)
+
+    with pytest.raises(Broken, match="unseen"):
+        world.run(play())
+
+
+def test_an_exception_that_nobody_looked_at_is_an_error_of_the_run(world: World) -> None:
+    """A task's exception is never lost."""
+
+    async def play() -> None:
+        _unseen = asyncio.get_running_loop().create_task(_fail())
         await asyncio.sleep(1)
 
     world.run(play())
@@ -230,37 +242,42 @@ def test_a_seed_gives_the_same_trace_byte_for_byte(mode: Mode, tmp_path: Path) -
     assert first.count(b"\n") > 500
 
 
-@pytest.fixture(scope="module")
-def found() -> Iterator[dict[tuple[str, Mode], list[Result]]]:
+TOYS = [batch for bug in ToyBug for batch in batches("toy", SEEDS, bug=bug)]
+
+
+@pytest.fixture(scope="session")
+def toys(shared_folder: Path) -> SharedBatches:
     """The toy with each bug in both modes."""
-    work = [batch for bug in ToyBug for batch in batches("toy", SEEDS, bug=bug)]
-    fleet = Fleet(work)
-    yield {(batch.bug, batch.mode): fleet.results(batch) for batch in work}
-    fleet.close()
+    return SharedBatches(shared_folder / "toy", TOYS)
 
 
-def _broken(results: list[Result]) -> list[str]:
-    return [f"{result.broken}: {result.replay()}" for result in results if result.broken]
+async def _broken(toys: SharedBatches, bug: ToyBug, mode: Mode) -> list[str]:
+    batch = next(each for each in TOYS if each.bug == bug and each.mode is mode)
+    return [f"{result.broken}: {result.replay()}" for result in await toys.results(batch) if result.broken]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_right_toy_breaks_nothing(mode: Mode, found: dict[tuple[str, Mode], list[Result]]) -> None:
+async def test_a_right_toy_breaks_nothing(mode: Mode, toys: SharedBatches) -> None:
     """No false alarm, while nodes really died."""
-    assert _broken(found["", mode]) == []
-    assert sum(result.deaths for result in found["", mode]) > len(SEEDS)
+    assert await _broken(toys, ToyBug.NONE, mode) == []
+    results = await toys.results(TOYS[list(Mode).index(mode)])
+    assert sum(result.deaths for result in results) > len(SEEDS)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("bug", [ToyBug.NO_OUTBOX, ToyBug.INBOX_APART])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_lost_and_doubled_events_are_found(bug: ToyBug, mode: Mode, found: dict[tuple[str, Mode], list[Result]]) -> None:
+async def test_lost_and_doubled_events_are_found(bug: ToyBug, mode: Mode, toys: SharedBatches) -> None:
     """Publishing past the outbox and an inbox apart from its effect are found in either mode."""
-    assert _broken(found[bug, mode])
+    assert await _broken(toys, bug, mode)
 
 
-def test_only_read_committed_shows_check_then_insert(found: dict[tuple[str, Mode], list[Result]]) -> None:
+@pytest.mark.timeout(900)
+async def test_only_read_committed_shows_check_then_insert(toys: SharedBatches) -> None:
     """BEGIN IMMEDIATE hides the race that PostgreSQL would have: this is why each seed runs in both modes."""
-    assert _broken(found[ToyBug.CHECK_THEN_INSERT, Mode.READ_COMMITTED])
-    assert not _broken(found[ToyBug.CHECK_THEN_INSERT, Mode.SQLITE])
+    assert await _broken(toys, ToyBug.CHECK_THEN_INSERT, Mode.READ_COMMITTED)
+    assert not await _broken(toys, ToyBug.CHECK_THEN_INSERT, Mode.SQLITE)
 
 
 def test_batches_cover_every_seed_once_in_each_mode() -> None:
