@@ -8,27 +8,30 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import asyncpg
 import httpx
 
 from benchmarks.report import Measured
-from benchmarks.servers import Load, answering, free_port, fresh_database, process, wrk
-from tests.e2e.processes import Process, environment, token
+from benchmarks.servers import answering, free_port, fresh_database, process, wrk
+from tests.e2e.processes import Process, command, token
 
 CLIENTS = 64
 SECONDS = 6
 PLACES = 200
 OPERATOR = "bench"
+ROUND = iter(range(1_000_000))
+# Each count has a source of its own, so that each is a new row of the journal and a newer number of its place.
 LUA = """
 local n = 0
 request = function()
   n = n + 1
   local body = string.format(
-    '{"observed_at":"%s","source":"gate","counts":[{"category":"standard","occupied":%d}]}',
-    os.date("!%%Y-%%m-%%dT%%H:%%M:%%S", os.time()) .. string.format(".%06dZ", n %% 1000000), n %% 400)
-  return wrk.format("POST", string.format("/parking/v1/places/bench-%d/observations", n %% PLACES),
+    '{"observed_at":"%s","source":"gate-ROUND-%d","counts":[{"category":"standard","occupied":%d}]}',
+    os.date("!%Y-%m-%dT%H:%M:%S") .. string.format(".%06dZ", n % 1000000), n, n % 400)
+  return wrk.format("POST", string.format("/parking/v1/places/bench-%d/observations", n % PLACES),
     {["content-type"] = "application/json", ["authorization"] = "Bearer TOKEN"}, body)
 end
-""".replace("%%", "%")
+"""
 
 
 async def measure(rounds: int) -> list[Measured]:
@@ -37,16 +40,20 @@ async def measure(rounds: int) -> list[Measured]:
     bare: list[float] = []
     lite: list[float] = []
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
+        folder, pg, lite_folder = (Path(stack.enter_context(TemporaryDirectory())) for _ in range(3))
         bare_url = stack.enter_context(_bare(folder, await stack.enter_async_context(fresh_database())))
         on_postgres = await stack.enter_async_context(fresh_database())
-        ours_url, ours_script = await _parking(stack, folder / "pg", {"CITYLOOP_PARKING_DATABASE_URL": on_postgres})
-        lite_url, lite_script = await _parking(stack, folder / "lite", {})
+        ours_url, ours_script = await _parking(stack, pg, {"CITYLOOP_PARKING_DATABASE_URL": on_postgres})
+        lite_url, lite_script = await _parking(stack, lite_folder, {})
         await answering(bare_url, "/ready")
         for _ in range(rounds):
-            ours.append(_checked(await wrk(ours_url, clients=CLIENTS, seconds=SECONDS, script=ours_script)))
-            bare.append(_checked(await wrk(bare_url, clients=CLIENTS, seconds=SECONDS, script=ours_script)))
-            lite.append(_checked(await wrk(lite_url, clients=CLIENTS, seconds=SECONDS, script=lite_script)))
+            ours.append(await _round(ours_url, ours_script))
+            bare.append(await _round(bare_url, ours_script))
+            lite.append(await _round(lite_url, lite_script))
+        stored = await _stored(on_postgres, "observation")
+        answered = SECONDS * sum(ours)
+        if stored < 0.98 * answered:
+            raise RuntimeError(f"{stored} counts are in the journal, {answered:.0f} were answered")
     conditions = f"{CLIENTS} clients (wrk, 1 thread), one item a request, {PLACES} places, one API process without worker"
     what = "counts over HTTP to durable against a bare FastAPI endpoint that inserts one row"
     return [
@@ -55,15 +62,23 @@ async def measure(rounds: int) -> list[Measured]:
     ]
 
 
-def _checked(load: Load) -> float:
+async def _round(url: str, script: str) -> float:
+    load = await wrk(url, clients=CLIENTS, seconds=SECONDS, script=script.replace("ROUND", str(next(ROUND))))
     if load.errors:
         raise RuntimeError(f"{load.errors} requests failed under load")
     return load.per_s
 
 
+async def _stored(database_url: str, table: str) -> int:
+    connection = await asyncpg.connect(database_url)
+    try:
+        return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+    finally:
+        await connection.close()
+
+
 async def _parking(stack: AsyncExitStack, folder: Path, settings: dict[str, str]) -> tuple[str, str]:
     """One API process with its places; its address and the script that loads it."""
-    folder.mkdir()
     issuer_port = free_port()
     given = {
         "CITYLOOP_VAR": str(folder / "var"),
@@ -73,25 +88,20 @@ async def _parking(stack: AsyncExitStack, folder: Path, settings: dict[str, str]
     }
     issuer = Process(["issuer"], given, folder, port=issuer_port)
     api = Process(["parking", "api"], given, folder)
-    import subprocess
-
-    subprocess.run([api_command(), "parking", "migrate"], env=environment(given), cwd=folder, check=True, capture_output=True)
+    done = command(given, folder, "parking", "migrate")
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     for each, path in ((issuer, "/issuer/jwks.json"), (api, "/healthz/ready")):
         each.start()
         stack.callback(each.kill)
         await each.ready(path)
-    bearer = token(given, "lot_operator", "--operator", OPERATOR)
+    bearer = token(given, "lot_operator", operator=OPERATOR)
     async with httpx.AsyncClient(base_url=api.url, timeout=10, headers={"authorization": f"Bearer {bearer}"}) as client:
         for number in range(PLACES):
             pools = [{"category": "standard", "capacity": 400}]
             place = {"name": f"bench {number}", "position": {"lon": 109.78, "lat": 39.56}, "datum": "wgs84", "pools": pools}
             (await client.put(f"/parking/v1/places/bench-{number}", json=place)).raise_for_status()
     return api.url, LUA.replace("TOKEN", bearer).replace("PLACES", str(PLACES))
-
-
-def api_command() -> str:
-    """The `cityloop` beside this interpreter."""
-    return str(Path(sys.executable).with_name("cityloop"))
 
 
 @contextmanager
@@ -129,8 +139,8 @@ def _bare(folder: Path, database_url: str) -> Iterator[str]:
         "    return {'accepted': True}\n"
     )
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "bare_counts:app", "--app-dir", str(folder), "--port", str(port), "--no-access-log"]
+    bare = [sys.executable, "-m", "uvicorn", "bare_counts:app", "--app-dir", str(folder), "--port", str(port), "--no-access-log"]
     with process(
-        [*command, "--loop", "uvloop", "--http", "httptools", "--log-level", "warning"], {"BARE_URL": database_url}, port=port
+        [*bare, "--loop", "uvloop", "--http", "httptools", "--log-level", "warning"], {"BARE_URL": database_url}, port=port
     ) as url:
         yield url
