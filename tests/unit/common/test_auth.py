@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -157,6 +158,9 @@ def forged(provider: Provider) -> dict[str, str]:
         ),
         "wrong kind of key": jws.serialize_compact({"alg": "RS256", "kid": "e"}, json.dumps(CLAIMS), provider.keys["r"], ["RS256"]),
         "claims are a list": jws.serialize_compact({"alg": "ES256", "kid": "e"}, "[1]", provider.keys["e"], ["ES256"]),
+        "algorithm is a list": f"{_b64({'alg': ['ES256'], 'kid': 'e'})}.{body}.{signature}",
+        "algorithm is an object": f"{_b64({'alg': {}, 'kid': 'e'})}.{body}.{signature}",
+        "key id is a list": f"{_b64({'alg': 'ES256', 'kid': ['e']})}.{body}.{signature}",
         "rubbish": "a.b.c",
         "one part": "abc",
         "empty": "",
@@ -215,6 +219,21 @@ async def test_a_withdrawn_key_ends_its_tokens(verifier: auth.BearerVerifier, pr
     del provider.keys["e"]
     clock.advance(601)
     await verifier.verify(provider.sign("r", "RS256", exp=NOW + 9999))
+    with pytest.raises(Unauthenticated):
+        await verifier.verify(token)
+
+
+async def test_a_withdrawn_key_is_noticed_without_other_tokens(
+    verifier: auth.BearerVerifier, provider: Provider, clock: ManualClock
+) -> None:
+    """A token that is remembered is looked at again within ten minutes, though nobody else asks for the keys."""
+    token = provider.sign("e", "ES256", exp=NOW + 9999)
+    await verifier.verify(token)
+    del provider.keys["e"]
+    for _ in range(12):
+        clock.advance(100)
+        with suppress(Unauthenticated):
+            await verifier.verify(token)
     with pytest.raises(Unauthenticated):
         await verifier.verify(token)
 

@@ -104,6 +104,7 @@ class AuthConfig:
 
 
 _KEPT_IDENTITIES = 4096
+_KEPT_FOR_S = 600.0
 _TOKEN_LIMIT_CHARS = 8192
 _SUBJECT_LIMIT_CHARS = 200  # what every table keeps of a caller
 
@@ -126,7 +127,7 @@ class BearerVerifier:
         self._clock = clock
         self._jwks = Jwks(keys, clock)
         self._local = dict(local or {})
-        self._kept: dict[bytes, tuple[int, Identity]] = {}
+        self._kept: dict[bytes, tuple[int, float, Identity]] = {}
         self._accepted = config.accepted()
         self._registry = SignatureRegistry(algorithms=sorted(self._accepted))
 
@@ -136,21 +137,22 @@ class BearerVerifier:
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         kept = self._kept.get(digest)
         now = self._clock.now().timestamp()
-        if kept is not None and kept[0] == self._jwks.generation and now < kept[1].expires_at:
-            return kept[1]
+        if kept is not None and kept[0] == self._jwks.generation and now < kept[1]:
+            return kept[2]
         issuer = peek(token)[1].get("iss")
         if isinstance(issuer, str) and issuer in self._local:
             return await self._local[issuer].verify(token)
         identity = await self._verify_public(token)
         if len(self._kept) >= _KEPT_IDENTITIES:
             self._kept.pop(next(iter(self._kept)))
-        self._kept[digest] = (self._jwks.generation, identity)
+        # looked at again now and then: only that asks whether the provider has withdrawn the key
+        self._kept[digest] = (self._jwks.generation, min(identity.expires_at, now + _KEPT_FOR_S), identity)
         return identity
 
     async def _verify_public(self, token: str) -> Identity:
         header, _ = peek(token)
         kid, algorithm = header.get("kid"), header.get("alg")
-        if algorithm not in self._accepted or not isinstance(kid, str):
+        if not isinstance(algorithm, str) or algorithm not in self._accepted or not isinstance(kid, str):
             raise Unauthenticated("The token's algorithm or key id is not accepted.")
         keys = await self._jwks.keys_for(kid)
         try:
