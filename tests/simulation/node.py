@@ -27,7 +27,7 @@ def buried(context: Context) -> bool:
 class Node:
     """One incarnation of a named process: its effects, its latency, its death."""
 
-    def __init__(self, world: World, name: str, incarnation: int, *, skew_s: float = 0.0) -> None:
+    def __init__(self, world: World, name: str, incarnation: int, *, skew_s: float) -> None:
         self.world = world
         self.name = name
         self.label = f"{name}#{incarnation}"

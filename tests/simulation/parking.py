@@ -124,7 +124,7 @@ class Parking(Suite):
         async with httpx.AsyncClient(transport=self.transport) as client, asyncio.TaskGroup() as people:
             for number in range(CITIZENS):
                 name = f"citizen-{number}"
-                _living = people.create_task(self._citizen(client, name, self.issuer.mint(Role.CITIZEN, subject=name)))
+                _living = people.create_task(self._citizen(Caller(self, client, name, self.issuer.mint(Role.CITIZEN, subject=name)), name))
             for number, rush in enumerate(self.rushes):
                 name = f"scout-{number}"
                 scout = Caller(self, client, name, self.issuer.mint(Role.CITIZEN, subject=name))
@@ -136,15 +136,18 @@ class Parking(Suite):
             _living = people.create_task(operator.live(self.world.now, LENGTH_S, self.world.loop.time))
         self.figures.update(self.invariants.figures())
 
-    async def _citizen(self, client: httpx.AsyncClient, name: str, token: str) -> None:
-        caller = Caller(self, client, name, token)
+    async def _citizen(self, caller: Caller, name: str) -> None:
         await Citizen(caller, self.promises, self.places, name, length_s=LENGTH_S).live(self.world.now, self.rushes)
 
     async def _guest(self, client: httpx.AsyncClient, name: str) -> None:
-        answer = await Caller(self, client, name, "").insist("POST", "/parking/v1/guest-tokens")
+        """Takes a token, looks at once for what it holds, and goes on as a citizen would."""
+        caller = Caller(self, client, name, "")
+        answer = await caller.insist("POST", "/parking/v1/guest-tokens")
         if answer.status_code != 201:
             raise Broken(f"{name} got no token: {answer.status_code} {answer.text}")
-        await self._citizen(client, name, str(answer.json()["token"]))
+        caller.token = str(answer.json()["token"])
+        await caller.insist("GET", "/parking/v1/reservations")
+        await self._citizen(caller, name)
 
     async def drained(self) -> bool:
         lags = [self.broker.lag(group) for group in (neighbour.GROUP, *(consumer.name for consumer in SERVICE.consumers))]

@@ -37,13 +37,13 @@ class Caller:
         self._world = suite.world
         self._client = client
         self._name = name
-        self._token = token
+        self.token = token
         self.rng: random.Random = suite.world.stream(f"caller/{name}")
         self._network = f"10.{self.rng.randrange(250)}.{self.rng.randrange(250)}.7"
 
     async def once(self, method: str, path: str, *, body: Mapping[str, object] | None = None, key: str | None = None) -> httpx.Response:
         """One try. Raises httpx.TransportError when nobody can tell what became of it, Broken for an answer that must not be."""
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if key is not None:
             headers["Idempotency-Key"] = key
         host = f"http://api-{self.rng.randint(1, 2)}"
@@ -103,7 +103,7 @@ class Citizen:
         """The whole of its visits; the first of many is the rush."""
         if self._rng.random() < 0.7:
             await self._join(self._rng.choice(rushes), now)
-        await asyncio.sleep(self._rng.choice((self._rng.uniform(0, 3), self._rng.uniform(0, self._length_s))))
+        await asyncio.sleep(self._rng.choice((0.0, self._rng.uniform(0, 3), self._rng.uniform(0, self._length_s))))
         for visit in range(self._rng.randint(1, 3)):
             if self._rng.random() < 0.4:
                 await self._ask.insist("GET", f"{API}/places?near=109.787,39.565&radius_m=5000&limit=5")

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 START = datetime(2026, 6, 1, 0, 0, tzinfo=UTC)
 LONGEST_S = 4000.0
+MOST_SKEW_S = 1.0
 # Dead tasks must never be collected (their `finally` would run): this list outlives the interpreter's own clean-up.
 _graves: list[object] = []
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_graves))
@@ -79,10 +80,10 @@ class World:
     def trace_hash(self) -> str:
         return self._hash.hexdigest()[:16]
 
-    def node(self, name: str, *, skew_s: float = 0.0) -> Node:
-        """A new incarnation of a named process."""
+    def node(self, name: str) -> Node:
+        """A new incarnation of a named process, on a machine whose clock is a little off."""
         number = self._incarnations[name] = self._incarnations.get(name, 0) + 1
-        node = self.nodes[name] = Node(self, name, number, skew_s=skew_s)
+        node = self.nodes[name] = Node(self, name, number, skew_s=self.stream(f"skew/{name}").uniform(-MOST_SKEW_S, MOST_SKEW_S))
         _graves.append(node)
         self.note(node.label, "starts")
         return node
