@@ -18,7 +18,7 @@ from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event, EventType, Kind, to_headers
 from cityloop_common.errors import Contention
-from cityloop_common.eventlog import Message, Record, Retention, TopicSpec
+from cityloop_common.eventlog import MAX_MESSAGE_BYTES, Message, Record, Retention, TopicSpec
 from tests.contract.kit_support import effect
 from tests.support import wait_until
 
@@ -149,6 +149,17 @@ async def test_poison_is_put_aside_with_the_reason_and_the_others_go_on(kit_ctx:
     assert all(letter.headers["dlq_consumer"] == b"kit-test" for letter in await letters(kit_ctx))
     assert any("JSON" in reason for reason in reasons)
     assert any("ce_id" in reason for reason in reasons)
+
+
+async def test_poison_of_the_largest_size_does_not_stop_the_others(kit_ctx: Ctx[Any]) -> None:
+    """A record that just fits in the log is put aside whole, though its reason makes the letter larger."""
+    headers = to_headers(made(FACT, kit_ctx, "poison", 1))
+    room = MAX_MESSAGE_BYTES - len(b"poison") - sum(len(name) + len(value) for name, value in headers)
+    assert not any(await kit_ctx.log.send([Message(FACTS, b"poison", b"x" * room, headers)]))
+    await send(kit_ctx, made(FACT, kit_ctx, "poison", 2))
+    async with consuming(kit_ctx):
+        await until_effects(kit_ctx, 1)
+    assert [len(letter.value or b"") for letter in await letters(kit_ctx)] == [room]
 
 
 async def test_a_handler_that_always_fails_ends_as_a_letter_and_can_be_replayed(kit_ctx: Ctx[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -15,7 +15,7 @@ from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import BadEnvelope, Event, Kind, from_record
 from cityloop_common.errors import CityLoopError, DeadlinePassed, Unavailable
-from cityloop_common.eventlog import Fenced, LogUnavailable, Message, Record, Subscription, TopicPartition
+from cityloop_common.eventlog import Fenced, LogUnavailable, Message, Record, Rejected, Subscription, TopicPartition
 
 M = TypeVar("M", bound=BaseModel)
 CHUNK = 200
@@ -234,6 +234,9 @@ async def _bury(ctx: Ctx[Any], consumer: Consumer, record: Record, error: Except
             break
         if not isinstance(outcome, LogUnavailable | TimeoutError):
             log.error("dead_letter_refused", consumer=consumer.name, topic=record.topic, reason=str(outcome))
+        if isinstance(outcome, Rejected) and letter.value is not None:  # a stranger's record over the limit: its place and reason stay
+            letter = replace(letter, value=None)
+            continue
         await ctx.clock.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
     metrics.dead_letters.add(ctx.service, consumer.name, record.topic)
     log.error("dead_letter", consumer=consumer.name, topic=record.topic, partition=record.partition, offset=record.offset, reason=reason)

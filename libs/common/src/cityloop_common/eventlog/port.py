@@ -12,6 +12,8 @@ from cityloop_common.errors import Unavailable
 
 PARTITIONS = 6
 MAX_MESSAGE_BYTES = 1_000_000  # Kafka's brokers take 1,048,588 with their framing
+DEAD_LETTERS = ".dlq"  # what a topic of dead letters is called after its own
+_REASON_BYTES = 16_384  # what a dead letter may be larger than the record that it is about
 
 
 class LogUnavailable(Unavailable):
@@ -153,12 +155,13 @@ def admit(messages: Sequence[Message]) -> list[Exception | None]:
     outcomes: list[Exception | None] = []
     stopped: set[tuple[str, bytes]] = set()
     for message in messages:
+        most = MAX_MESSAGE_BYTES + (_REASON_BYTES if message.topic.endswith(DEAD_LETTERS) else 0)
         size = len(message.key) + len(message.value or b"") + sum(len(name) + len(value) for name, value in message.headers)
         if (message.topic, message.key) in stopped:
             outcomes.append(LogUnavailable("an earlier message of this key was not sent"))
-        elif size > MAX_MESSAGE_BYTES:
+        elif size > most:
             stopped.add((message.topic, message.key))
-            outcomes.append(Rejected(f"{size} bytes, at most {MAX_MESSAGE_BYTES}"))
+            outcomes.append(Rejected(f"{size} bytes, at most {most}"))
         else:
             outcomes.append(None)
     return outcomes
