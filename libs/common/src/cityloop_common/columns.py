@@ -41,7 +41,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def utc_text(at: datetime) -> str:
     """An instant as SQLite stores it: 27 characters that sort as time does."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 class Json(TypeDecorator[object]):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import structlog
 from sqlalchemy import Executable, NullPool, Row, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -21,22 +22,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from cityloop_common.clock import Clock
 from cityloop_common.columns import Json, UtcDateTime, utc_text
 from cityloop_common.connections import Connections, Lease
-from cityloop_common.dberrors import CheckViolation, ClockOff, UniqueViolation, UnitTooOld, translated
+from cityloop_common.dberrors import CheckViolation, ClockOff, UniqueViolation, UnitBroken, UnitTooOld, translated, watched
 from cityloop_common.drivers import Driver
 from cityloop_common.errors import CommitUnknown, Contention, DeadlinePassed, Unavailable
 from cityloop_common.hot import Hot, HotStatement
 from cityloop_common.signals import Signals
 
 __all__ = [
-    "CheckViolation", "Database", "HotStatement", "Json", "Tx", "UniqueViolation", "UnitTooOld", "UtcDateTime", "WriteTx",
+    "CheckViolation", "Database", "HotStatement", "Json", "Tx", "UniqueViolation", "UnitBroken", "UnitTooOld", "UtcDateTime", "WriteTx",
     "open_db", "utc_text",
 ]  # fmt: skip
 
 UNIT_DEADLINE_S = 20.0
+COMMIT_DEADLINE_S = 8.0
 COMMIT_WITHIN = timedelta(seconds=30)
 MAX_SKEW = timedelta(seconds=5)
 SKEW_CHECK_EVERY_S = 10.0
 Params = Mapping[str, object] | Sequence[Mapping[str, object]] | None
+
+log = structlog.get_logger(__name__)
 
 
 class Tx:
@@ -47,13 +51,14 @@ class Tx:
         self._driver = driver
         self.used_core = False
         self.dialect_name = dialect_name
-        self.hot = Hot(driver, conn.dialect)
+        self._watch = watched()
+        self.hot = Hot(driver, conn.dialect, self._watch)
         self._savepoints = 0
 
     async def all(self, statement: Executable, params: Params = None) -> Sequence[Row[Any]]:
         """Every row of the answer."""
         self.used_core = True
-        with translated():
+        with self._watch:
             result = await self._conn.execute(statement, params)
             return result.all()
 
@@ -70,7 +75,7 @@ class Tx:
     async def run(self, statement: Executable, params: Params = None) -> int:
         """Runs a statement without an answer; a list of params runs it for each. Answers the rows touched."""
         self.used_core = True
-        with translated():
+        with self._watch:
             result = await self._conn.execute(statement, params)
             return int(getattr(result, "rowcount", -1))
 
@@ -96,14 +101,20 @@ class WriteTx(Tx):
         """A part of the unit that can fail alone."""
         self._savepoints += 1
         name = f"s{self._savepoints}"
-        await self._driver.control(f"SAVEPOINT {name}")
+        broken_before = self._watch.broken
+        await self._control(f"SAVEPOINT {name}")
         try:
             yield
         except Exception:
-            await self._driver.control(f"ROLLBACK TO SAVEPOINT {name}")
-            await self._driver.control(f"RELEASE SAVEPOINT {name}")
+            await self._control(f"ROLLBACK TO SAVEPOINT {name}")
+            await self._control(f"RELEASE SAVEPOINT {name}")
+            self._watch.broken = broken_before
             raise
-        await self._driver.control(f"RELEASE SAVEPOINT {name}")
+        await self._control(f"RELEASE SAVEPOINT {name}")
+
+    async def _control(self, sql: str) -> None:
+        with self._watch:
+            await self._driver.control(sql)
 
 
 class Database:
@@ -137,19 +148,22 @@ class Database:
         """
         if self.dialect_name == "sqlite":
             async with (
-                _deadline(),
+                _deadline() as deadline,
                 self._write_turn,
                 self._lease() as lease,
-                self._unit(lease, "BEGIN IMMEDIATE") as tx,
+                self._unit(lease, "BEGIN IMMEDIATE", deadline) as tx,
             ):
                 yield tx
         else:
-            async with _deadline(), self._lease() as lease:
+            async with _deadline() as deadline, self._lease() as lease:
                 await self._check_skew(lease.driver)
-                async with self._unit(lease, "BEGIN") as tx:
+                async with self._unit(lease, "BEGIN", deadline) as tx:
                     yield tx
         for callback in tx.callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("after_commit_failed")  # the unit is stored, whatever a wake-up says
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer within 2 s."""
@@ -190,14 +204,18 @@ class Database:
             await self._connections.give(lease)
 
     @asynccontextmanager
-    async def _unit(self, lease: Lease, begin: str) -> AsyncIterator[WriteTx]:
+    async def _unit(self, lease: Lease, begin: str, deadline: asyncio.Timeout) -> AsyncIterator[WriteTx]:
         await _begin(lease, begin)
         tx = WriteTx(lease.conn, lease.driver, self.dialect_name, self._clock.now(), self.signals)
         try:
-            with translated():
-                yield tx
+            yield tx
+            if tx._watch.broken:
+                raise UnitBroken
             if self._clock.now() - tx.recorded_at > COMMIT_WITHIN:
                 raise UnitTooOld
+            if deadline.expired():
+                await asyncio.sleep(0)  # takes the cancellation now, not in COMMIT
+            deadline.reschedule(None)  # COMMIT has a deadline of its own: past it nobody knows
         except BaseException:
             await self._rollback(tx)
             raise
@@ -205,7 +223,8 @@ class Database:
 
     async def _commit(self, tx: WriteTx) -> None:
         try:
-            await tx._driver.control("COMMIT")
+            async with asyncio.timeout(COMMIT_DEADLINE_S):
+                await tx._driver.control("COMMIT")
         except Exception as error:
             if tx._driver.closed or isinstance(error, TimeoutError | OSError):
                 await tx._conn.invalidate()
@@ -234,8 +253,7 @@ class Database:
     @asynccontextmanager
     async def _ended_by_rollback(self, tx: Tx) -> AsyncIterator[None]:
         try:
-            with translated():
-                yield
+            yield
         finally:
             await self._rollback(tx)
 
@@ -312,9 +330,9 @@ async def _begin(lease: Lease, sql: str) -> None:
 
 
 @asynccontextmanager
-async def _deadline() -> AsyncIterator[None]:
+async def _deadline() -> AsyncIterator[asyncio.Timeout]:
     try:
-        async with asyncio.timeout(UNIT_DEADLINE_S):
-            yield
+        async with asyncio.timeout(UNIT_DEADLINE_S) as deadline:
+            yield deadline
     except TimeoutError as error:
         raise DeadlinePassed(f"no answer within {UNIT_DEADLINE_S:.0f} s") from error

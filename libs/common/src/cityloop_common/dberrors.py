@@ -9,6 +9,7 @@ from sqlalchemy import exc
 
 from cityloop_common.errors import Contention, DeadlinePassed, Invalid, Unavailable
 
+_DISK_TROUBLE = ("disk", "unable to open", "readonly")
 _TOO_LARGE = "a number is too large to be stored"
 
 
@@ -18,6 +19,10 @@ class UniqueViolation(Exception):
 
 class CheckViolation(Exception):
     """A CHECK or foreign key refused the row; the text names the constraint."""
+
+
+class UnitBroken(Exception):
+    """A statement of the unit failed and the unit went on to COMMIT: what may fail belongs into a savepoint."""
 
 
 class UnitTooOld(Unavailable):
@@ -50,6 +55,18 @@ class translated:  # noqa: N801 - reads as a statement: `with translated():`
             raise ours from error
 
 
+class watched(translated):  # noqa: N801 - reads as a statement: `with self._watch:`
+    """The statements of one unit: translates their errors, and remembers that one failed."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.broken = True
+        super().__exit__(kind, error, trace)
+
+
 def _ours(error: BaseException) -> Exception | None:  # noqa: C901, PLR0911 - a table
     match error:
         case asyncpg.UniqueViolationError():
@@ -58,6 +75,10 @@ def _ours(error: BaseException) -> Exception | None:  # noqa: C901, PLR0911 - a 
             return CheckViolation(str(error.constraint_name))
         case asyncpg.DeadlockDetectedError() | asyncpg.SerializationError() | asyncpg.LockNotAvailableError():
             return Contention()
+        case asyncpg.InvalidCachedStatementError() | asyncpg.OutdatedSchemaCacheError():  # a migration has just changed the table
+            return Contention()
+        case asyncpg.IdleInTransactionSessionTimeoutError():
+            return DeadlinePassed("a unit did nothing for 20 s")
         case asyncpg.QueryCanceledError():
             return DeadlinePassed("a statement took longer than 20 s")
         case asyncpg.InterfaceError() if isinstance(error, ValueError):
@@ -66,7 +87,7 @@ def _ours(error: BaseException) -> Exception | None:  # noqa: C901, PLR0911 - a 
             return Unavailable("the database does not answer")
         case asyncpg.InternalClientError():  # asyncpg 0.32: the server closed the session while it lay in the pool
             return Unavailable("the database does not answer")
-        case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError():
+        case asyncpg.InsufficientResourcesError() | asyncpg.CannotConnectNowError():
             return Unavailable("the database takes no connection")
         case sqlite3.IntegrityError():
             text = str(error)
@@ -74,6 +95,8 @@ def _ours(error: BaseException) -> Exception | None:  # noqa: C901, PLR0911 - a 
             return kind(text.partition(": ")[2] or text)
         case sqlite3.OperationalError() if "locked" in str(error) or "busy" in str(error):
             return Contention()
+        case sqlite3.OperationalError() if any(sign in str(error) for sign in _DISK_TROUBLE):
+            return Unavailable("the database's disk does not answer")
         case ConnectionError() | OSError():
             return Unavailable("the database does not answer")
         case _:

@@ -9,7 +9,7 @@ from sqlalchemy import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
 
-from cityloop_common.dberrors import translated
+from cityloop_common.dberrors import watched
 from cityloop_common.drivers import Driver
 
 Process = Callable[[Any], Any]
@@ -25,12 +25,16 @@ class _Compiled:
             raise TypeError("a hot statement has a fixed text: use = ANY(:array) or json_each instead of IN (:list)")
         self.sql = str(compiled)
         self._names: Sequence[str] = compiled.positiontup or []
-        self._defaults: Mapping[str, Any] = compiled.construct_params(_check=False)
+        given: Mapping[str, Any] = compiled.construct_params(_check=False)
+        self._defaults = {name: given[name] for bind, name in compiled.bind_names.items() if not bind.required}
+        self._wanted = {name for bind, name in compiled.bind_names.items() if bind.required}
         self._into: list[Process | None] = [compiled._bind_processors.get(name) for name in self._names]  # type: ignore[misc]
         self.out = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in compiled._result_columns]
         self.converts = any(self.out)
 
     def args(self, params: Mapping[str, object]) -> list[object]:
+        if missing := self._wanted - params.keys():  # else NULL would be sent for it
+            raise TypeError(f"parameters missing: {', '.join(sorted(missing))}")
         values = []
         for name, process in zip(self._names, self._into, strict=True):
             value = params[name] if name in params else self._defaults[name]
@@ -61,15 +65,17 @@ class HotStatement:
 class Hot:
     """The fast lane of an open unit (`tx.hot`)."""
 
-    def __init__(self, driver: Driver, dialect: Dialect) -> None:
+    def __init__(self, driver: Driver, dialect: Dialect, watch: watched) -> None:
         self._driver = driver
+        self._watch = watch
         self._dialect = dialect
 
     async def all(self, statement: HotStatement, params: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """Every row, columns in the statement's order."""
         compiled = statement.compiled(self._dialect)
-        with translated():
-            rows = await self._driver.fetch(compiled.sql, compiled.args(params))
+        args = compiled.args(params)
+        with self._watch:
+            rows = await self._driver.fetch(compiled.sql, args)
         return compiled.rows(rows)
 
     async def first(self, statement: HotStatement, params: Mapping[str, object]) -> Sequence[Any] | None:
@@ -80,11 +86,13 @@ class Hot:
     async def run(self, statement: HotStatement, params: Mapping[str, object]) -> int:
         """Runs a statement without an answer and says how many rows it touched."""
         compiled = statement.compiled(self._dialect)
-        with translated():
-            return await self._driver.run(compiled.sql, compiled.args(params))
+        args = compiled.args(params)
+        with self._watch:
+            return await self._driver.run(compiled.sql, args)
 
     async def many(self, statement: HotStatement, rows: Sequence[Mapping[str, object]]) -> None:
         """Runs a statement for each of `rows` in one round trip."""
         compiled = statement.compiled(self._dialect)
-        with translated():
-            await self._driver.many(compiled.sql, [compiled.args(row) for row in rows])
+        many = [compiled.args(row) for row in rows]
+        with self._watch:
+            await self._driver.many(compiled.sql, many)
