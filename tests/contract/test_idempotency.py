@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -11,6 +12,7 @@ from cityloop_common import idempotency
 from cityloop_common.db import Database, WriteTx
 from cityloop_common.errors import BadRequest
 from cityloop_common.idempotency import Answer, KeyReused
+from cityloop_common.tables import idempotency as keys
 from tests.contract.kit_support import effect
 
 
@@ -91,3 +93,19 @@ async def test_a_key_that_is_none_is_refused(kit_db: Database, key: str) -> None
     """1 to 200 printable characters."""
     with pytest.raises(BadRequest):
         await _post(kit_db, key=key)
+
+
+async def test_old_keys_go_in_batches_and_young_ones_stay(kit_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, a unit removes a batch of the oldest at most."""
+    monkeypatch.setattr(idempotency, "PRUNED_AT_ONCE", 3)
+    async with kit_db.write() as tx:
+        at = [tx.recorded_at - idempotency.KEPT_FOR - timedelta(hours=hours) for hours in range(-1, 5)]
+        rows = [{"caller": "me", "key": f"k{n}", "fingerprint": "f", "recorded_at": when} for n, when in enumerate(at)]
+        await tx.run(insert(keys), rows)
+    removed = []
+    for _ in range(3):
+        async with kit_db.write() as tx:
+            removed.append(await idempotency.prune(tx))
+    assert removed == [3, 2, 0]
+    async with kit_db.read() as tx:
+        assert [row.key for row in await tx.all(select(keys.c.key))] == ["k0"]

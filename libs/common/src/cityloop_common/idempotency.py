@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
@@ -16,6 +16,7 @@ from cityloop_common.errors import BadRequest, CityLoopError
 from cityloop_common.tables import idempotency
 
 KEPT_FOR = timedelta(hours=48)
+PRUNED_AT_ONCE = 2_000
 LONGEST_KEY = 200
 
 
@@ -85,5 +86,8 @@ async def _stored(tx: WriteTx, caller: str, key: str, fingerprint: str) -> Answe
 
 
 async def prune(tx: WriteTx) -> int:
-    """Forgets keys older than two days; answers the rows removed."""
-    return await tx.run(delete(idempotency).where(idempotency.c.recorded_at < tx.recorded_at - KEPT_FOR))
+    """Forgets keys older than two days, a batch at most; answers the rows removed."""
+    row = (idempotency.c.caller, idempotency.c.key)
+    expired = idempotency.c.recorded_at < tx.recorded_at - KEPT_FOR
+    old = select(*row).where(expired).order_by(idempotency.c.recorded_at).limit(PRUNED_AT_ONCE)
+    return await tx.run(delete(idempotency).where(tuple_(*row).in_(old.with_for_update(skip_locked=True))))

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import orjson
-from sqlalchemy import String, bindparam, delete, text
+from sqlalchemy import String, bindparam, delete, select, text, tuple_
 
 from cityloop_common.columns import UtcDateTime
 from cityloop_common.db import HotStatement, WriteTx
 from cityloop_common.tables import inbox
 
+PRUNED_AT_ONCE = 2_000
 KEPT_FOR = timedelta(days=45)  # longer than topics and dead letters keep a record (14 days each)
 
 _TAKE_SQL = {
@@ -67,5 +68,7 @@ async def advance(tx: WriteTx, consumer: str, topic: str, sequences: Mapping[str
 
 
 async def prune(tx: WriteTx) -> int:
-    """Forgets fact events that no log can deliver any more; answers the rows removed."""
-    return await tx.run(delete(inbox).where(inbox.c.received_at < tx.recorded_at - KEPT_FOR))
+    """Forgets fact events that no log can deliver any more, a batch at most; answers the rows removed."""
+    row = (inbox.c.consumer, inbox.c.event_id)
+    old = select(*row).where(inbox.c.received_at < tx.recorded_at - KEPT_FOR).order_by(inbox.c.received_at).limit(PRUNED_AT_ONCE)
+    return await tx.run(delete(inbox).where(tuple_(*row).in_(old.with_for_update(skip_locked=True))))

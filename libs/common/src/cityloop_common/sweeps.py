@@ -45,8 +45,7 @@ async def run_sweep(ctx: Ctx[Any], sweep: Sweep) -> None:
 def _pruning(prune: Callable[[WriteTx], Awaitable[int]]) -> Callable[[Ctx[Any]], Awaitable[int]]:
     async def run(ctx: Ctx[Any]) -> int:
         async with ctx.db.write() as tx:
-            await prune(tx)
-        return 0
+            return await prune(tx)
 
     return run
 
