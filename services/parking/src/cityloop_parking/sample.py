@@ -6,11 +6,11 @@ Everything here is made up and says so (`invented`); the same in every installat
 from __future__ import annotations
 
 import math
-import random
 from datetime import datetime, timedelta
 
 from cityloop_common.clock import CITY_TZ
 from cityloop_common.geo import Position
+from cityloop_common.rng import Rng
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.observations import use_cases as observations
 from cityloop_parking.observations.domain import Count, Observation
@@ -88,7 +88,7 @@ async def _count_all(ctx: ParkingCtx) -> None:
 
 def _observation(facts: PlaceFacts, now: datetime) -> Observation:
     """How full it is: a day's rhythm, and chance that is the same for the same place and minute."""
-    chance = random.Random(f"{facts.id}/{now:%Y%m%d%H%M}")
+    chance = Rng(SOURCE).stream(f"{facts.id}/{now:%Y%m%d%H%M}")
     hour = now.astimezone(CITY_TZ).hour + now.minute / 60
     rhythm = 0.55 + 0.35 * math.sin((hour - 8) / 24 * 2 * math.pi)
     counts = tuple(

@@ -21,5 +21,7 @@ class ParkingSettings(ServiceSettings):
     guest_token_for_s: int = Field(7200, ge=60, le=86400, description="Life of a guest's token.")
     guest_tokens_per_min: int = Field(6, ge=1, description="Guest tokens that one network may ask for in a minute.")
     guest_key: SecretStr | None = Field(None, description="Key of guest tokens, 32 bytes or more; embedded mode makes its own.")
-    count_interval_s: int = Field(900, ge=10, description="Reporting interval of a source that declares none: live means younger than twice this.")
+    count_interval_s: int = Field(
+        900, ge=10, description="Reporting interval of a source that declares none: live means younger than twice this."
+    )
     live_shrinks_for_s: int = Field(3600, ge=0, description="How far ahead a live count limits what can be held.")
