@@ -30,12 +30,6 @@ class Ids:
             if self._counter > 0xFFF:  # more than the counter holds in one millisecond: borrow from the next
                 self._last_ms += 1
                 self._counter = self._rng.getrandbits(11)
-        value = (
-            (self._last_ms & 0xFFFF_FFFF_FFFF) << 80
-            | 0x7 << 76
-            | self._counter << 64
-            | 0b10 << 62
-            | self._rng.getrandbits(62)
-        )
+        value = (self._last_ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | self._counter << 64 | 0b10 << 62 | self._rng.getrandbits(62)
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
