@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ WRITE_BATCH = 500
 PACED_PER_S = 300
 PACED_FOR_S = 8
 PAD = "x" * 200
+MARKER = -1.0
 
 
 class BenchSettings(ServiceSettings):
@@ -65,10 +66,11 @@ async def measure(rounds: int) -> list[Measured]:
         async with _bench() as (ctx, kafka, prefix):
             ours.append(await _backlog(ctx))
             raw.append(await _raw_backlog(kafka, f"{prefix}raw"))
+        async with _bench() as (ctx, kafka, prefix):
             delays = await _paced(ctx)
             our_p50.append(quantiles(delays, n=100)[49])
             our_p99.append(quantiles(delays, n=100)[98])
-            delays = await _raw_paced(kafka, f"{prefix}rawpaced")
+            delays = await _raw_paced(kafka, f"{prefix}raw")
             raw_p50.append(quantiles(delays, n=100)[49])
             raw_p99.append(quantiles(delays, n=100)[98])
     through = f"PostgreSQL (fsync on) both sides, Kafka acks=all, {EVENTS:,} events of 300 B, relay batch 500, handler chunk ≤200 a commit"
@@ -96,8 +98,9 @@ async def _bench() -> AsyncIterator[tuple[Ctx[Any], str, str]]:
         ctx = build_ctx(SERVICE, shared, ports)
         stack.push_async_callback(ctx.db.close)
         await migrate(ctx.db, SERVICE.migrations, SERVICE.metadata)
-        raw = [TopicSpec("raw", Retention.DELETE), TopicSpec("rawpaced", Retention.DELETE)]
-        await ctx.log.create_topics([*SERVICE.topics(), TopicSpec("bench.thing.dlq", Retention.DELETE), *raw])
+        more = [TopicSpec(name, Retention.DELETE) for name in ("bench.thing.dlq", "raw")]
+        await ctx.log.create_topics([*SERVICE.topics(), *more])
+        await asyncio.sleep(1)  # a broker that is busy needs a moment until it leads what it has just made
         yield ctx, urlsplit(stack_servers.kafka_url).netloc, prefix
 
 
@@ -107,22 +110,24 @@ def _event(ctx: Ctx[Any], number: int, at: float) -> Event:
 
 
 class _Seen:
-    """Counts what the handler's commits stored, and when."""
+    """Counts what the handler's commits stored, and when, once the marker has come."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
-        self.count = 0
         self.delays_ms: list[float] = []
+        self.ready = asyncio.Event()
         self.all = asyncio.Event()
 
     async def handle(self, tx: WriteTx, _ctx: Ctx[Any], _event: Event, body: Thing) -> None:
         tx.after_commit(lambda: self._stored(body.at))
 
     def _stored(self, at: float) -> None:
-        self.count += 1
-        self.delays_ms.append((time.perf_counter() - at) * 1000)
-        if self.count >= self.wanted:
-            self.all.set()
+        if at == MARKER:
+            self.ready.set()
+        elif self.ready.is_set():
+            self.delays_ms.append((time.perf_counter() - at) * 1000)
+            if len(self.delays_ms) == self.wanted:
+                self.all.set()
 
 
 def _consumer(name: str, seen: _Seen) -> Consumer:
@@ -130,51 +135,56 @@ def _consumer(name: str, seen: _Seen) -> Consumer:
 
 
 async def _backlog(ctx: Ctx[Any]) -> float:
-    for start in range(0, EVENTS, WRITE_BATCH):
-        async with ctx.db.write() as tx:
-            await outbox.append_many(tx, [_event(ctx, start + i, 0.0) for i in range(WRITE_BATCH)])
-    seen = _Seen(EVENTS)
-    started = time.perf_counter()
-    relay = asyncio.create_task(run_relay(ctx, "bench"))
-    consumer = asyncio.create_task(run_consumer(ctx, _consumer("bench-backlog", seen)))
-    await asyncio.wait_for(seen.all.wait(), 120)
-    rate = EVENTS / (time.perf_counter() - started)
-    await _stop(relay, consumer)
-    return rate
+    """From the relay's start to the commit of the last event; the member has joined before, as raw Kafka's has."""
+    async with _consuming(ctx, "bench-backlog", first=EVENTS, wanted=EVENTS) as seen:
+        for start in range(0, EVENTS, WRITE_BATCH):
+            async with ctx.db.write() as tx:
+                await outbox.append_many(tx, [_event(ctx, start + i, 0.0) for i in range(WRITE_BATCH)])
+        started = time.perf_counter()
+        async with _running(run_relay(ctx, "bench")):
+            await asyncio.wait_for(seen.all.wait(), 120)
+        return EVENTS / (time.perf_counter() - started)
 
 
 async def _paced(ctx: Ctx[Any]) -> Sequence[float]:
-    seen = _Seen(PACED_PER_S * PACED_FOR_S)
-    warm = _Seen(EVENTS + 1)
-    relay = asyncio.create_task(run_relay(ctx, "bench"))
-    warm_up = asyncio.create_task(run_consumer(ctx, _consumer("bench-paced", warm)))
-    await asyncio.sleep(0)
-    async with ctx.db.write() as tx:
-        await outbox.append(tx, _event(ctx, EVENTS + 1, 0.0))
-    await asyncio.wait_for(warm.all.wait(), 120)
-    await _stop(warm_up)
-    consumer = asyncio.create_task(run_consumer(ctx, _consumer("bench-paced", seen)))
-    await asyncio.sleep(1.5)
-    number = 1_000_000
+    """From just before an event's own transaction to the handler's commit."""
+    count = PACED_PER_S * PACED_FOR_S
 
     async def write(number: int) -> None:
         async with ctx.db.write() as tx:
             await outbox.append(tx, _event(ctx, number, time.perf_counter()))
 
-    async with asyncio.TaskGroup() as group:
-        started = time.perf_counter()
-        for turn in range(PACED_PER_S * PACED_FOR_S):
-            await asyncio.sleep(max(0.0, started + turn / PACED_PER_S - time.perf_counter()))
-            group.create_task(write(number + turn))
-    await asyncio.wait_for(seen.all.wait(), 60)
-    await _stop(relay, consumer)
+    async with _consuming(ctx, "bench-paced", first=2 * EVENTS, wanted=count) as seen, _running(run_relay(ctx, "bench")):
+        await asyncio.sleep(0.5)
+        async with asyncio.TaskGroup() as group:
+            started = time.perf_counter()
+            for turn in range(count):
+                await asyncio.sleep(max(0.0, started + turn / PACED_PER_S - time.perf_counter()))
+                group.create_task(write(3 * EVENTS + turn))
+        await asyncio.wait_for(seen.all.wait(), 60)
     return seen.delays_ms
 
 
-async def _stop(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
+@asynccontextmanager
+async def _consuming(ctx: Ctx[Any], name: str, *, first: int, wanted: int) -> AsyncIterator[_Seen]:
+    """A consumer that has joined, has taken its first event, and from now on counts."""
+    seen = _Seen(wanted)
+    async with _running(run_consumer(ctx, _consumer(name, seen))):
+        async with ctx.db.write() as tx:
+            await outbox.append(tx, _event(ctx, first, MARKER))
+        async with _running(run_relay(ctx, "bench")):
+            await asyncio.wait_for(seen.ready.wait(), 120)
+        yield seen
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -96,7 +96,7 @@ class City:
     async def told(self) -> list[Event]:
         """The events in the outbox, in their order."""
         async with self.db.read() as tx:
-            return [event for _, event in await unpublished(tx, after=0, most=10_000)]
+            return [event for _, event in await unpublished(tx, but=(), most=10_000)]
 
     async def check_books(self) -> None:
         """Every space that is booked belongs to a living reservation, and every counter says what is there."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -49,39 +51,64 @@ async def run_relay(ctx: Ctx[Any], holder: str) -> None:
 
 
 async def relay_once(ctx: Ctx[Any], held: Held | None = None) -> int:
-    """Sends everything that waits; answers how many sends failed. A key that fails holds back only that key."""
+    """Sends everything that waits; answers how many stay behind. A key that fails holds back only that key.
+
+    While a full batch is being sent the next one is read and the one before is marked.
+    """
     blocked: set[tuple[str, str]] = set()
-    after = failed = 0
-    while True:
-        async with ctx.db.read() as tx:
-            waiting = await outbox.unpublished(tx, after=after, most=BATCH)
-        if not waiting:
-            return failed
-        after = waiting[-1][0]
+    stuck: set[int] = set()
+    sent: Sequence[int] = ()
+    waiting = await _read(ctx, but=())
+    while waiting:
         ready = [(position, event) for position, event in waiting if (event.topic, event.key) not in blocked]
         if held is not None:
             await held.renew()
-        failed += await _send(ctx, ready, blocked)
+        known = {position for position, _ in waiting}
+        async with _first_error(), asyncio.TaskGroup() as group:
+            sending = group.create_task(_send(ctx, ready, blocked))
+            reading = group.create_task(_read(ctx, but={*known, *sent, *stuck})) if len(waiting) == BATCH else None
+            if sent:
+                group.create_task(_mark(ctx, sent))
+        sent = sending.result()
+        stuck |= known.difference(sent)
+        waiting = reading.result() if reading is not None else ()  # what came since has rung the signal
+    if sent:
+        await _mark(ctx, sent)
+    return len(stuck)
 
 
-async def _send(ctx: Ctx[Any], ready: Sequence[tuple[int, Event]], blocked: set[tuple[str, str]]) -> int:
+@asynccontextmanager
+async def _first_error() -> AsyncIterator[None]:
+    """Raises what went wrong first instead of the group of it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _read(ctx: Ctx[Any], *, but: Collection[int]) -> Sequence[tuple[int, Event]]:
+    async with ctx.db.read() as tx:
+        return await outbox.unpublished(tx, but=but, most=BATCH)
+
+
+async def _send(ctx: Ctx[Any], ready: Sequence[tuple[int, Event]], blocked: set[tuple[str, str]]) -> Sequence[int]:
+    """Sends a batch; answers the positions that the log has and notes the keys that failed."""
     outcomes = await ctx.log.send([_message(event) for _, event in ready])
     sent: list[int] = []
-    failed = 0
     for (position, event), outcome in zip(ready, outcomes, strict=True):
         if outcome is None:
             sent.append(position)
-            continue
-        failed += 1
-        if (event.topic, event.key) not in blocked:
+        elif (event.topic, event.key) not in blocked:
             blocked.add((event.topic, event.key))
             log.warning("relay_failed", event_id=event.id, type=event.type, reason=str(outcome)[:200])
-    if sent:
-        async with ctx.db.write() as tx:
-            await outbox.mark_published(tx, sent)
-        metrics.relay_published.add(ctx.service, by=len(sent))
-    metrics.relay_failures.add(ctx.service, by=failed)
-    return failed
+    metrics.relay_failures.add(ctx.service, by=len(ready) - len(sent))
+    return sent
+
+
+async def _mark(ctx: Ctx[Any], sent: Sequence[int]) -> None:
+    async with ctx.db.write() as tx:
+        await outbox.mark_published(tx, sent)
+    metrics.relay_published.add(ctx.service, by=len(sent))
 
 
 def _message(event: Event) -> Message:
