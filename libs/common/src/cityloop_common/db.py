@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from cityloop_common.clock import Clock
 from cityloop_common.columns import Json, UtcDateTime, utc_text
 from cityloop_common.connections import Connections, Lease
-from cityloop_common.dberrors import CheckViolation, ClockOff, UniqueViolation, UnitBroken, UnitTooOld, translated, watched
+from cityloop_common.dberrors import SESSION_LOST, CheckViolation, ClockOff, UniqueViolation, UnitBroken, UnitTooOld, translated, watched
 from cityloop_common.drivers import Driver
 from cityloop_common.errors import CommitUnknown, Contention, DeadlinePassed, Unavailable
 from cityloop_common.hot import Hot, HotStatement
@@ -179,7 +179,7 @@ class Database:
         dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
             return await asyncpg.connect(dsn, timeout=5, command_timeout=10)
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        except SESSION_LOST as error:
             raise Unavailable("the database does not answer") from error
 
     async def run_sync(self, work: Callable[[Any], object]) -> None:

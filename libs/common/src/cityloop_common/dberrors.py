@@ -9,6 +9,8 @@ from sqlalchemy import exc
 
 from cityloop_common.errors import Contention, DeadlinePassed, Invalid, Unavailable
 
+# What a PostgreSQL session of one's own can say when it is gone; asyncpg 0.32: InternalClientError when it was closed while idle.
+SESSION_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DISK_TROUBLE = ("disk", "unable to open", "readonly")
 _TOO_LARGE = "a number is too large to be stored"
 

@@ -13,7 +13,8 @@ from sqlalchemy import update
 from sqlalchemy.dialects.sqlite import insert
 
 from cityloop_common.context import Ctx
-from cityloop_common.errors import Unavailable
+from cityloop_common.dberrors import SESSION_LOST
+from cityloop_common.errors import DeadlinePassed, Unavailable
 from cityloop_common.tables import lease
 
 LEASE_FOR_S = 10.0
@@ -47,7 +48,7 @@ class _SessionLock:
             return
         try:
             await self._connection.execute("SELECT 1", timeout=5)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except SESSION_LOST as error:
             raise LeaseLost("the lock's connection does not answer") from error
         self._asked_at = self._ctx.clock.monotonic()
 
@@ -94,7 +95,7 @@ async def _session_lock(ctx: Ctx[Any], name: str) -> AsyncIterator[Held]:
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key, timeout=5):
             await ctx.clock.sleep(ASK_AGAIN_S)
         yield _SessionLock(connection, ctx)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except SESSION_LOST as error:
         raise LeaseLost("the lock's connection is gone") from error
     finally:
         connection.terminate()
@@ -121,5 +122,5 @@ async def _release(ctx: Ctx[Any], name: str, holder: str) -> None:
     try:
         async with ctx.db.write() as tx:
             await tx.run(update(lease).where(lease.c.name == name, lease.c.holder == holder).values(until=tx.recorded_at))
-    except Unavailable:
-        return  # it ends by itself
+    except (Unavailable, DeadlinePassed):
+        return  # it ends by itself; raised here it would also take the place of a cancel

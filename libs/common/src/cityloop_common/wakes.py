@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import structlog
 
 from cityloop_common.context import Ctx
+from cityloop_common.dberrors import SESSION_LOST
 from cityloop_common.errors import Unavailable
 
 NAMES: Sequence[str] = ("outbox", "jobs")
@@ -33,7 +33,7 @@ async def send_wakes(ctx: Ctx[Any], name: str) -> None:
                     await ctx.clock.sleep(AT_MOST_EVERY_S)
             finally:
                 connection.terminate()
-        except (Unavailable, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (Unavailable, *SESSION_LOST) as error:
             log.warning("wakes_wait", direction="send", reason=str(error))
             await ctx.clock.sleep(RETRY_S)
 
@@ -54,7 +54,7 @@ async def hear_wakes(ctx: Ctx[Any]) -> None:
                     await ctx.clock.sleep(RETRY_S)
             finally:
                 connection.terminate()
-        except (Unavailable, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (Unavailable, *SESSION_LOST) as error:
             log.warning("wakes_wait", direction="hear", reason=str(error))
             await ctx.clock.sleep(RETRY_S)
 
