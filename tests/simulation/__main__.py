@@ -66,11 +66,11 @@ def main() -> int:
             result = run(chosen, seed, mode, plan=plan, trace=trace)
             _show(result, as_line=args.json)
             failed = failed or bool(result.broken)
-            if result.broken and args.until_broken:
-                break
             if result.broken and args.shrink:
                 smaller = _shrunk(chosen, seed, mode, result)
                 print(f"  needs only --plan '{plan_text(smaller)}'")
+            if result.broken and args.until_broken:
+                break
     return int(failed)
 
 
