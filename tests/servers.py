@@ -61,12 +61,19 @@ async def own_redis(servers: Servers) -> AsyncIterator[str]:
     """An empty Redis database: one of 15, claimed in database 0 and flushed before and after."""
     async with redis.asyncio.Redis.from_url(servers.redis_url) as registry:
         number = await _claim(registry)
-        url = f"{servers.redis_url.rstrip('/')}/{number}"
-        async with redis.asyncio.Redis.from_url(url) as mine:
-            await mine.flushdb()
-            yield url
-            await mine.flushdb()
-        await registry.delete(f"cityloop-test-database:{number}")
+    url = f"{servers.redis_url.rstrip('/')}/{number}"
+    await _flush(url)
+    try:
+        yield url
+    finally:  # on connections of its own: a fault test may have stopped the server in between
+        await _flush(url)
+        async with redis.asyncio.Redis.from_url(servers.redis_url) as registry:
+            await registry.delete(f"cityloop-test-database:{number}")
+
+
+async def _flush(url: str) -> None:
+    async with redis.asyncio.Redis.from_url(url) as mine:
+        await mine.flushdb()
 
 
 async def _claim(registry: redis.asyncio.Redis) -> int:
