@@ -222,3 +222,13 @@ async def test_a_session_cut_in_the_middle_stores_nothing(fresh_postgres_url: st
             await add(tx, "too late")
     assert await rows(db) == 0
     await db.close()
+
+
+async def test_errors_do_not_tell_values(kit_db: Database) -> None:
+    """What a statement was given may be personal: a logged error names the statement only."""
+    async with kit_db.write() as tx:
+        await tx.run(insert(effect).values(id="secret-value", n=1, recorded_at=tx.recorded_at))
+    with pytest.raises(UniqueViolation) as caught:
+        async with kit_db.write() as tx:
+            await tx.run(insert(effect).values(id="secret-value", n=1, recorded_at=tx.recorded_at))
+    assert "secret-value" not in f"{caught.value!r} {caught.value.__cause__}"

@@ -20,6 +20,7 @@ from tests.support import Servers
 
 SERVICES = installed_services()
 VERSIONS = {"kit_version", "service_version"}
+LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 
 
 def _schema(connection: Connection) -> dict[str, Any]:
@@ -117,3 +118,19 @@ async def test_a_migration_that_fails_leaves_nothing(kit_url: str) -> None:
     await db.run_sync(lambda connection: schema.update(_schema(connection)))
     assert set(schema) == {"triggers"}
     await db.close()
+
+
+@pytest.mark.stack
+async def test_schema_work_may_take_longer_than_a_unit(fresh_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index over a large table is not cut off by the limits that units have."""
+    monkeypatch.setattr("cityloop_common.db.UNIT_DEADLINE_S", 0.2)
+    db = open_db(fresh_postgres_url, clock=SystemClock())
+    limits: list[str] = []
+
+    def work(connection: Connection) -> None:
+        limits.extend(connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in LIMITS)
+        limits.append(str(connection.connection.driver_connection._config.command_timeout))  # type: ignore[union-attr]
+
+    await db.run_sync(work)
+    await db.close()
+    assert limits == ["0", "0", "None"]

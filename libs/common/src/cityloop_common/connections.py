@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -12,6 +13,7 @@ from cityloop_common.drivers import Driver, PostgresDriver, SqliteDriver
 from cityloop_common.errors import Unavailable
 
 WAIT_S = 10.0
+CLOSE_S = 3.0
 
 
 class Lease:
@@ -67,7 +69,9 @@ class Connections:
         self._closed = True
         while self._free:
             lease = self._free.pop()
-            await lease.driver.close()
+            with suppress(Exception):  # a server that does not answer keeps nobody from stopping
+                async with asyncio.timeout(CLOSE_S):
+                    await lease.driver.close()
             await _discard(lease)
 
     async def _wait_turn(self) -> None:

@@ -183,12 +183,27 @@ class Database:
             raise Unavailable("the database does not answer") from error
 
     async def run_sync(self, work: Callable[[Any], object]) -> None:
-        """Runs schema work (migrations) on one connection."""
+        """Runs schema work (migrations) on one connection; on PostgreSQL it may take as long as it needs."""
+        if self.dialect_name == "postgresql":
+            await self._run_unhurried(work)
+            return
         async with self._lease() as lease:
             try:
                 await lease.conn.run_sync(work)
             finally:
                 await lease.conn.close()  # such work may have changed the connection's settings
+
+    async def _run_unhurried(self, work: Callable[[Any], object]) -> None:
+        engine = _postgres_engine(self.url, deadline_s=None)
+        try:
+            with translated():
+                connection = await engine.connect()
+            try:
+                await connection.run_sync(work)
+            finally:
+                await connection.close()
+        finally:
+            await engine.dispose()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -279,7 +294,7 @@ def open_db(url: str, *, clock: Clock, creator: Callable[[], Awaitable[object]] 
     if backend == "sqlite":
         return Database(_sqlite_engine(parsed, creator), parsed, clock, pool_size=pool_size)
     if backend == "postgresql":
-        return Database(_postgres_engine(parsed), parsed, clock, pool_size=pool_size)
+        return Database(_postgres_engine(parsed, deadline_s=UNIT_DEADLINE_S), parsed, clock, pool_size=pool_size)
     raise ValueError(f"no database adapter for {backend!r}: use sqlite:///path or postgresql://")
 
 
@@ -287,7 +302,9 @@ def _sqlite_engine(url: URL, creator: Callable[[], Awaitable[object]] | None) ->
     if url.database and creator is None:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     extra: dict[str, Any] = {"async_creator": creator} if creator else {"connect_args": {"timeout": 10}}
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), isolation_level="AUTOCOMMIT", poolclass=NullPool, **extra)
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"), isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True, **extra
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -299,21 +316,19 @@ def _sqlite_engine(url: URL, creator: Callable[[], Awaitable[object]] | None) ->
     return engine
 
 
-def _postgres_engine(url: URL) -> AsyncEngine:
-    millis = str(int(UNIT_DEADLINE_S * 1000))
+def _postgres_engine(url: URL, *, deadline_s: float | None) -> AsyncEngine:
+    limits: dict[str, Any] = {}
+    server_settings = {"application_name": "cityloop"}
+    if deadline_s is not None:
+        limits["command_timeout"] = deadline_s + 5
+        millis = str(int(deadline_s * 1000))
+        server_settings |= {"statement_timeout": millis, "idle_in_transaction_session_timeout": millis}
     return create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         isolation_level="AUTOCOMMIT",
         poolclass=NullPool,
-        connect_args={
-            "timeout": 5,
-            "command_timeout": UNIT_DEADLINE_S + 5,
-            "server_settings": {
-                "statement_timeout": millis,
-                "idle_in_transaction_session_timeout": millis,
-                "application_name": "cityloop",
-            },
-        },
+        hide_parameters=True,  # values may be personal, and errors are logged
+        connect_args={"timeout": 5, **limits, "server_settings": server_settings},
     )
 
 
