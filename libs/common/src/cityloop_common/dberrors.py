@@ -50,6 +50,8 @@ class translated:  # noqa: N801 - reads as a statement: `with translated():`
             return
         found = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
         cause = found.__cause__ if isinstance(found.__cause__, asyncpg.PostgresError | asyncpg.InterfaceError | sqlite3.Error) else found
+        if isinstance(cause, asyncpg.PostgresError):
+            cause.detail = None  # the row's values: they may be personal, and a logged error shows its causes
         ours = _ours(cause)
         if ours is None and isinstance(error, exc.TimeoutError):
             ours = Unavailable("no database connection became free")
