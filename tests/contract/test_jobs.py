@@ -9,11 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, update
 
 from cityloop_common.context import Ctx
 from cityloop_common.errors import Invalid, Unavailable
-from cityloop_common.jobs import LEASE_S, JobKind, JobRun, JobView, enqueue_in, request_cancel, run_here, run_jobs, view
+from cityloop_common.jobs import AGAIN_AFTER_S, LEASE_S, JobKind, JobRun, JobView, enqueue_in, request_cancel, run_here, run_jobs, view
 from cityloop_common.tables import job
 from tests.contract.kit_support import ShiftedClock, close_ctx, opened_ctx
 from tests.support import wait_until
@@ -133,8 +134,9 @@ async def test_a_dead_workers_job_is_taken_again(kit_url: str, tmp_path: Path) -
     await close_ctx(ctx)
 
 
-async def test_an_outage_is_tried_again_but_not_for_ever(kit_ctx: Ctx[Any]) -> None:
+async def test_an_outage_is_tried_again_but_not_for_ever(kit_ctx: Ctx[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Three attempts, then failed with the reason; what the caller got wrong fails at once."""
+    monkeypatch.setattr("cityloop_common.jobs.AGAIN_AFTER_S", (0.05,))
 
     async def away(_: JobRun) -> object:
         raise Unavailable("the solver is away")
@@ -151,6 +153,34 @@ async def test_an_outage_is_tried_again_but_not_for_ever(kit_ctx: Ctx[Any]) -> N
     job_id = await ask(kit_ctx)
     async with working(kit_ctx, JobKind("sum", refuse)):
         assert (await until(kit_ctx, job_id, "failed")).attempts == 1
+
+
+async def test_a_job_that_kills_its_workers_is_given_up(kit_ctx: Ctx[Any]) -> None:
+    """Nobody lives to tell of a failure: after its attempts the next worker does not run it."""
+    job_id = await ask(kit_ctx)
+    async with kit_ctx.db.write() as tx:
+        died = {"state": "running", "worker": "dead", "attempts": 3, "lease_until": tx.recorded_at - timedelta(seconds=1)}
+        await tx.run(update(job).where(job.c.id == job_id).values(died))
+    async with working(kit_ctx, JobKind("sum", add_up)):
+        failed = await until(kit_ctx, job_id, "failed")
+    assert failed.result is None
+    assert failed.finished_at is not None
+
+
+async def test_an_outage_is_given_time_to_end(kit_ctx: Ctx[Any]) -> None:
+    """The second attempt comes after a pause, so that three of them outlive a restart of what was away."""
+    tried: list[float] = []
+
+    async def away_once(_: JobRun) -> object:
+        tried.append(kit_ctx.clock.monotonic())
+        if len(tried) == 1:
+            raise Unavailable("the solver is away")
+        return "back"
+
+    job_id = await ask(kit_ctx)
+    async with working(kit_ctx, JobKind("sum", away_once)):
+        assert (await until(kit_ctx, job_id, "done")).result == "back"
+    assert tried[1] - tried[0] >= AGAIN_AFTER_S[0]
 
 
 async def test_an_eta_is_told_while_it_runs(kit_ctx: Ctx[Any]) -> None:

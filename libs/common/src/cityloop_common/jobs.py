@@ -14,12 +14,13 @@ from sqlalchemy import Row, case, insert, or_, select, update
 from cityloop_common import metrics
 from cityloop_common.context import Ctx
 from cityloop_common.db import Tx, UniqueViolation, WriteTx
-from cityloop_common.errors import CityLoopError, DeadlinePassed, NotFound, Unavailable
+from cityloop_common.errors import CityLoopError, Contention, DeadlinePassed, NotFound, Unavailable
 from cityloop_common.tables import job
 
 HEARTBEAT_S = 5.0
 LEASE_S = 12.0  # a dead worker's job is taken again within 15 s
 POLL_S = 1.0
+AGAIN_AFTER_S = (1.0, 5.0, 30.0)  # after an outage, by the attempts made
 OPEN = ("waiting", "running")
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,10 @@ async def enqueue_in(tx: WriteTx, ctx: Ctx[Any], kind: str, payload: Mapping[str
         async with tx.savepoint():
             await tx.run(insert(job).values(values))
     except UniqueViolation:  # another unit was first; the constraint is the judge
-        return str(await tx.scalar(select(job.c.id).where(same)))
+        first = await tx.scalar(select(job.c.id).where(same))
+        if first is None:
+            raise Contention from None  # it has ended meanwhile
+        return str(first)
     tx.after_commit(lambda: tx.signals.notify("jobs"))
     return job_id
 
@@ -139,7 +143,11 @@ async def run_jobs(ctx: Ctx[Any], kinds: Sequence[JobKind], worker: str) -> None
         try:
             claimed = await _claim(ctx, sorted(by_name), worker)
             if claimed is not None:
-                await _run_claimed(by_name[claimed.kind], JobRun(ctx, claimed.id, claimed.payload, worker))
+                kind, run = by_name[claimed.kind], JobRun(ctx, claimed.id, claimed.payload, worker)
+                if claimed.attempts > kind.max_attempts:  # it takes its workers down with it
+                    await _finish(kind, run, "failed", None, "every worker that ran it died")
+                else:
+                    await _run_claimed(kind, run)
                 continue
         except (Unavailable, DeadlinePassed) as error:
             log.warning("jobs_wait", reason=str(error))
@@ -163,17 +171,12 @@ async def run_here(
 
 async def _claim(ctx: Ctx[Any], kinds: Sequence[str], worker: str) -> Row[Any] | None:
     async with ctx.db.write() as tx:
-        orphaned = (job.c.state == "running") & (job.c.lease_until < tx.recorded_at)
-        free = (
-            select(job.c.id)
-            .where(job.c.kind.in_(kinds), or_(job.c.state == "waiting", orphaned))
-            .order_by(job.c.created_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
+        over = job.c.lease_until < tx.recorded_at  # of one that waits: the pause after an outage
+        due = ((job.c.state == "waiting") & or_(job.c.lease_until.is_(None), over)) | ((job.c.state == "running") & over)
+        free = select(job.c.id).where(job.c.kind.in_(kinds), due).order_by(job.c.created_at).limit(1).with_for_update(skip_locked=True)
         taken = (
             update(job)
-            .where(job.c.id.in_(free.scalar_subquery()), or_(job.c.state == "waiting", orphaned))
+            .where(job.c.id.in_(free.scalar_subquery()), due)
             .values(
                 state="running",
                 worker=worker,
@@ -221,9 +224,13 @@ async def _heartbeat(run: JobRun) -> None:
 async def _finish(kind: JobKind, run: JobRun, state: str, result: object, error: str | None) -> None:
     async with run.ctx.db.write() as tx:
         mine = (job.c.id == run.id) & (job.c.worker == run.worker) & (job.c.state == "running")
-        if state == "waiting":  # an outage: again, but not for ever
-            spent = job.c.attempts >= kind.max_attempts
-            await tx.run(update(job).where(mine).values(state=case((spent, "failed"), else_="waiting"), error=error))
+        if state == "waiting":  # an outage: again after a pause, but not for ever
+            attempts = int(await tx.scalar(select(job.c.attempts).where(mine)) or 0)
+            if attempts < kind.max_attempts:
+                pause = timedelta(seconds=AGAIN_AFTER_S[min(max(attempts, 1), len(AGAIN_AFTER_S)) - 1])
+                await tx.run(update(job).where(mine).values(state=state, error=error, lease_until=tx.recorded_at + pause))
+            else:
+                await tx.run(update(job).where(mine).values(state="failed", error=error, finished_at=tx.recorded_at))
         else:
             await tx.run(update(job).where(mine).values(state=state, result=result, error=error, finished_at=tx.recorded_at))
     metrics.jobs_finished.add(run.ctx.service, kind.name, state)
