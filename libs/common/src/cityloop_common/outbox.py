@@ -16,6 +16,7 @@ from cityloop_common.envelope import Event
 from cityloop_common.tables import outbox
 
 PUBLISHED_KEPT_FOR = timedelta(hours=24)
+PRUNED_AT_ONCE = 2_000
 
 _EVENT = ("id", "type", "topic", "key", "source", "time", "sequence", "data")
 _APPEND = HotStatement(insert(outbox).values({name: bindparam(name) for name in (*_EVENT, "recorded_at")}))
@@ -91,8 +92,10 @@ async def mark_published(tx: WriteTx, positions: Sequence[int]) -> None:
 
 
 async def prune(tx: WriteTx) -> int:
-    """Deletes what was sent more than a day ago; answers the rows removed."""
-    return await tx.run(delete(outbox).where(outbox.c.published_at < tx.recorded_at - PUBLISHED_KEPT_FOR))
+    """Deletes what was sent more than a day ago, a batch at most; answers the rows removed."""
+    sent = outbox.c.published_at < tx.recorded_at - PUBLISHED_KEPT_FOR
+    old = select(outbox.c.position).where(sent).order_by(outbox.c.published_at).limit(PRUNED_AT_ONCE)
+    return await tx.run(delete(outbox).where(outbox.c.position.in_(old.with_for_update(skip_locked=True))))
 
 
 async def backlog(tx: Tx) -> tuple[int, datetime | None]:

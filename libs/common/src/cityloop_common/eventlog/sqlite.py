@@ -71,8 +71,13 @@ class SqliteEventLog:
         return outcomes
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> SqliteSubscription:
-        subscription = SqliteSubscription(self, group, self._listen(topics))
-        await subscription.join()
+        listener = self._listen(topics)
+        try:
+            subscription = SqliteSubscription(self, group, listener)
+            await subscription.join()
+        except BaseException:
+            self.forget(listener)
+            raise
         return subscription
 
     async def read(self, topics: Sequence[str], *, from_start: bool, follow: bool) -> AsyncGenerator[Record, None]:
