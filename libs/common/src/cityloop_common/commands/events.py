@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from cityloop_common import asyncapi, outbox
 from cityloop_common.clock import rfc3339
 from cityloop_common.context import Ctx
 from cityloop_common.envelope import BadEnvelope, Event, from_record
-from cityloop_common.eventlog import EventLog, Message, Record
+from cityloop_common.eventlog import EventLog, Message, Record, Retention
 from cityloop_common.service import Republish, Service, installed_services
 from cityloop_common.telemetry import redact
 from cityloop_common.terminal import AsJson, fail, opened, opened_ports, out, print_json, progress_bar, run_async, show
@@ -140,19 +141,39 @@ def replay(
     topic: Annotated[str, typer.Argument(help="Topic whose dead letters go back to it.")],
     letter: Annotated[str | None, typer.Option(help="Only this one, as `dlq list` prints it.")] = None,
 ) -> None:
-    """Sends dead letters to their topic again, with their old ids: who has taken them already skips them."""
+    """Sends dead letters to their topic again, with their old ids: who has taken them already skips them.
+
+    Left out: a letter of an event that has a later letter, and a state that its topic has a newer one of.
+    """
 
     async def work() -> None:
         async with opened_ports() as (_, ports):
             found = [await _one_letter(ports.log, letter)] if letter else await _letters(ports.log, topic)
-            messages = [_back(record) for record in found]
+            messages = [_back(record) for record in await worth_replaying(ports.log, found)]
             outcomes = await ports.log.send(messages) if messages else []
         failed = [str(outcome) for outcome in outcomes if outcome is not None]
-        out.print(f"{len(messages) - len(failed)} of {len(messages)} sent to {topic}")
+        out.print(f"{len(messages) - len(failed)} of {len(found)} sent to {topic}; {len(found) - len(messages)} have a newer one")
         if failed:
             fail(failed[0])
 
     run_async(work())
+
+
+async def worth_replaying(log: EventLog, letters: Sequence[Record]) -> list[Record]:
+    """The last letter of each event, without states that would become the last of their key in a compacted topic."""
+    last = {(record.topic, record.headers.get("ce_id", f"{record.partition}/{record.offset}".encode())): record for record in letters}
+    compacted = {each.name for each in await log.describe() if each.retention is Retention.COMPACT}
+    newest: dict[tuple[str, bytes | None], int] = {}
+    for topic in sorted({record.topic.removesuffix(DLQ) for record in last.values()} & compacted):
+        async with aclosing(log.read([topic], from_start=True, follow=False)) as records:
+            async for record in records:
+                newest[topic, record.key] = max(_sequence(record), newest.get((topic, record.key), -1))
+    return [record for record in last.values() if _sequence(record) >= newest.get((record.topic.removesuffix(DLQ), record.key), -1)]
+
+
+def _sequence(record: Record) -> int:
+    digits = record.headers.get("ce_sequence", b"")
+    return int(digits) if digits.isdigit() and len(digits) < 20 else -1
 
 
 async def _one_letter(log: EventLog, letter: str) -> Record:
