@@ -51,6 +51,9 @@ class ManualClock:
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
         woken = asyncio.Event()
         self._sleepers.append((self._elapsed + seconds, woken))
         await woken.wait()
@@ -71,11 +74,14 @@ def city_day(at: datetime) -> date:
 
 
 def instant(text: str) -> datetime:
-    """Reads an RFC 3339 instant into aware UTC. Raises ValueError without a zone."""
+    """Reads an RFC 3339 instant into aware UTC. Raises ValueError without a zone, and outside the years 1 to 9999."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is outside the calendar") from error
 
 
 def rfc3339(at: datetime) -> str:

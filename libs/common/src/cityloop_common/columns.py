@@ -8,6 +8,8 @@ import orjson
 from sqlalchemy import DateTime, Dialect, String, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
+from cityloop_common.errors import Invalid
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC instant: timestamptz on PostgreSQL, sortable text of fixed width on SQLite."""
@@ -22,12 +24,15 @@ class UtcDateTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(DateTime(timezone=True))  # type: ignore[arg-type]
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> object:
-        """Refuses a naive instant: nobody can say when it was."""
+        """Refuses a naive instant: nobody can say when it was. Raises Invalid for one outside the years 1 to 9999 in UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("an instant needs a time zone")
-        utc = value.astimezone(UTC)
+        try:
+            utc = value.astimezone(UTC)
+        except OverflowError as error:
+            raise Invalid("an instant is outside the calendar") from error
         return utc_text(utc) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: object, dialect: Dialect) -> datetime | None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from cityloop_common.clock import instant, rfc3339
 
 M = TypeVar("M", bound=BaseModel)
+LARGEST_SEQUENCE = 2**63 - 1  # a column's; a larger one would make every later state of its key look old
 
 
 class Kind(StrEnum):
@@ -90,6 +91,9 @@ def from_record(topic: str, key: bytes | None, headers: Mapping[str, bytes], val
         absent = missing + (["key"] if key is None else []) + (["value"] if value is None else [])
         raise BadEnvelope(f"missing {', '.join(absent)}")
     try:
+        sequence = int(headers["ce_sequence"])
+        if not 0 <= sequence <= LARGEST_SEQUENCE:
+            raise BadEnvelope("ce_sequence is out of range")
         return Event(
             id=headers["ce_id"].decode(),
             type=headers["ce_type"].decode(),
@@ -97,8 +101,10 @@ def from_record(topic: str, key: bytes | None, headers: Mapping[str, bytes], val
             key=key.decode(),
             source=headers["ce_source"].decode(),
             time=instant(headers["ce_time"].decode()),
-            sequence=int(headers["ce_sequence"]),
+            sequence=sequence,
             data=value,
         )
+    except BadEnvelope:
+        raise
     except (UnicodeDecodeError, ValueError) as error:
         raise BadEnvelope(f"unreadable header: {error}") from error
