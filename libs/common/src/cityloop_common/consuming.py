@@ -18,7 +18,7 @@ from cityloop_common.errors import CityLoopError, DeadlinePassed, Unavailable
 from cityloop_common.eventlog import Fenced, LogUnavailable, Message, Record, Rejected, Subscription, TopicPartition
 
 M = TypeVar("M", bound=BaseModel)
-CHUNK = 200
+CHUNK = {"postgresql": 500, "sqlite": 200}  # records a unit; on SQLite everyone else who writes waits for it
 TRIES_BEFORE_DEAD = 3
 BACKOFF_S = (0.1, 0.3, 1.0, 2.0)
 log = structlog.get_logger(__name__)
@@ -101,7 +101,7 @@ async def _take_polled(
     polled: Mapping[TopicPartition, Sequence[Record]],
 ) -> None:
     """Stores what was polled; records of several partitions share a unit, each partition in its own order."""
-    for chunk in _chunks([record for records in polled.values() for record in records], handlers):
+    for chunk in _chunks([record for records in polled.values() for record in records], handlers, CHUNK[ctx.db.dialect_name]):
         await _take_chunk(ctx, consumer, handlers, chunk)
         try:
             await subscription.commit({TopicPartition(record.topic, record.partition): record.offset + 1 for record in chunk})
@@ -110,7 +110,7 @@ async def _take_polled(
             return
 
 
-def _chunks(records: Sequence[Record], handlers: Mapping[str, On[Any]]) -> list[Sequence[Record]]:
+def _chunks(records: Sequence[Record], handlers: Mapping[str, On[Any]], most: int) -> list[Sequence[Record]]:
     """Cuts so that no chunk holds two state records of one aggregate: each state is applied, in order."""
     chunks: list[Sequence[Record]] = []
     current: list[Record] = []
@@ -118,7 +118,7 @@ def _chunks(records: Sequence[Record], handlers: Mapping[str, On[Any]]) -> list[
     for record in records:
         on = handlers.get(record.headers.get("ce_type", b"").decode(errors="replace"))
         is_state = on is not None and on.kind is Kind.STATE
-        if len(current) == CHUNK or (is_state and (record.topic, record.key) in states):
+        if len(current) == most or (is_state and (record.topic, record.key) in states):
             chunks.append(current)
             current, states = [], set()
         current.append(record)
@@ -200,35 +200,33 @@ def _read(record: Record, handlers: Mapping[str, On[Any]]) -> _Taken | None:
 
 async def _fresh(tx: WriteTx, ctx: Ctx[Any], consumer: Consumer, taken: Sequence[_Taken]) -> list[_Taken]:
     """What of a chunk has not taken effect yet, in order."""
+    sequences: dict[tuple[str, str], int] = {}
+    for one in taken:
+        aggregate = (one.event.topic, one.event.key)
+        sequences[aggregate] = max(one.event.sequence, sequences.get(aggregate, 0))
     facts = [one.event.id for one in taken if one.on.kind is Kind.FACT]
-    new_facts = await inbox.take(tx, consumer.name, facts) if facts else set()
-    moved: set[tuple[str, str]] = set()
-    for topic in sorted({one.event.topic for one in taken}):
-        of_topic = [one for one in taken if one.event.topic == topic]
-        sequences: dict[str, int] = {}
-        for one in of_topic:
-            sequences[one.event.key] = max(one.event.sequence, sequences.get(one.event.key, 0))
-        if any(one.on.kind is Kind.FACT for one in of_topic):
-            await _count_gaps(tx, ctx, consumer, topic, of_topic)
-        moved |= {(topic, key) for key in await inbox.advance(tx, consumer.name, topic, sequences)}
+    noted = await inbox.note(tx, consumer.name, facts=facts, sequences=sequences)
+    _count_gaps(tx, ctx, consumer, taken, noted.known)
     fresh: list[_Taken] = []
     seen: set[str] = set()
     for one in taken:
-        is_new = one.event.id in new_facts if one.on.kind is Kind.FACT else (one.event.topic, one.event.key) in moved
+        is_new = one.event.id in noted.facts if one.on.kind is Kind.FACT else (one.event.topic, one.event.key) in noted.moved
         if is_new and one.event.id not in seen:
             fresh.append(one)
             seen.add(one.event.id)
     return fresh
 
 
-async def _count_gaps(tx: WriteTx, ctx: Ctx[Any], consumer: Consumer, topic: str, taken: Sequence[_Taken]) -> None:
+def _count_gaps(tx: WriteTx, ctx: Ctx[Any], consumer: Consumer, taken: Sequence[_Taken], known: Mapping[tuple[str, str], int]) -> None:
     """A fact whose predecessor was never seen is applied all the same, and counted."""
-    newest = await inbox.known(tx, consumer.name, topic, sorted({one.event.key for one in taken}))
+    newest = dict(known)
     gaps = 0
     for one in taken:
-        last = newest.get(one.event.key, 0)
-        gaps += one.event.sequence > last + 1
-        newest[one.event.key] = max(last, one.event.sequence)
+        if one.on.kind is Kind.FACT:
+            aggregate = (one.event.topic, one.event.key)
+            last = newest.get(aggregate, 0)
+            gaps += one.event.sequence > last + 1
+            newest[aggregate] = max(last, one.event.sequence)
     if gaps:
         tx.after_commit(lambda: metrics.consumer_gaps.add(ctx.service, consumer.name, by=gaps))
 
