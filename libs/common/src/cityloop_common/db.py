@@ -17,6 +17,7 @@ import asyncpg
 import structlog
 from sqlalchemy import Executable, NullPool, Row, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from cityloop_common.clock import Clock
@@ -287,9 +288,12 @@ class Database:
 def open_db(url: str, *, clock: Clock, creator: Callable[[], Awaitable[object]] | None = None, pool_size: int = 10) -> Database:
     """Opens `sqlite:///path` or `postgresql://user@host/name`.
 
-    `creator` replaces the driver's connect (simulation). Raises ValueError for another scheme.
+    `creator` replaces the driver's connect (simulation). Raises ValueError for anything else.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError("no database address: use sqlite:///path or postgresql://user@host/name") from error
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return Database(_sqlite_engine(parsed, creator), parsed, clock, pool_size=pool_size)

@@ -23,11 +23,11 @@ from cityloop_common.http import Health, HttpConfig, create_app
 from cityloop_common.ids import Ids
 from cityloop_common.jobs import run_jobs
 from cityloop_common.jwks import KeySource, jwks_over_http
-from cityloop_common.network import parse_networks
+from cityloop_common.network import Network, parse_networks
 from cityloop_common.relay import run_relay
 from cityloop_common.rng import Rng
 from cityloop_common.service import ApiParts, Loop, Service
-from cityloop_common.settings import ServiceSettings, SettingsError, SharedSettings, load
+from cityloop_common.settings import ServiceSettings, SettingsError, SharedSettings, load, named
 from cityloop_common.sweeps import KIT_SWEEPS, run_sweep
 from cityloop_common.wakes import NAMES, hear_wakes, send_wakes
 
@@ -45,7 +45,10 @@ class Ports:
 def open_ports(shared: SharedSettings) -> Ports:
     """The real ports by the settings."""
     clock = SystemClock()
-    return Ports(clock, Rng(), open_event_log(shared.log_url(), clock=clock), open_cache(shared.cache_url, clock=clock))
+    with named("CITYLOOP_EVENT_LOG_URL"):
+        log = open_event_log(shared.log_url(), clock=clock)
+    with named("CITYLOOP_CACHE_URL"):
+        return Ports(clock, Rng(), log, open_cache(shared.cache_url, clock=clock))
 
 
 async def close_ports(ports: Ports) -> None:
@@ -57,7 +60,8 @@ async def close_ports(ports: Ports) -> None:
 def build_ctx(service: Service, shared: SharedSettings, ports: Ports) -> Ctx[Any]:
     """The context of one service over the process's ports."""
     settings: ServiceSettings = load(service.settings, shared=shared)
-    db = open_db(settings.db_url(service.name), clock=ports.clock, pool_size=settings.database_pool)
+    with named(f"CITYLOOP_{service.name.upper()}_DATABASE_URL"):
+        db = open_db(settings.db_url(service.name), clock=ports.clock, pool_size=settings.database_pool)
     ids = Ids(ports.clock, ports.rng.stream(f"ids/{service.name}"))
     return Ctx(service.name, settings, ports.clock, ids, ports.rng, db, ports.log, ports.cache)
 
@@ -88,27 +92,38 @@ def build_api(service: Service, ctx: Ctx[Any], keys: KeySource) -> Api:
     """The application of a service and the loops that an API replica needs."""
     shared = ctx.settings.shared
     parts = service.api_parts(ctx)
-    config = AuthConfig(
-        issuer=shared.issuer,
-        audience=shared.audience,
-        algorithms=tuple(shared.token_algorithms),
-        role_claim=shared.role_claim,
-        role_map={name: Role(role) for name, role in shared.role_map.items()},
-        operator_claim=shared.operator_claim,
-    )
     health = Health(checks={"database": ctx.db.ping, **parts.checks})
     app = create_app(
         ctx,
         title=service.title,
         version=__version__,
         routers=service.routers,
-        verifier=BearerVerifier(config, keys=keys, clock=ctx.clock, local=parts.verifiers),
+        verifier=BearerVerifier(_auth_config(shared), keys=keys, clock=ctx.clock, local=parts.verifiers),
         health=health,
-        config=HttpConfig(trusted_proxies=parse_networks(shared.trusted_proxies)),
+        config=HttpConfig(trusted_proxies=_proxies(shared)),
     )
     for name, value in parts.state.items():
         setattr(app.state, name, value)
     return Api(app, health, parts, {f"{service.name}/{name}": loop for name, loop in parts.loops.items()})
+
+
+def _proxies(shared: SharedSettings) -> tuple[Network, ...]:
+    with named("CITYLOOP_TRUSTED_PROXIES"):
+        return parse_networks(shared.trusted_proxies)
+
+
+def _auth_config(shared: SharedSettings) -> AuthConfig:
+    with named("CITYLOOP_ROLE_MAP"):
+        roles = {name: Role(role) for name, role in shared.role_map.items()}
+    with named("CITYLOOP_TOKEN_ALGORITHMS"):
+        return AuthConfig(
+            issuer=shared.issuer,
+            audience=shared.audience,
+            algorithms=tuple(shared.token_algorithms),
+            role_claim=shared.role_claim,
+            role_map=roles,
+            operator_claim=shared.operator_claim,
+        )
 
 
 def wake_loops(ctx: Ctx[Any]) -> dict[str, Loop]:

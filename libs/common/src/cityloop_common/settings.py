@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as NotJson
 
 T = TypeVar("T", bound=BaseSettings)
 
@@ -87,9 +89,20 @@ def load(cls: type[T], **given: Any) -> T:
     prefix = str(cls.model_config.get("env_prefix", ""))
     try:
         return cls(**given)
+    except NotJson as error:
+        raise SettingsError(f"{prefix}: {error}") from error
     except ValidationError as error:
         lines = [f"{prefix}{'_'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}" for fault in error.errors()]
         raise SettingsError("\n".join(lines)) from error
+
+
+@contextmanager
+def named(variable: str) -> Iterator[None]:
+    """What cannot be used of a setting ends as one line that names its variable (SettingsError)."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from error
 
 
 def refuse_unknown(classes: Iterable[type[BaseSettings]], environ: Mapping[str, str] | None = None) -> None:
