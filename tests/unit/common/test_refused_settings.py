@@ -27,7 +27,7 @@ async def test_a_wrong_setting_is_named(variable: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("CITYLOOP_VAR", str(tmp_path))
     monkeypatch.setenv(variable, WRONG[variable])
     service = installed_services()[0]
-    with pytest.raises(SettingsError, match=variable):  # noqa: PT012 - whichever of the steps refuses
+    with pytest.raises(SettingsError, match=variable):
         shared = load(SharedSettings)
         ports = open_ports(shared)
         ctx = None
