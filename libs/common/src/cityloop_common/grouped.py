@@ -14,12 +14,19 @@ from cityloop_common.signals import Signals
 I = TypeVar("I")  # noqa: E741 - item
 A = TypeVar("A")
 IDLE_S = 5.0
+WITHIN_S = 20.0
 
 
 class QueueFull(Unavailable):
     """More is waiting than can be stored soon."""
 
     slug, title = "overloaded", "Too many writes are waiting"
+
+
+class NotInTime(Unavailable):
+    """The item waited too long; whether it will be stored is not known, so a repetition must be harmless."""
+
+    slug, title = "not-in-time", "The write did not get its turn in time"
 
 
 class GroupedWrite(Generic[I, A]):
@@ -48,7 +55,7 @@ class GroupedWrite(Generic[I, A]):
         self._stopped = False
 
     async def submit(self, item: I) -> A:
-        """The item's outcome once it is stored. Raises what `apply` answered for it, what the unit raised, QueueFull."""
+        """The item's outcome once it is stored. Raises what `apply` answered for it, what the unit raised, QueueFull, NotInTime."""
         if self._stopped:
             raise Unavailable("the process is stopping")
         if len(self._waiting) >= self._max_waiting:
@@ -57,7 +64,11 @@ class GroupedWrite(Generic[I, A]):
         self._waiting.append((item, outcome))
         if len(self._waiting) == 1:
             self._signals.notify("items")
-        return await outcome
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                return await outcome
+        except TimeoutError as error:
+            raise NotInTime from error
 
     async def run(self) -> None:
         """The loop that stores; one a process, under its supervisor. What waits when it ends is refused."""

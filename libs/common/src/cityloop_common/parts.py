@@ -18,11 +18,13 @@ from cityloop_common.clock import Clock, SystemClock
 from cityloop_common.consuming import run_consumer
 from cityloop_common.context import Ctx
 from cityloop_common.db import open_db
+from cityloop_common.errors import Unavailable
 from cityloop_common.eventlog import EventLog, open_event_log
-from cityloop_common.http import Health, HttpConfig, create_app
+from cityloop_common.http import Check, Health, HttpConfig, create_app
 from cityloop_common.ids import Ids
 from cityloop_common.jobs import run_jobs
 from cityloop_common.jwks import KeySource, jwks_over_http
+from cityloop_common.migrating import behind
 from cityloop_common.network import Network, parse_networks
 from cityloop_common.relay import run_relay
 from cityloop_common.rng import Rng
@@ -92,7 +94,7 @@ def build_api(service: Service, ctx: Ctx[Any], keys: KeySource) -> Api:
     """The application of a service and the loops that an API replica needs."""
     shared = ctx.settings.shared
     parts = service.api_parts(ctx)
-    health = Health(checks={"database": ctx.db.ping, **parts.checks})
+    health = Health(checks={"database": ctx.db.ping, "schema": _schema_check(service, ctx), **parts.checks})
     app = create_app(
         ctx,
         title=service.title,
@@ -124,6 +126,19 @@ def _auth_config(shared: SharedSettings) -> AuthConfig:
             role_map=roles,
             operator_claim=shared.operator_claim,
         )
+
+
+def _schema_check(service: Service, ctx: Ctx[Any]) -> Check:
+    """Ready only on a migrated database; once seen, it is not asked again."""
+    seen = False
+
+    async def check() -> None:
+        nonlocal seen
+        if not seen and await behind(ctx.db, service.migrations):
+            raise Unavailable(f"the schema is behind: cityloop {service.name} migrate")
+        seen = True
+
+    return check
 
 
 def wake_loops(ctx: Ctx[Any]) -> dict[str, Loop]:
