@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, insert, select, text
 
 from cityloop_common import db as db_module
+from cityloop_common.clock import SystemClock
 from cityloop_common.columns import utc_text
-from cityloop_common.db import Database, HotStatement, UniqueViolation, UnitBroken, WriteTx
+from cityloop_common.db import Database, HotStatement, UniqueViolation, UnitBroken, WriteTx, open_db
 from cityloop_common.errors import CommitUnknown
 from tests.contract.kit_support import effect
 
@@ -148,3 +151,27 @@ def test_instants_sort_as_text_in_every_year() -> None:
     early, late = datetime(999, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
     assert utc_text(early) < utc_text(late)
     assert len(utc_text(early)) == len(utc_text(late)) == 27
+
+
+def test_a_process_that_stops_in_the_middle_of_units_leaves_no_thread_behind(tmp_path: Path) -> None:
+    """Cancelled while SQLite works: closing waits for its threads, or they would answer to a loop that is gone."""
+
+    slow = text("WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT sum(i) FROM n")
+
+    async def work(db: Database) -> None:
+        while True:
+            async with db.write() as tx:
+                await tx.run(slow)
+
+    async def main() -> None:
+        db = open_db(f"sqlite:///{tmp_path / 'x.db'}", clock=SystemClock())
+        tasks = [asyncio.get_running_loop().create_task(work(db)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await db.close()
+        assert not [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
+
+    for _ in range(5):
+        asyncio.run(main())

@@ -37,6 +37,7 @@ class Connections:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._free: list[Lease] = []
+        self._ending: list[Driver] = []
         self._turns = asyncio.Semaphore(most)
         self._closed = False
 
@@ -48,7 +49,7 @@ class Connections:
                 lease = self._free.pop()
                 if lease.usable:
                     return lease
-                await _discard(lease)  # the server went away while it lay here
+                await self._discard(lease)  # the server went away while it lay here
             return await self._open()
         except BaseException:
             self._turns.release()
@@ -60,7 +61,7 @@ class Connections:
             if lease.usable and not lease.driver.in_transaction and not self._closed:
                 self._free.append(lease)
             else:
-                await _discard(lease)
+                await self._discard(lease)
         finally:
             self._turns.release()
 
@@ -72,7 +73,11 @@ class Connections:
             with suppress(Exception):  # a server that does not answer keeps nobody from stopping
                 async with asyncio.timeout(CLOSE_S):
                     await lease.driver.close()
-            await _discard(lease)
+            await self._discard(lease)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while not all(driver.ended for driver in self._ending):  # noqa: ASYNC110 - threads of the driver's own
+                    await asyncio.sleep(0.005)
 
     async def _wait_turn(self) -> None:
         if not self._turns.locked():
@@ -98,12 +103,12 @@ class Connections:
             lease = Lease(conn, SqliteDriver(raw) if self._is_sqlite else PostgresDriver(raw))
             if lease.usable:
                 return lease
-            await _discard(lease)
+            await self._discard(lease)
 
-
-async def _discard(lease: Lease) -> None:
-    """Breaks a connection off without a word to the server."""
-    lease.driver.abandon()
-    if not lease.conn.closed and not lease.conn.invalidated:
-        await lease.conn.invalidate()
-    await lease.conn.close()
+    async def _discard(self, lease: Lease) -> None:
+        """Breaks a connection off without a word to the server."""
+        lease.driver.abandon()
+        self._ending = [driver for driver in (*self._ending, lease.driver) if not driver.ended]
+        if not lease.conn.closed and not lease.conn.invalidated:
+            await lease.conn.invalidate()
+        await lease.conn.close()

@@ -37,6 +37,11 @@ class Driver(Protocol):
         """Closes at once, without waiting for the server."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of an abandoned connection runs any more."""
+        ...
+
 
 class PostgresDriver:
     """asyncpg, with its own cache of prepared statements."""
@@ -72,6 +77,10 @@ class PostgresDriver:
 
     def abandon(self) -> None:
         self._connection.terminate()
+
+    @property
+    def ended(self) -> bool:
+        return True
 
 
 class SqliteDriver:
@@ -109,3 +118,8 @@ class SqliteDriver:
 
     def abandon(self) -> None:
         self._connection.stop()
+
+    @property
+    def ended(self) -> bool:  # aiosqlite 0.22: a cancelled call runs on in the connection's thread and answers to the loop
+        thread = getattr(self._connection, "_thread", None)  # none in the simulation
+        return thread is None or not thread.is_alive()
