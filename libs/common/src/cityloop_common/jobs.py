@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, case, insert, or_, select, update
 
 from cityloop_common import metrics
 from cityloop_common.context import Ctx
@@ -21,6 +21,7 @@ HEARTBEAT_S = 5.0
 LEASE_S = 12.0  # a dead worker's job is taken again within 15 s
 POLL_S = 1.0
 AGAIN_AFTER_S = (1.0, 5.0, 30.0)  # after an outage, by the attempts made
+STOP_WITHIN_S = 2.0
 OPEN = ("waiting", "running")
 log = structlog.get_logger(__name__)
 
@@ -62,13 +63,14 @@ class JobKind:
 
 @dataclass(slots=True)
 class JobRun:
-    """A job in the hands of a worker."""
+    """A job in the hands of a worker, for the `attempt`-th time: worker and attempt together are the right to it."""
 
     ctx: Ctx[Any]
     id: str
     payload: Mapping[str, Any]
     worker: str
     on_progress: Callable[[int, int | None, str], None] | None = None
+    attempt: int = 1
 
     async def progress(self, done: int, total: int | None = None, note: str = "") -> None:
         """Tells how far it is, and renews the lease. Raises JobCancelled, JobLost."""
@@ -82,9 +84,8 @@ class JobRun:
 
     async def _beat(self, values: Mapping[str, object]) -> None:
         async with self.ctx.db.write() as tx:
-            mine = (job.c.id == self.id) & (job.c.worker == self.worker) & (job.c.state == "running")
             lease = tx.recorded_at + timedelta(seconds=LEASE_S)
-            touched = await tx.run(update(job).where(mine).values(lease_until=lease, **values))
+            touched = await tx.run(update(job).where(_mine(self)).values(lease_until=lease, **values))
             if not touched:
                 raise JobLost(self.id)
             if await tx.scalar(select(job.c.cancel_requested).where(job.c.id == self.id)):
@@ -143,11 +144,11 @@ async def run_jobs(ctx: Ctx[Any], kinds: Sequence[JobKind], worker: str) -> None
         try:
             claimed = await _claim(ctx, sorted(by_name), worker)
             if claimed is not None:
-                kind, run = by_name[claimed.kind], JobRun(ctx, claimed.id, claimed.payload, worker)
+                kind, run = by_name[claimed.kind], JobRun(ctx, claimed.id, claimed.payload, worker, attempt=claimed.attempts)
                 if claimed.attempts > kind.max_attempts:  # it takes its workers down with it
                     await _finish(kind, run, "failed", None, "every worker that ran it died")
                 else:
-                    await _run_claimed(kind, run)
+                    await _run_or_give_back(kind, run)
                 continue
         except (Unavailable, DeadlinePassed) as error:
             log.warning("jobs_wait", reason=str(error))
@@ -164,7 +165,12 @@ async def run_here(
         lease = tx.recorded_at + timedelta(seconds=LEASE_S)
         row = {"id": job_id, "kind": kind.name, "payload": payload, "created_at": tx.recorded_at, "lease_until": lease, **started}
         await tx.run(insert(job).values(row))
-    await _run_claimed(JobKind(kind.name, kind.run, max_attempts=1), JobRun(ctx, job_id, payload, worker, on_progress))
+    run = JobRun(ctx, job_id, payload, worker, on_progress)
+    try:
+        await _run_claimed(JobKind(kind.name, kind.run, max_attempts=1), run)
+    except asyncio.CancelledError:  # Ctrl-C: nobody else is to go on with it
+        await _stopped(run, state="cancelled", finished_at=ctx.clock.now())
+        raise
     async with ctx.db.read() as tx:
         return await view(tx, ctx, job_id)
 
@@ -176,17 +182,40 @@ async def _claim(ctx: Ctx[Any], kinds: Sequence[str], worker: str) -> Row[Any] |
         free = select(job.c.id).where(job.c.kind.in_(kinds), due).order_by(job.c.created_at).limit(1).with_for_update(skip_locked=True)
         taken = (
             update(job)
-            .where(job.c.id.in_(free.scalar_subquery()), due)
+            .where(job.c.id == free.scalar_subquery(), due)  # not IN: PostgreSQL may ask an IN's query again and lock a second job
             .values(
                 state="running",
                 worker=worker,
                 attempts=job.c.attempts + 1,
                 lease_until=tx.recorded_at + timedelta(seconds=LEASE_S),
                 started_at=tx.recorded_at,
+                done=0,
+                total=None,
+                note=None,
             )
             .returning(job.c.id, job.c.kind, job.c.payload, job.c.attempts)
         )
         return await tx.first(taken)
+
+
+def _mine(run: JobRun) -> ColumnElement[bool]:
+    return (job.c.id == run.id) & (job.c.worker == run.worker) & (job.c.attempts == run.attempt) & (job.c.state == "running")
+
+
+async def _run_or_give_back(kind: JobKind, run: JobRun) -> None:
+    try:
+        await _run_claimed(kind, run)
+    except asyncio.CancelledError:  # the process stops: a deployment is no attempt
+        await _stopped(run, state="waiting", attempts=job.c.attempts - 1, lease_until=None)
+        raise
+
+
+async def _stopped(run: JobRun, **values: object) -> None:
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S), run.ctx.db.write() as tx:
+            await tx.run(update(job).where(_mine(run)).values(**values))
+    except (Unavailable, DeadlinePassed, TimeoutError):
+        return  # the lease ends by itself
 
 
 async def _run_claimed(kind: JobKind, run: JobRun) -> None:
@@ -208,6 +237,9 @@ async def _run_claimed(kind: JobKind, run: JobRun) -> None:
         first = broken.exceptions[0]
         log.error("job_failed", job_id=run.id, kind=kind.name, reason=repr(first), exc_info=first)
         state, error = "failed", f"{type(first).__name__}: {first}"
+    me = asyncio.current_task()
+    if me is not None and me.cancelling():  # a group whose job raises while it is cancelled forgets that it is
+        raise asyncio.CancelledError
     if state != "lost":
         await _finish(kind, run, state, result, error)
 
@@ -223,7 +255,7 @@ async def _heartbeat(run: JobRun) -> None:
 
 async def _finish(kind: JobKind, run: JobRun, state: str, result: object, error: str | None) -> None:
     async with run.ctx.db.write() as tx:
-        mine = (job.c.id == run.id) & (job.c.worker == run.worker) & (job.c.state == "running")
+        mine = _mine(run)
         if state == "waiting":  # an outage: again after a pause, but not for ever
             attempts = int(await tx.scalar(select(job.c.attempts).where(mine)) or 0)
             if attempts < kind.max_attempts:
