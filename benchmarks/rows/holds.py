@@ -23,6 +23,7 @@ from cityloop_common.drivers import Args
 from cityloop_common.geo import Position
 from cityloop_common.migrating import migrate
 from cityloop_common.parts import build_ctx, close_ports, open_ports
+from cityloop_common.runtime import spare_collector
 from cityloop_common.settings import SharedSettings
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places import use_cases as places
@@ -46,6 +47,7 @@ async def measure(rounds: int) -> list[Measured]:
         await _seed(ctx)
         await _ours(ctx, starts_at)  # warm: prepared statements, connections
         trace = await _recorded(ctx, url, starts_at)
+        spare_collector()  # as every process that serves; the baseline runs in this process too
         ours: list[float] = []
         bare: list[float] = []
         for _ in range(rounds):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -69,6 +70,16 @@ def bind(shared: SharedSettings) -> socket.socket:
     return listening
 
 
+def spare_collector() -> None:
+    """What was built at the start is never looked through for garbage again, and the rest less often.
+
+    Reference counts free nearly everything; looking for cycles took up to 40 % of the time of relaying and consuming.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def serve(plan: Plan, listening: socket.socket, shared: SharedSettings) -> None:
     """Serves until SIGTERM or SIGINT; raises what a dead loop raised."""
     config = uvicorn.Config(
@@ -84,6 +95,7 @@ async def serve(plan: Plan, listening: socket.socket, shared: SharedSettings) ->
         backlog=2048,
     )
     server = _Server(config)
+    spare_collector()
     with _stop_signals() as stop:
         async with supervised(plan.loops), _serving(server, listening):
             if plan.on_ready is not None:
