@@ -13,9 +13,12 @@ from sqlalchemy import String, bindparam, delete, func, insert, select, text
 from cityloop_common.columns import UtcDateTime
 from cityloop_common.db import HotStatement, Tx, WriteTx
 from cityloop_common.envelope import Event
+from cityloop_common.errors import TooLarge
+from cityloop_common.eventlog import MAX_MESSAGE_BYTES
 from cityloop_common.tables import outbox
 
 PUBLISHED_KEPT_FOR = timedelta(hours=24)
+LARGEST_BODY_BYTES = MAX_MESSAGE_BYTES - 10_000  # key and headers come on top
 PRUNED_AT_ONCE = 2_000
 
 _EVENT = ("id", "type", "topic", "key", "source", "time", "sequence", "data")
@@ -61,6 +64,8 @@ async def append_many(tx: WriteTx, events: Sequence[Event]) -> None:
 
 
 def _row(tx: WriteTx, event: Event) -> dict[str, object]:
+    if len(event.data) > LARGEST_BODY_BYTES:  # stored, it would hold back its key for ever
+        raise TooLarge(f"the event has {len(event.data)} bytes, at most {LARGEST_BODY_BYTES}")
     return {
         "id": event.id,
         "type": event.type,

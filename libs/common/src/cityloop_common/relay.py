@@ -33,8 +33,10 @@ async def run_relay(ctx: Ctx[Any], holder: str) -> None:
             await held.renew()
             failed = await relay_once(ctx, held)
             failures = failures + 1 if failed else 0
-            if failed:
-                await ctx.clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
+            if failed:  # a key that fails delays the others by the first pause at most
+                pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
+                await ctx.clock.sleep(BACKOFF_S[0])
+                await ctx.signals.wait("outbox", pause_s - BACKOFF_S[0])
             else:
                 await ctx.signals.wait("outbox", IDLE_S)
 
@@ -71,6 +73,8 @@ async def relay_once(ctx: Ctx[Any], held: Held | None = None) -> int:
                 group.create_task(_mark(ctx, sent))
         sent = sending.result()
         stuck |= known.difference(sent)
+        if not sent and len({(event.topic, event.key) for _, event in ready}) > 1:
+            break  # not a key but the log: the rest would fail too
         waiting = reading.result() if reading is not None else ()  # what came since has rung the signal
     if sent:
         await _mark(ctx, sent)
