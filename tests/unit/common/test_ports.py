@@ -119,6 +119,61 @@ async def test_loops_end_with_the_body() -> None:
     assert ended == ["loop"]
 
 
+async def test_what_the_body_raises_comes_out_as_it_is() -> None:
+    """Not as a group of one, and after the loops have ended."""
+    ended: list[str] = []
+
+    async def loop() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("loop")
+
+    with pytest.raises(KeyError):
+        async with supervised({"loop": loop}):
+            await asyncio.sleep(0)
+            raise KeyError
+    assert ended == ["loop"]
+
+
+async def test_cancelling_the_body_ends_the_loops() -> None:
+    """And the cancellation goes on."""
+    started = asyncio.Event()
+
+    async def loop() -> None:
+        started.set()
+        await asyncio.sleep(3600)
+
+    async def process() -> None:
+        async with supervised({"loop": loop}):
+            await asyncio.sleep(3600)
+
+    task = asyncio.get_running_loop().create_task(process())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_key_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """A machine that lost power may leave an empty file: nobody signs with nothing."""
+    shared = SharedSettings(var=tmp_path)
+    key_for("k", None, shared, Rng())
+    (tmp_path / "keys" / "k").write_bytes(b"")
+    with pytest.raises(SettingsError, match="not a whole key"):
+        key_for("k", None, shared, Rng())
+
+
+@pytest.mark.parametrize(
+    "name,value", [("ce_sequence", b"-1"), ("ce_sequence", b"9223372036854775808"), ("ce_time", b"0001-01-01T00:00:00+08:00")]
+)
+def test_a_header_that_no_column_holds_is_no_event_of_ours(name: str, value: bytes) -> None:
+    """Such a sequence would make every later state of its key look old."""
+    event = _TYPE.event(_Body(n=1), id="i", key="a", sequence=1, time=NOON, source="/x")
+    with pytest.raises(BadEnvelope):
+        from_record(event.topic, b"a", dict(to_headers(event)) | {name: value}, event.data)
+
+
 class _Settings(ServiceSettings):
     """Settings of a test."""
 

@@ -39,6 +39,8 @@ COMMIT_DEADLINE_S = 8.0
 COMMIT_WITHIN = timedelta(seconds=30)
 MAX_SKEW = timedelta(seconds=5)
 SKEW_CHECK_EVERY_S = 10.0
+# A host that vanished without a word keeps its advisory locks until the server notices: here after about 10 s instead of 2 h.
+SESSION_SETTINGS = {"tcp_keepalives_idle": "4", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 Params = Mapping[str, object] | Sequence[Mapping[str, object]] | None
 
 log = structlog.get_logger(__name__)
@@ -179,7 +181,7 @@ class Database:
         """A PostgreSQL connection of its own, for advisory locks and LISTEN; the caller closes it."""
         dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
-            return await asyncpg.connect(dsn, timeout=5, command_timeout=10)
+            return await asyncpg.connect(dsn, timeout=5, command_timeout=10, server_settings=SESSION_SETTINGS)
         except SESSION_LOST as error:
             raise Unavailable("the database does not answer") from error
 

@@ -14,7 +14,7 @@ KEY_BYTES = 32
 def key_for(name: str, given: str | None, shared: SharedSettings, rng: Rng) -> bytes:
     """The secret from the settings, else the one in `<var>/keys`, made at the first use.
 
-    Raises SettingsError in production without a setting, for a short one, and for a file that others may read.
+    Raises SettingsError in production without a setting, for a short one, and for a file that is cut off or that others may read.
     """
     if given is not None:
         if len(given.encode()) < KEY_BYTES:
@@ -27,15 +27,20 @@ def key_for(name: str, given: str | None, shared: SharedSettings, rng: Rng) -> b
         _write_once(path, rng.stream(f"key/{name}").randbytes(KEY_BYTES))
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"{path} can be read by others: chmod 600 it, or delete it and a new key is made")
-    return path.read_bytes()
+    key = path.read_bytes()
+    if len(key) < KEY_BYTES:
+        raise SettingsError(f"{path} is not a whole key: delete it and a new one is made")
+    return key
 
 
 def _write_once(path: Path, key: bytes) -> None:
-    """Whole or not at all, and never over another process's key."""
+    """Whole on the disk or not at all, and never over another process's key."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
     try:
         os.link(draft, path)
     except FileExistsError:

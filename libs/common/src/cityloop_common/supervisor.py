@@ -19,15 +19,24 @@ class LoopEnded(Exception):
 
 @asynccontextmanager
 async def supervised(loops: Mapping[str, Loop]) -> AsyncIterator[None]:
-    """Runs loops beside the body, and cancels them after it. A loop that raises or returns ends the body too."""
+    """Runs loops beside the body, and cancels them after it. A loop that raises or returns ends the body too.
+
+    Raises LoopEnded, or what the body raised.
+    """
+    raised: Exception | None = None
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_forever(name, loop), name=name) for name, loop in loops.items()]
-            yield
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised below, without the group around it
+                raised = error
             for task in tasks:
                 task.cancel()
     except* LoopEnded as ended:
         raise ended.exceptions[0] from None
+    if raised is not None:
+        raise raised
 
 
 async def _forever(name: str, loop: Loop) -> None:
