@@ -21,13 +21,14 @@ ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
     "c": events.measure,
     "d": observations.measure,
 }
+ROUNDS = 5
 
 
 def main() -> int:
     """Measures the rows that were named, or all."""
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     arguments.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows to measure; all when none is named")
-    arguments.add_argument("--rounds", type=int, default=5, help="rounds of each; ours and the baseline take turns")
+    arguments.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of each; ours and the baseline take turns")
     asked = arguments.parse_args()
     measured: list[report.Measured] = []
     names = asked.rows or list(ROWS)
@@ -40,10 +41,16 @@ def main() -> int:
         for each in found:
             sys.stderr.write(f"  {each.row}: {each.what}: ratio {each.ratio:.2f}\n")
         measured += found
-    report.write(measured, today=city_day(datetime.now(UTC)), command="make bench")
+    report.write(measured, today=city_day(datetime.now(UTC)), command=_command(asked))
     missed = [each.row for each in measured if each.floor is not None and each.ratio < each.floor]
     sys.stderr.write(f"written to docs/benchmarks.md{'; below what is wanted: ' + ', '.join(missed) if missed else ''}\n")
     return 0
+
+
+def _command(asked: argparse.Namespace) -> str:
+    """How this run was asked for."""
+    words = [*asked.rows, *([] if asked.rounds == ROUNDS else ["--rounds", str(asked.rounds)])]
+    return f'make bench ARGS="{" ".join(words)}"' if words else "make bench"
 
 
 async def _measured(row: Callable[[int], Awaitable[list[report.Measured]]], rounds: int) -> list[report.Measured]:

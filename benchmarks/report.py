@@ -38,6 +38,8 @@ class Measured:
         spread = ", ".join(f"{mine / theirs:.2f}" for mine, theirs in zip(self.ours, self.baseline, strict=True))
         target = "-" if self.floor is None else f"≥ {self.floor:g}" + (f" (aim {self.aim:g})" if self.aim is not None else "")
         verdict = "" if self.floor is None else (" reached" if self.ratio >= self.floor else " **missed**")
+        if self.floor is not None and self.aim is not None:
+            verdict += ", aim reached" if self.ratio >= self.aim else ", aim missed"
         ours, theirs = (f"{median(rates):,.1f} {self.unit}" for rates in (self.ours, self.baseline))
         return (
             f"| {self.row} | {self.what} | {self.conditions} | {ours} | {theirs} "

@@ -73,7 +73,7 @@ def bind(shared: SharedSettings) -> socket.socket:
 def spare_collector() -> None:
     """What was built at the start is never looked through for garbage again, and the rest less often.
 
-    Reference counts free nearly everything; looking for cycles took up to 40 % of the time of relaying and consuming.
+    Reference counts free nearly everything; looking for cycles took about 40 % of the time of relaying and consuming.
     """
     gc.collect()
     gc.freeze()
