@@ -21,7 +21,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from cityloop_common.eventlog.kafka_calls import answering, close_consumer, closed_in_time
+from cityloop_common.eventlog.kafka_calls import answering, close_consumer, closed_in_time, unhurried
 from cityloop_common.eventlog.kafka_group import KafkaSubscription
 from cityloop_common.eventlog.kafka_settings import BATCH_BYTES, KafkaSettings, config_of, slices
 from cityloop_common.eventlog.murmur import partition_of
@@ -214,6 +214,7 @@ class KafkaEventLog:
                     max_batch_size=BATCH_BYTES,
                     request_timeout_ms=self._request_ms(),
                 )
+                unhurried(producer.client)
                 try:
                     await producer.start()
                 except BaseException:

@@ -7,11 +7,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from cityloop_common.eventlog.port import LogUnavailable
 
 _CLOSE_S = 3.0
+_ASK_AGAIN_S = 0.2
+
+
+def unhurried(client: AIOKafkaClient) -> None:
+    """Lets a client wait before it asks again who leads a partition.
+
+    aiokafka 0.14: while a producer has something for a partition without a leader and the broker refuses connections, its sender
+    asks without a pause, some 3,000 times a second; so the pause is in the asking.
+    """
+    ask = client._metadata_update
+
+    async def ask_and_rest(*given: object) -> bool:
+        known: bool = await ask(*given)
+        if not known:
+            await asyncio.sleep(_ASK_AGAIN_S)
+        return known
+
+    client._metadata_update = ask_and_rest
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from cityloop_common.eventlog.kafka_calls import answering, close_consumer
 from cityloop_common.eventlog.kafka_settings import KafkaSettings
 from cityloop_common.eventlog.port import Fenced, LogUnavailable, Record, TopicPartition
 
-_SESSION_MS = 8_000
+_SESSION_MS = 6_000  # who dies while joining is waited for once more: two sessions must fit into the 15 s that a takeover may take
 # A join is answered when every member has joined again, which may take a session.
 CONSUMER_REQUEST_MS = _SESSION_MS + 4_000
 _STUCK_AFTER_POLLS = 6
