@@ -7,6 +7,7 @@ driver's own connection (`tx.hot`) share one transaction.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 UNIT_DEADLINE_S = 20.0
+WAL_TRIES = 200
 COMMIT_DEADLINE_S = 8.0
 COMMIT_WITHIN = timedelta(seconds=30)
 MAX_SKEW = timedelta(seconds=5)
@@ -315,11 +317,24 @@ def _sqlite_engine(url: URL, creator: Callable[[], Awaitable[object]] | None) ->
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        _use_wal(cursor)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     return engine
+
+
+def _use_wal(cursor: Any) -> None:
+    """Switches a file to WAL. While another process switches it, SQLite says "locked" at once, whatever the busy timeout."""
+    for attempt in range(WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == WAL_TRIES - 1:
+                raise
+        else:
+            return
 
 
 def _postgres_engine(url: URL, *, deadline_s: float | None) -> AsyncEngine:
