@@ -49,7 +49,7 @@ test-stack: STRICT = 1
 test-stack:
 	@scripts/setup dev
 	$(PYTEST) $(SIDE_BY_SIDE) --junitxml=.run/junit/stack.xml -m "stack and not soak and not faults" tests/contract tests/integration tests/e2e
-	$(PYTEST) --junitxml=.run/junit/faults.xml -m "faults and not soak" tests/integration tests/e2e
+	$(PYTEST) --junitxml=.run/junit/faults.xml -m "faults and not soak" tests/contract tests/integration tests/e2e
 
 bench:
 	@scripts/setup dev
