@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from cityloop_common.cache import Cache
 from cityloop_common.clock import Clock
 from cityloop_common.db import Database
+from cityloop_common.districts import NO_DISTRICTS, Districts
 from cityloop_common.eventlog import EventLog
 from cityloop_common.fanout import Fanout
 from cityloop_common.ids import Ids
+from cityloop_common.pool import Pool, SpawnedPool
 from cityloop_common.rng import Rng
 from cityloop_common.signals import Signals
 
@@ -24,7 +26,8 @@ S_co = TypeVar("S_co", bound="ServiceSettings", covariant=True)
 class Ctx(Generic[S_co]):
     """One service in one process: its settings and its ports.
 
-    `fanout` tells read replicas what changed; a worker offers to it after commits.
+    `fanout` tells read replicas what changed; a worker offers to it after commits. `pool` runs long arithmetic in processes of
+    its own; `districts` are the polygons that figures are split by.
     """
 
     service: str
@@ -35,6 +38,8 @@ class Ctx(Generic[S_co]):
     db: Database
     log: EventLog
     cache: Cache
+    pool: Pool = field(default_factory=SpawnedPool)
+    districts: Districts = NO_DISTRICTS
     fanout: Fanout = field(init=False)
 
     def __post_init__(self) -> None:

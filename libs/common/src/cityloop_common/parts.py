@@ -18,6 +18,7 @@ from cityloop_common.clock import Clock, SystemClock
 from cityloop_common.consuming import run_consumer
 from cityloop_common.context import Ctx
 from cityloop_common.db import open_db
+from cityloop_common.districts import from_settings
 from cityloop_common.errors import Unavailable
 from cityloop_common.eventlog import EventLog, open_event_log
 from cityloop_common.http import Check, Health, HttpConfig, create_app
@@ -26,6 +27,7 @@ from cityloop_common.jobs import run_jobs
 from cityloop_common.jwks import KeySource, jwks_over_http
 from cityloop_common.migrating import behind
 from cityloop_common.network import Network, parse_networks
+from cityloop_common.pool import Pool, SpawnedPool
 from cityloop_common.relay import run_relay
 from cityloop_common.rng import Rng
 from cityloop_common.service import ApiParts, Loop, Service
@@ -42,6 +44,7 @@ class Ports:
     rng: Rng
     log: EventLog
     cache: Cache
+    pool: Pool
 
 
 def open_ports(shared: SharedSettings) -> Ports:
@@ -50,11 +53,13 @@ def open_ports(shared: SharedSettings) -> Ports:
     with named("CITYLOOP_EVENT_LOG_URL"):
         log = open_event_log(shared.log_url(), clock=clock)
     with named("CITYLOOP_CACHE_URL"):
-        return Ports(clock, Rng(), log, open_cache(shared.cache_url, clock=clock))
+        cache = open_cache(shared.cache_url, clock=clock)
+    return Ports(clock, Rng(), log, cache, SpawnedPool(workers=shared.pool_workers, most_waiting=shared.pool_most_waiting))
 
 
 async def close_ports(ports: Ports) -> None:
     """Closes what `open_ports` opened."""
+    await ports.pool.close()
     await ports.log.close()
     await ports.cache.close()
 
@@ -65,7 +70,8 @@ def build_ctx(service: Service, shared: SharedSettings, ports: Ports) -> Ctx[Any
     with named(f"CITYLOOP_{service.name.upper()}_DATABASE_URL"):
         db = open_db(settings.db_url(service.name), clock=ports.clock, pool_size=settings.database_pool)
     ids = Ids(ports.clock, ports.rng.stream(f"ids/{service.name}"))
-    return Ctx(service.name, settings, ports.clock, ids, ports.rng, db, ports.log, ports.cache)
+    districts = from_settings(shared)
+    return Ctx(service.name, settings, ports.clock, ids, ports.rng, db, ports.log, ports.cache, ports.pool, districts)
 
 
 def worker_name(settings: ServiceSettings) -> str:

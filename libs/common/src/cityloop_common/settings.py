@@ -54,10 +54,13 @@ class SharedSettings(BaseSettings):
     city_bounds: tuple[float, float, float, float] = Field(
         (109.0, 38.9, 110.6, 40.0), description="West, south, east, north of the jurisdiction in WGS-84."
     )
+    districts: Path | None = Field(None, description="GeoJSON polygons with id and name; empty: the sample's grid, if any.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     sample: Sample = Field(Sample.LIVE, description="The invented sample city of `cityloop dev`.")
     data: Path = Field(Path("../shared/data"), description="Folder of real data for tests and examples.")
     scale: Literal["ci", "full"] = Field("ci", description="Size of the stress suites.")
+    pool_workers: int = Field(2, ge=1, le=64, description="Processes for long arithmetic (solvers) that run at a time.")
+    pool_most_waiting: int = Field(16, ge=0, le=1000, description="Tasks that may wait for such a process; one more is refused.")
     drain_for_s: float = Field(2.0, ge=0, le=60, description="How long readiness fails before connections are closed at SIGTERM.")
     stop_within_s: float = Field(20.0, ge=1, le=300, description="How long requests and loops have to end at SIGTERM.")
 

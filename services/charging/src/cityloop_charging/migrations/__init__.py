@@ -1,0 +1,1 @@
+"""Migrations of charging's own tables."""

@@ -1,0 +1,11 @@
+"""What can be set for charging; names are CITYLOOP_CHARGING_<FIELD>."""
+
+from __future__ import annotations
+
+from cityloop_common.settings import ServiceSettings, service_config
+
+
+class ChargingSettings(ServiceSettings):
+    """Settings of the charging service; the unit is in the name."""
+
+    model_config = service_config("charging")

@@ -1,0 +1,1 @@
+"""Waste logistics of a city: collection points, daily routes, weighed loads."""

@@ -1,0 +1,7 @@
+"""`cityloop waste ...`: the service's own commands."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer()
