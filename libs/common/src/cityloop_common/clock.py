@@ -73,6 +73,11 @@ def city_day(at: datetime) -> date:
     return at.astimezone(CITY_TZ).date()
 
 
+def day_begins(day: date) -> datetime:
+    """The first instant of a local day in Asia/Shanghai, in UTC. The last instant of a day lies before the next one's first."""
+    return datetime(day.year, day.month, day.day, tzinfo=CITY_TZ).astimezone(UTC)
+
+
 def instant(text: str) -> datetime:
     """Reads an RFC 3339 instant into aware UTC. Raises ValueError without a zone, and outside the years 1 to 9999."""
     at = datetime.fromisoformat(text)

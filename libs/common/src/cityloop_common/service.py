@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from fastapi import APIRouter
@@ -21,6 +21,9 @@ from cityloop_common.http import Check
 from cityloop_common.jobs import JobKind
 from cityloop_common.settings import ServiceSettings
 from cityloop_common.sweeps import Sweep
+
+if TYPE_CHECKING:
+    from cityloop_common.indicator import Indicator
 
 FACTS_KEPT_FOR = timedelta(days=14)
 DEAD_LETTERS_KEPT_FOR = timedelta(days=14)
@@ -60,7 +63,8 @@ class Service:
     """One of the city's services.
 
     `examples` answers lines to paste into a terminal, for an address and an instant; `sample` makes the invented city
-    once, `live_sample` keeps it alive; `rebuild` makes what can be derived anew and tells its progress.
+    once, `live_sample` keeps it alive; `indicators` are its figures (their routes,
+    sweep and events stand beside the others); `rebuild` makes what can be derived anew and tells its progress.
     """
 
     name: str
@@ -75,6 +79,7 @@ class Service:
     jobs: Sequence[JobKind] = ()
     api_parts: Callable[[Ctx[Any]], ApiParts] = _no_parts
     republish: Sequence[Republish] = ()
+    indicators: Sequence[Indicator] = ()
     rebuild: Callable[[Ctx[Any], Callable[[int, int | None, str], None]], Awaitable[object]] | None = None
     sample: Callable[[Ctx[Any]], Awaitable[None]] | None = None
     live_sample: Callable[[Ctx[Any]], Awaitable[None]] | None = None

@@ -133,3 +133,24 @@ lease = Table(
     Column("token", BigInteger, nullable=False),
     Column("until", UtcDateTime, nullable=False),
 )
+
+# Figures as they were published: of a local day (ISO text), as known at an instant. Never updated; a later instant restates.
+indicator_value = Table(
+    "indicator_value",
+    kit_metadata,
+    Column("name", String(60), primary_key=True),
+    Column("scheme", String(40), primary_key=True),
+    Column("on_day", String(10), primary_key=True),
+    Column("known_at", UtcDateTime, primary_key=True),
+    Column("formula_version", Integer, nullable=False),
+    Column("districts_version", String(40), nullable=False),
+    Column("numerator", BigInteger, nullable=False),
+    Column("denominator", BigInteger, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("gap", BigInteger),
+    Column("by_district", Json, nullable=False),
+    Column("event_id", String(36), nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    CheckConstraint("status IN ('met', 'missed', 'no_data', 'not_judged')", name="status"),
+)
+Index("ix_indicator_value_known_at", indicator_value.c.known_at)

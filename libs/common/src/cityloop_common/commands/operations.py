@@ -19,6 +19,7 @@ from cityloop_common.clock import SystemClock
 from cityloop_common.context import Ctx
 from cityloop_common.errors import CityLoopError
 from cityloop_common.http import Health, create_probe_app
+from cityloop_common.indicator import cli as figures
 from cityloop_common.migrating import behind, migrate
 from cityloop_common.network import parse_networks
 from cityloop_common.parts import build_api, build_ctx, close_ports, key_source, open_ports, wake_loops, worker_loops, worker_name
@@ -183,6 +184,8 @@ def service_commands(service: Service) -> typer.Typer:
     app.command("worker", help="Runs relay, consumers, sweeps and jobs of this service.")(lambda: _run_role(service, _worker))
     app.command("migrate", help="Brings the database to the newest schema and creates topics.")(lambda: run_async(migrate_service(service)))
     app.command("openapi", help="Prints the OpenAPI document.")(lambda: print_json(openapi(service)))
+    if service.indicators:
+        figures.register(app, service)
     return app
 
 
