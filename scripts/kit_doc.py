@@ -34,6 +34,7 @@ GROUPS = {
     "Work": ("jobs", "sweeps", "service", "parts", "supervisor", "runtime", "metrics", "telemetry"),
     "HTTP": (
         "http",
+        "routes",
         "errors",
         "problems",
         "auth",

@@ -21,6 +21,7 @@ from cityloop_common.ids import Ids
 from cityloop_common.issuer import DevIssuer
 from cityloop_common.jwks import KeySource
 from cityloop_common.rng import Rng
+from cityloop_common.routes import SpokenProtocol
 
 START = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 ISSUER, AUDIENCE = "urn:test:issuer", "cityloop"
@@ -54,10 +55,17 @@ class Edge:
         local: Mapping[str, TokenVerifier] = {self.guests.issuer: self.guests}
         return BearerVerifier(AuthConfig(ISSUER, AUDIENCE), keys=keys or self.issuer.key_source(), clock=self.clock, local=local)
 
-    def app(self, *routers: APIRouter, config: http.HttpConfig | None = None) -> FastAPI:
+    def app(self, *routers: APIRouter, protocols: Sequence[SpokenProtocol] = (), config: http.HttpConfig | None = None) -> FastAPI:
         """The service's application with these routes."""
         return http.create_app(
-            self.ctx, title="Tiny", version="1", routers=routers, verifier=self.verifier(), health=self.health, config=config
+            self.ctx,
+            title="Tiny",
+            version="1",
+            routers=routers,
+            verifier=self.verifier(),
+            health=self.health,
+            protocols=protocols,
+            config=config,
         )
 
 

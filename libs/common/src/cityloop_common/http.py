@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from cityloop_common import auth, docs_pages, problems, telemetry
 from cityloop_common.clock import Clock
-from cityloop_common.errors import BadRequest, TooLarge
+from cityloop_common.errors import BadRequest, CityLoopError, TooLarge
 from cityloop_common.ids import Ids
 from cityloop_common.network import Network, client_network, from_trusted, parse_networks
+from cityloop_common.routes import Protocols, SpokenProtocol
 
 __all__ = [
     "EdgeCtx", "Health", "HttpConfig", "InFlight", "api_routes", "client_network", "create_app", "create_probe_app", "current_ctx",
@@ -138,9 +139,10 @@ class EdgeMiddleware:
     One pure ASGI layer rather than six: each layer costs every request.
     """
 
-    def __init__(self, app: ASGIApp, *, owner: FastAPI, in_flight: InFlight, body_limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, owner: FastAPI, in_flight: InFlight, protocols: Protocols, body_limit_bytes: int) -> None:
         self._app = app
         self._owner = owner
+        self._protocols = protocols
         self._body_limit_bytes = body_limit_bytes
         self._in_flight = in_flight
         self._templates: dict[int, str] | None = None
@@ -170,14 +172,20 @@ class EdgeMiddleware:
                 raise BadRequest("The address holds a NUL character.")
             await self._app(scope, self._limited(scope, receive), answer)
         except (BadRequest, TooLarge) as refusal:
-            await problems.problem_response(Request(scope), refusal)(scope, receive, answer)
+            await self._refusal(Request(scope), refusal)(scope, receive, answer)
         except ClientDisconnect:
             answer.status = answer.status or 499
         except Exception as error:
             _log.exception("request-failed", error=type(error).__name__)
             if answer.status:
                 raise  # half an answer is out: the server must break the connection
-            await problems.internal_error(Request(scope))(scope, receive, answer)
+            await self._refusal(Request(scope), error)(scope, receive, answer)
+
+    def _refusal(self, request: Request, error: Exception) -> Response:
+        told = self._protocols.refusal(request, error)
+        if told is not None:
+            return told
+        return problems.problem_response(request, error) if isinstance(error, CityLoopError) else problems.internal_error(request)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """`receive` that stops at the limit: by the announced length before reading, else while reading."""
@@ -308,10 +316,11 @@ def create_app(
     routers: Sequence[APIRouter],
     verifier: auth.TokenVerifier,
     health: Health,
+    protocols: Sequence[SpokenProtocol] = (),
     config: HttpConfig | None = None,
     lifespan: Lifespan[FastAPI] | None = None,
 ) -> FastAPI:
-    """The application of one service; its routers appear under `/{service}/v1`.
+    """The application of one service; its routers appear under `/{service}/v1`, protocols under `/{service}` and their prefix.
 
     Raises auth.NoAccessDeclared when a route does not say who may call it. `app.state.in_flight` counts open requests.
     """
@@ -333,9 +342,11 @@ def create_app(
     app.state.in_flight = in_flight
     app.state.health = health
     problems.install(app)
-    app.add_middleware(EdgeMiddleware, owner=app, in_flight=in_flight, body_limit_bytes=config.body_limit_bytes)
+    spoken = Protocols(ctx.service, protocols)
+    app.add_middleware(EdgeMiddleware, owner=app, in_flight=in_flight, protocols=spoken, body_limit_bytes=config.body_limit_bytes)
     for router in routers:
         app.include_router(router, prefix=prefix, responses=problems.RESPONSES)
+    spoken.mount(app)
     app.include_router(probe_router(health))
     app.include_router(docs_pages.router(prefix, title=title, openapi_url=f"{prefix}/openapi.json"))
     for route in api_routes(app):

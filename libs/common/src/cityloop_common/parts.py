@@ -106,6 +106,7 @@ def build_api(service: Service, ctx: Ctx[Any], keys: KeySource) -> Api:
         title=service.title,
         version=__version__,
         routers=service.routers,
+        protocols=service.protocols,
         verifier=BearerVerifier(_auth_config(shared), keys=keys, clock=ctx.clock, local=parts.verifiers),
         health=health,
         config=HttpConfig(trusted_proxies=_proxies(shared)),

@@ -19,6 +19,7 @@ from cityloop_common.envelope import Event, EventType, Kind
 from cityloop_common.eventlog import Retention, TopicSpec
 from cityloop_common.http import Check
 from cityloop_common.jobs import JobKind
+from cityloop_common.routes import SpokenProtocol
 from cityloop_common.settings import ServiceSettings
 from cityloop_common.sweeps import Sweep
 
@@ -63,8 +64,9 @@ class Service:
     """One of the city's services.
 
     `examples` answers lines to paste into a terminal, for an address and an instant; `sample` makes the invented city
-    once, `live_sample` keeps it alive; `indicators` are its figures (their routes,
-    sweep and events stand beside the others); `rebuild` makes what can be derived anew and tells its progress.
+    once, `live_sample` keeps it alive; `indicators` are its figures (their routes, sweep and events stand beside the
+    others); `protocols` are the standards that it speaks besides its own API; `rebuild` makes what can be derived anew and
+    tells its progress.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Service:
     migrations: str
     publishes: Sequence[EventType[Any]]
     routers: Sequence[APIRouter]
+    protocols: Sequence[SpokenProtocol] = ()
     consumers: Sequence[Consumer] = ()
     sweeps: Sequence[Sweep] = ()
     jobs: Sequence[JobKind] = ()

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 
 from cityloop_common import auth, geo, http
 from cityloop_common.errors import Invalid
+from cityloop_common.routes import DirectRoute
 from cityloop_parking.search.domain import Freshness
 from cityloop_parking.search.index import Near
 from cityloop_parking.search.replica import Search
-
-
-class DirectRoute(APIRoute):
-    """A public route whose handler takes the request as it is.
-
-    For the hottest route of the city the framework's resolving of dependencies and parameters costs as much as the search
-    itself. It refuses any dependency but `auth.public`, which does nothing but declare.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The endpoint itself."""
-        if any(dependency.call is not auth.public for dependency in self.dependant.dependencies) or self.dependant.query_params:
-            raise TypeError(f"{self.path}: a direct route has no parameters and no dependency but auth.public")
-        endpoint: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return endpoint
-
 
 router = APIRouter(tags=["search"])
 RADIUS_M = (1, 20_000, 1_000)  # least, most, when left out
