@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, Field
 
 from cityloop_common import auth, http
 from cityloop_common.auth import Role
@@ -19,7 +19,7 @@ from cityloop_common.clock import city_day, instant
 from cityloop_common.context import Ctx
 from cityloop_common.errors import Invalid
 from cityloop_common.indicator import store
-from cityloop_common.indicator.domain import Evaluation, Figure, Indicator, Row, Scheme, UnknownIndicator
+from cityloop_common.indicator.domain import DAYS, Evaluation, Figure, Indicator, Row, Scheme, UnknownIndicator
 from cityloop_common.indicator.evaluating import Evaluator, When
 from cityloop_common.indicator.store import Published
 from cityloop_common.ratelimit import By, limit
@@ -41,7 +41,8 @@ def _instant(value: object) -> datetime:
         raise ValueError("an RFC 3339 instant with a time zone") from error
 
 
-OnDay = Annotated[date | None, Query(description="Local day; today when left out.")]
+Day = Annotated[date, Field(ge=DAYS[0], le=DAYS[1])]
+OnDay = Annotated[Day | None, Query(description="Local day; today when left out.")]
 KnownAt = Annotated[
     Annotated[datetime, BeforeValidator(_instant)] | None,
     Query(
@@ -227,13 +228,13 @@ def router(indicators: Sequence[Indicator], evaluator: Evaluator) -> APIRouter:
         ctx: Context,
         name: Name,
         scheme: SchemeId = None,
-        first: Annotated[date | None, Query(alias="from", description="First local day; 90 days back when left out.")] = None,
-        last: Annotated[date | None, Query(alias="to", description="Last local day; today when left out.")] = None,
+        first: Annotated[Day | None, Query(alias="from", description="First local day; 90 days back when left out.")] = None,
+        last: Annotated[Day | None, Query(alias="to", description="Last local day; today when left out.")] = None,
     ) -> Response:
         """The newest published figure of each day."""
         indicator = named(name)
         until = last or city_day(ctx.clock.now())
-        since = first or until - timedelta(days=90)
+        since = first or max(DAYS[0], until - timedelta(days=90))
         if not 0 <= (until - since).days <= MOST_DAYS:
             raise Invalid(f"`from` lies at most {MOST_DAYS} days before `to`.")
         chosen = indicator.scheme(scheme)

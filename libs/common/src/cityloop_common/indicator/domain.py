@@ -15,6 +15,7 @@ from cityloop_common.db import Tx
 from cityloop_common.errors import Invalid, NotFound
 
 LAST_INSTANT = timedelta(microseconds=1)
+DAYS = (date(2000, 1, 1), date(2999, 12, 31))  # that can be asked for
 
 
 class UnknownIndicator(NotFound):
@@ -76,7 +77,9 @@ class Moment:
 
 
 def moment(on: date, known_at: datetime) -> Moment:
-    """The moment of a local day as known at an instant. Raises NotYet when the day began later."""
+    """The moment of a local day as known at an instant. Raises NotYet when the day began later, Invalid outside `DAYS`."""
+    if not DAYS[0] <= on <= DAYS[1]:
+        raise Invalid(f"A day lies between {DAYS[0]} and {DAYS[1]}.")
     if known_at < day_begins(on):
         raise NotYet(f"{on} begins at {day_begins(on).isoformat()}")
     return Moment(on, min(day_begins(on + timedelta(days=1)) - LAST_INSTANT, known_at), known_at)
