@@ -153,14 +153,15 @@ async def test_a_figure_over_http_leads_to_its_rows(ctx: Ctx[Any], client: httpx
     assert one["target"] == {"numerator": 1, "denominator": 2}
     assert [each["id"] for each in head["districts"]] == ["d1"]
     officer = {"authorization": "Bearer officer"}
-    rows, cursor = [], ""
+    rows: list[dict[str, object]] = []
+    cursor: str | None = ""
     while cursor is not None:
         params = {**asked_for, "limit": "2", "cursor": cursor}
         page = (await client.get("/kit/v1/indicators/effects/rows", params=params, headers=officer)).json()
         rows += page["rows"]
         cursor = page["next_cursor"]
     assert [row["key"] for row in rows] == [f"e{number}" for number in range(5)]
-    assert sum(row["numerator"] for row in rows) == head["numerator"]
+    assert sum(int(str(row["numerator"])) for row in rows) == head["numerator"]
     as_csv = await client.get("/kit/v1/indicators/effects/rows", params=asked_for, headers={**officer, "accept": "text/csv"})
     assert as_csv.text.splitlines()[1] == "e0,d1,0,10,counted,'=e0"
     history = (await client.get("/kit/v1/indicators/effects/history")).json()
