@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,12 +56,15 @@ async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @asynccontextmanager
-async def replicas(folder: Path, servers: Servers, **settings: str) -> AsyncIterator[City]:
-    """Two API replicas and two workers on servers of which the database, the topics and the Redis database are their own."""
-    async with own_database(servers) as postgres_url, own_redis(servers) as redis_url, own_topics(servers) as prefix:
+async def replicas(folder: Path, servers: Servers, services: Sequence[str] = ("parking",), **settings: str) -> AsyncIterator[City]:
+    """Two API replicas and two workers of each service, on databases, topics and a Redis database of their own."""
+    async with AsyncExitStack() as stack:
+        postgres_urls = {service: await stack.enter_async_context(own_database(servers)) for service in services}
+        redis_url = await stack.enter_async_context(own_redis(servers))
+        prefix = await stack.enter_async_context(own_topics(servers))
         given = {"CITYLOOP_CACHE_URL": redis_url, **settings}
-        async with city(folder, postgres_url=postgres_url, kafka_url=servers.kafka_url, topic_prefix=prefix, **given) as running:
-            yield running
+        running = city(folder, postgres_urls=postgres_urls, kafka_url=servers.kafka_url, topic_prefix=prefix, **given)
+        yield await stack.enter_async_context(running)
 
 
 async def make_sample(made: Town) -> None:

@@ -120,31 +120,41 @@ def command(settings: Mapping[str, str], folder: Path, *arguments: str) -> subpr
 
 @dataclass(slots=True)
 class City:
-    """Parking on real servers: two API replicas, two workers, and the issuer."""
+    """Services on real servers: two API replicas and two workers each, and the issuer. `apis` and `workers` are parking's."""
 
     settings: dict[str, str]
     folder: Path
-    apis: list[Process]
-    workers: list[Process]
+    apis_of: dict[str, list[Process]]
+    workers_of: dict[str, list[Process]]
     issuer: Process
 
     @property
+    def apis(self) -> list[Process]:
+        return self.apis_of["parking"]
+
+    @property
+    def workers(self) -> list[Process]:
+        return self.workers_of["parking"]
+
+    @property
     def processes(self) -> list[Process]:
-        return [self.issuer, *self.apis, *self.workers]
+        of_services = [each for kind in (self.apis_of, self.workers_of) for processes in kind.values() for each in processes]
+        return [self.issuer, *of_services]
 
     async def migrate(self) -> None:
-        """Schema and topics."""
-        done = await asyncio.to_thread(command, self.settings, self.folder, "parking", "migrate")
-        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        """Schemas and topics."""
+        for service in self.apis_of:
+            done = await asyncio.to_thread(command, self.settings, self.folder, service, "migrate")
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
 @asynccontextmanager
-async def city(folder: Path, *, postgres_url: str, kafka_url: str, topic_prefix: str, **more: str) -> AsyncIterator[City]:
-    """A running city on the given servers; killed at the end."""
+async def city(folder: Path, *, postgres_urls: Mapping[str, str], kafka_url: str, topic_prefix: str, **more: str) -> AsyncIterator[City]:
+    """Running services, each on its database, on the given servers; killed at the end."""
     issuer_port = free_port()
     settings = {
         "CITYLOOP_VAR": str(folder / "var"),
-        "CITYLOOP_PARKING_DATABASE_URL": postgres_url,
+        **{f"CITYLOOP_{service.upper()}_DATABASE_URL": url for service, url in postgres_urls.items()},
         "CITYLOOP_EVENT_LOG_URL": f"{kafka_url}?prefix={topic_prefix}",
         "CITYLOOP_JWKS_URL": f"http://127.0.0.1:{issuer_port}/issuer/jwks.json",
         "CITYLOOP_DRAIN_FOR_S": "0",
@@ -153,8 +163,8 @@ async def city(folder: Path, *, postgres_url: str, kafka_url: str, topic_prefix:
     made = City(
         settings,
         folder,
-        apis=[Process(["parking", "api"], settings, folder) for _ in range(2)],
-        workers=[Process(["parking", "worker"], settings, folder) for _ in range(2)],
+        apis_of={service: [Process([service, "api"], settings, folder) for _ in range(2)] for service in postgres_urls},
+        workers_of={service: [Process([service, "worker"], settings, folder) for _ in range(2)] for service in postgres_urls},
         issuer=Process(["issuer"], settings, folder, port=issuer_port),
     )
     await made.migrate()
