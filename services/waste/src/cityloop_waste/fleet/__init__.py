@@ -1,0 +1,1 @@
+"""Trucks, their depots, and the sites where loads are tipped."""
