@@ -17,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from cityloop_common import __version__, issuer, jobs, problems
 from cityloop_common.clock import SystemClock
 from cityloop_common.context import Ctx
-from cityloop_common.errors import CityLoopError
+from cityloop_common.errors import CityLoopError, Unavailable
 from cityloop_common.http import Health, create_probe_app
 from cityloop_common.indicator import cli as figures
 from cityloop_common.migrating import behind, migrate
@@ -184,9 +184,25 @@ def service_commands(service: Service) -> typer.Typer:
     app.command("worker", help="Runs relay, consumers, sweeps and jobs of this service.")(lambda: _run_role(service, _worker))
     app.command("migrate", help="Brings the database to the newest schema and creates topics.")(lambda: run_async(migrate_service(service)))
     app.command("openapi", help="Prints the OpenAPI document.")(lambda: print_json(openapi(service)))
+    if service.sample is not None:
+        app.command("sample", help="Makes this service's part of the invented sample city; never in production.")(
+            lambda: run_async(make_sample(service))
+        )
     if service.indicators:
         figures.register(app, service)
     return app
+
+
+async def make_sample(service: Service) -> None:
+    """The service's part of the invented city, in a database that is migrated. Raises SettingsError in production."""
+    assert service.sample is not None
+    async with opened(service) as ctx:
+        if ctx.settings.shared.environment == "production":
+            raise SettingsError("the invented sample has no place in production")
+        if await behind(ctx.db, service.migrations):
+            raise Unavailable(f"The database lacks its schema; run: cityloop {service.name} migrate")
+        await service.sample(ctx)
+    out.print(f"{service.name}: the invented sample is there")
 
 
 def openapi(service: Service) -> dict[str, Any]:
