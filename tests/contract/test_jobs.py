@@ -14,7 +14,19 @@ from sqlalchemy import select, update
 
 from cityloop_common.context import Ctx
 from cityloop_common.errors import Invalid, Unavailable
-from cityloop_common.jobs import AGAIN_AFTER_S, LEASE_S, JobKind, JobRun, JobView, enqueue_in, request_cancel, run_here, run_jobs, view
+from cityloop_common.jobs import (
+    AGAIN_AFTER_S,
+    LEASE_S,
+    JobKind,
+    JobRun,
+    JobView,
+    enqueue_in,
+    prune,
+    request_cancel,
+    run_here,
+    run_jobs,
+    view,
+)
 from cityloop_common.tables import job
 from tests.contract.kit_support import ShiftedClock, close_ctx, opened_ctx
 from tests.support import wait_until
@@ -210,3 +222,16 @@ async def test_work_of_the_command_line_is_a_row_too(kit_ctx: Ctx[Any]) -> None:
     assert (done.state, done.result, told) == ("done", {"sum": 6}, [1, 2, 3])
     async with kit_ctx.db.read() as tx:
         assert await tx.scalar(select(job.c.state).where(job.c.id == done.id)) == "done"
+
+
+async def test_only_jobs_that_ended_long_ago_are_forgotten(kit_ctx: Ctx[Any]) -> None:
+    """What runs or waits stays however old it is."""
+    ended, fresh, waiting = [await ask(kit_ctx) for _ in range(3)]
+    long_ago = kit_ctx.clock.now() - timedelta(days=31)
+    async with kit_ctx.db.write() as tx:
+        await tx.run(update(job).values(created_at=long_ago))
+        await tx.run(update(job).where(job.c.id == ended).values(state="done", finished_at=long_ago))
+        await tx.run(update(job).where(job.c.id == fresh).values(state="failed", finished_at=kit_ctx.clock.now()))
+        assert await prune(tx) == 1
+    async with kit_ctx.db.read() as tx:
+        assert {row.id for row in await tx.all(select(job.c.id))} == {fresh, waiting}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, insert, or_, select, update
 
 from cityloop_common import metrics
 from cityloop_common.context import Ctx
@@ -22,6 +22,8 @@ LEASE_S = 12.0  # a dead worker's job is taken again within 15 s
 POLL_S = 1.0
 AGAIN_AFTER_S = (1.0, 5.0, 30.0)  # after an outage, by the attempts made
 STOP_WITHIN_S = 2.0
+ENDED_KEPT_FOR = timedelta(days=30)
+PRUNED_AT_ONCE = 500
 OPEN = ("waiting", "running")
 log = structlog.get_logger(__name__)
 
@@ -135,6 +137,13 @@ async def request_cancel(tx: WriteTx, job_id: str) -> None:
     )
     if not touched and await tx.scalar(select(job.c.id).where(job.c.id == job_id)) is None:
         raise NotFound("no such job")
+
+
+async def prune(tx: WriteTx) -> int:
+    """Forgets jobs that ended more than 30 days ago, a batch at most; answers the rows removed. What they made is elsewhere."""
+    old = select(job.c.id).where(job.c.state.not_in(OPEN), job.c.finished_at < tx.recorded_at - ENDED_KEPT_FOR)
+    batch = old.order_by(job.c.finished_at).limit(PRUNED_AT_ONCE).with_for_update(skip_locked=True)
+    return await tx.run(delete(job).where(job.c.id.in_(batch)))
 
 
 async def run_jobs(ctx: Ctx[Any], kinds: Sequence[JobKind], worker: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from cityloop_common import idempotency, inbox, metrics, outbox
+from cityloop_common import idempotency, inbox, jobs, metrics, outbox
 from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
 from cityloop_common.errors import DeadlinePassed, Unavailable
@@ -76,6 +76,7 @@ KIT_SWEEPS: Sequence[Sweep] = (
     Sweep("outbox-prune", 600, _pruning(outbox.prune)),
     Sweep("inbox-prune", 3600, _pruning(inbox.prune)),
     Sweep("idempotency-prune", 3600, _pruning(idempotency.prune)),
+    Sweep("jobs-prune", 3600, _pruning(jobs.prune)),
     Sweep("log-prune", 600, _prune_log),
     Sweep("outbox-backlog", 10, _measure),
     Sweep("consumer-lag", 15, _measure_lag),
