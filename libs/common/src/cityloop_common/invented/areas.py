@@ -5,8 +5,8 @@ from __future__ import annotations
 from cityloop_common.invented.shapes import MARK, MARK_EN
 
 # Seven decimals, positions have six: no position lies on a border.
-_WEST_TO_EAST = (109.7420005, 109.7722505, 109.7862505, 109.7992505, 109.8270005)
-_SOUTH_TO_NORTH = (39.5420005, 39.5601505, 39.5712505, 39.5900005)
+_WEST_TO_EAST = (109.7420005, 109.7730505, 109.7865505, 109.7993405, 109.8270005)
+_SOUTH_TO_NORTH = (39.5420005, 39.5593805, 39.5712505, 39.5900005)
 _NAMES = (  # from the south-west corner, row by row
     ("柳林片区", "Willow Grove"),
     ("南苑片区", "South Garden"),

@@ -11,7 +11,7 @@ from cityloop_common.invented.siting import Ground, beside, from_streets_m, near
 
 _IN_CAR_PARK = (  # by station; 0 stands alone. Station 7 has car park 9 for itself, car park 13 has two stations
     1, 2, 4, 5, 0, 6, 9, 7, 10, 0, 12, 13, 13, 14, 0, 16, 17, 18, 19, 0,
-    20, 22, 23, 24, 0, 25, 26, 28, 29, 0, 31, 0, 33, 34, 0, 37, 40, 0, 42, 0,
+    20, 32, 23, 24, 0, 25, 26, 28, 29, 0, 31, 0, 33, 59, 0, 37, 40, 0, 42, 0,
 )  # fmt: skip
 _FAR_ONES = 6  # of those alone are far from every car park
 _FAR_M, _APART_M = 215.0, 250.0

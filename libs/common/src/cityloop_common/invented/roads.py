@@ -87,7 +87,7 @@ _RING = (  # name of the quarter from here on, metres east and north, the crossi
 _LANES = (  # from the middle of one piece to the middle of another, or a way into the block; kg
     ("铁匠巷", "Blacksmith Lane", ((2, 2), (3, 2)), ((2, 3), (3, 3)), 8_000),
     ("奶食巷", "Dairy Lane", ((4, 2), (5, 2)), ((4, 3), (5, 3)), 8_000),
-    ("槐花巷", "Locust Blossom Lane", ((4, 3), (5, 3)), ((4, 4), (4, 5)), 12_000),
+    ("槐花巷", "Locust Blossom Lane", ((4, 3), (5, 3)), ((4, 3), (4, 4)), 12_000),
     ("柳荫巷", "Willow Shade Lane", ((1, 3), (2, 3)), ((1, 4), (2, 4)), None),
     ("杏林巷", "Apricot Grove Lane", ((3, 1), (4, 1)), ((3, 2), (3, 1)), 8_000),
     ("马市巷", "Horse Market Lane", ((5, 2), (6, 2)), ((5, 3), (6, 3)), None),
