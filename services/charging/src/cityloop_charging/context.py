@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cityloop_common.context import Ctx
 from cityloop_charging.settings import ChargingSettings
+from cityloop_common.context import Ctx
 
 ChargingCtx = Ctx[ChargingSettings]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from cityloop_common.service import Service
 from cityloop_charging import cli
+from cityloop_charging.registry import use_cases as registry
+from cityloop_charging.registry.events import LOCATION_PUBLISHED
 from cityloop_charging.schema import metadata
 from cityloop_charging.settings import ChargingSettings
+from cityloop_common.service import Republish, Service
 
 SERVICE = Service(
     name="charging",
@@ -13,7 +15,8 @@ SERVICE = Service(
     settings=ChargingSettings,
     metadata=metadata,
     migrations="cityloop_charging.migrations",
-    publishes=(),
+    publishes=(LOCATION_PUBLISHED,),
     routers=(),
+    republish=(Republish(LOCATION_PUBLISHED.topic, registry.republished),),
     cli=cli.app,
 )

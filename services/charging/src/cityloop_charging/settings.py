@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field, SecretStr
+
 from cityloop_common.settings import ServiceSettings, service_config
 
 
@@ -9,3 +11,7 @@ class ChargingSettings(ServiceSettings):
     """Settings of the charging service; the unit is in the name."""
 
     model_config = service_config("charging")
+
+    secret_key: SecretStr | None = Field(
+        None, description="Key that operators' secrets are sealed under, 32 bytes or more; embedded mode makes its own."
+    )

@@ -1,0 +1,1 @@
+"""Operators: who reports on charging stations, and the secrets that their messages are signed and encrypted with."""

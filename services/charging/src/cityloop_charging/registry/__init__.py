@@ -1,0 +1,1 @@
+"""The registry: which charging stations there are, where, and which EVSEs stand in them."""
