@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +17,20 @@ EXAMPLES = ROOT / "docs" / "kit-examples.md"
 DOCUMENT = ROOT / "docs" / "kit.md"
 GROUPS = {
     "Ports: time, identity, chance": ("clock", "ids", "rng", "money", "signals", "settings", "keys", "context"),
-    "Storage": ("db", "connections", "dberrors", "drivers", "hot", "columns", "tables", "grouped", "migrating", "journal", "geo"),
+    "Storage": (
+        "db",
+        "connections",
+        "dberrors",
+        "drivers",
+        "hot",
+        "columns",
+        "tables",
+        "grouped",
+        "json_rows",
+        "migrating",
+        "journal",
+        "geo",
+    ),
     "Events": (
         "envelope",
         "eventlog/port",
@@ -31,7 +45,20 @@ GROUPS = {
         "cache",
         "fanout",
     ),
-    "Work": ("jobs", "sweeps", "service", "parts", "supervisor", "runtime", "metrics", "telemetry"),
+    "Work": (
+        "jobs",
+        "sweeps",
+        "service",
+        "parts",
+        "supervisor",
+        "runtime",
+        "metrics",
+        "telemetry",
+        "pool",
+        "districts",
+        "invented/__init__",
+        "indicator/__init__",
+    ),
     "HTTP": (
         "http",
         "routes",
@@ -51,7 +78,13 @@ GROUPS = {
     ),
     "Command line": ("terminal", "cli"),
 }
-INTERNAL = {"eventlog/kafka", "eventlog/sqlite", "eventlog/murmur"}  # adapters behind the port: open_event_log is their face
+INTERNAL = {  # adapters behind a port: open_event_log is the face of the log's; the pool's process runs the worker
+    "eventlog/kafka",
+    "eventlog/sqlite",
+    "eventlog/murmur",
+    "pool_worker",
+}
+FACES = {"indicator", "invented"}  # packages that are used by their `__init__` only: what it takes from its modules is shown there
 
 
 def modules() -> list[str]:
@@ -66,7 +99,8 @@ def modules() -> list[str]:
 
 
 def _is_adapter(name: str) -> bool:
-    return name in INTERNAL or re.match(r"eventlog/(kafka|sqlite)_", name) is not None
+    package, _, module = name.partition("/")
+    return name in INTERNAL or (package in FACES and module != "__init__") or re.match(r"eventlog/(kafka|sqlite)_", name) is not None
 
 
 def document() -> str:
@@ -96,12 +130,29 @@ def _module(name: str, example: str) -> str:
     tree = ast.parse((KIT / f"{name}.py").read_text())
     dotted = "cityloop_common." + name.replace("/", ".").removesuffix(".__init__")
     lines = [f"\n### {dotted}", "", (ast.get_docstring(tree) or "").strip(), ""]
-    signatures = [line for node in tree.body for line in _node(node)]
+    package = name.removesuffix("/__init__")
+    nodes = [*(_taken(tree, package) if package in FACES else ()), *tree.body]
+    signatures = [line for node in nodes for line in _node(node)]
     if signatures:
         lines += ["```python", *signatures, "```"]
     if example:
         lines += ["", "Example:", "", "```python", example.rstrip(), "```"]
     return "\n".join(lines)
+
+
+def _taken(tree: ast.Module, package: str) -> Iterator[ast.stmt]:
+    """What a package's face takes from its own modules, in the order of its imports and of their text."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"cityloop_common.{package}."):
+            wanted = {alias.name for alias in node.names}
+            module = (node.module or "").removeprefix("cityloop_common.").replace(".", "/")
+            yield from (inner for inner in ast.parse((KIT / f"{module}.py").read_text()).body if wanted & set(_defined(inner)))
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    return [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []
 
 
 def _node(node: ast.stmt) -> list[str]:
