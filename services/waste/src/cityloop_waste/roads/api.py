@@ -1,0 +1,31 @@
+"""HTTP of the room `roads`: the base map, for everybody."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from cityloop_common import auth
+from cityloop_common.auth import Principal
+from cityloop_common.preconditions import not_modified
+from cityloop_waste.edge import Context
+from cityloop_waste.roads import use_cases
+
+router = APIRouter(tags=["roads"])
+MEDIA_TYPE = "application/geo+json"
+
+
+@router.get(
+    "/base-map",
+    responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}, 304: {"description": "The caller has it"}},
+    summary="Roads",
+)
+async def base_map(ctx: Context, request: Request, _caller: Annotated[Principal, Depends(auth.public)]) -> Response:
+    """GeoJSON LineStrings in WGS-84 with `name, oneway, speed_kmh, max_mass_kg`. ETag: the version of the map."""
+    version = await use_cases.present_version(ctx)
+    headers = {"etag": f'"{version}"', "cache-control": "public, max-age=300"}
+    if not_modified(request, headers["etag"]):
+        return Response(status_code=304, headers=headers)
+    version, geojson = await use_cases.present(ctx)
+    return Response(geojson, media_type=MEDIA_TYPE, headers={**headers, "etag": f'"{version}"'})
