@@ -144,7 +144,7 @@ class RowPage(BaseModel):
     on: date
     known_at: datetime
     provisional: bool
-    total: FigureView
+    total: FigureView | None
     rows: list[RowView]
     row_count: int
     next_cursor: str | None = None
@@ -162,39 +162,56 @@ class HistoryView(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows of a figure."""
+    """Which rows of a figure: of all or of one district, behind a key, how many at most."""
 
-    scheme: str | None
     district: str | None
     cursor: str
     limit: int
 
 
+class Named:
+    """The figures of a service by name."""
+
+    def __init__(self, indicators: Sequence[Indicator]) -> None:
+        self.all = tuple(indicators)
+        self._by_name = {each.name: each for each in indicators}
+
+    def get(self, name: str) -> Indicator:
+        """Raises UnknownIndicator."""
+        if name not in self._by_name:
+            raise UnknownIndicator(f"Known are {', '.join(sorted(self._by_name))}.")
+        return self._by_name[name]
+
+
 def router(indicators: Sequence[Indicator], evaluator: Evaluator) -> APIRouter:
     """The routes of a service's figures."""
-    by_name = {each.name: each for each in indicators}
-    routes = APIRouter(tags=["indicators"])
-    often = Depends(limit("indicators", per_minute=240, by=By.NETWORK))
+    routes, named = APIRouter(tags=["indicators"]), Named(indicators)
+    _add_figures(routes, named, evaluator)
+    _add_rows(routes, named, evaluator)
+    _add_history(routes, named)
+    return routes
 
-    def named(name: str) -> Indicator:
-        if name not in by_name:
-            raise UnknownIndicator(f"Known are {', '.join(sorted(by_name))}.")
-        return by_name[name]
 
-    @routes.get("/indicators", response_model=IndicatorList, dependencies=[Depends(auth.public), often], summary="Every figure")
+_ANYONE = [Depends(auth.public), Depends(limit("indicators", per_minute=240, by=By.NETWORK))]
+
+
+def _add_figures(routes: APIRouter, named: Named, evaluator: Evaluator) -> None:
+    @routes.get("/indicators", response_model=IndicatorList, dependencies=_ANYONE, summary="Every figure")
     async def all_of(ctx: Context, on: OnDay = None, known_at: KnownAt = None) -> Response:
         """What each figure says, scheme by scheme, with target, gap and what was published."""
-        shown = [await _shown(ctx, evaluator, each, When(on, known_at)) for each in indicators]
+        shown = [await _shown(ctx, evaluator, each, When(on, known_at)) for each in named.all]
         return http.json_response({"indicators": shown}, headers=_CACHED if known_at is None else None)
 
-    @routes.get("/indicators/{name}", response_model=IndicatorView, dependencies=[Depends(auth.public), often], summary="One figure")
+    @routes.get("/indicators/{name}", response_model=IndicatorView, dependencies=_ANYONE, summary="One figure")
     async def one_of(
         ctx: Context, name: Name, on: OnDay = None, known_at: KnownAt = None, formula_version: FormulaVersion = None
     ) -> Response:
         """One figure with its districts, of a day and as known at an instant."""
-        shown = await _shown(ctx, evaluator, named(name), When(on, known_at, formula_version), districts=True)
+        shown = await _shown(ctx, evaluator, named.get(name), When(on, known_at, formula_version), districts=True)
         return http.json_response(shown)
 
+
+def _add_rows(routes: APIRouter, named: Named, evaluator: Evaluator) -> None:
     @routes.get(
         "/indicators/{name}/rows",
         response_model=RowPage,
@@ -214,16 +231,16 @@ def router(indicators: Sequence[Indicator], evaluator: Evaluator) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 200,
     ) -> Response:
         """What each counted thing gives to it; the rows' sums are the figure. `Accept: text/csv` answers all of them as CSV."""
-        indicator = named(name)
+        indicator = named.get(name)
         found = (await evaluator.evaluate(ctx, indicator, When(on, known_at, formula_version)))[indicator.scheme(scheme).id]
-        wanted = Wanted(scheme, district, cursor, limit)
+        wanted = Wanted(district, cursor, limit)
         if "text/csv" in request.headers.get("accept", ""):
             return _csv(found, wanted)
         return http.json_response(_page(found, wanted))
 
-    @routes.get(
-        "/indicators/{name}/history", response_model=HistoryView, dependencies=[Depends(auth.public), often], summary="How a figure went"
-    )
+
+def _add_history(routes: APIRouter, named: Named) -> None:
+    @routes.get("/indicators/{name}/history", response_model=HistoryView, dependencies=_ANYONE, summary="How a figure went")
     async def history_of(
         ctx: Context,
         name: Name,
@@ -232,7 +249,7 @@ def router(indicators: Sequence[Indicator], evaluator: Evaluator) -> APIRouter:
         last: Annotated[Day | None, Query(alias="to", description="Last local day; today when left out.")] = None,
     ) -> Response:
         """The newest published figure of each day."""
-        indicator = named(name)
+        indicator = named.get(name)
         until = last or city_day(ctx.clock.now())
         since = first or max(DAYS[0], until - timedelta(days=90))
         if not 0 <= (until - since).days <= MOST_DAYS:
@@ -242,8 +259,6 @@ def router(indicators: Sequence[Indicator], evaluator: Evaluator) -> APIRouter:
             days = await store.history(tx, indicator.name, chosen.id, since, until)
         body = {"name": indicator.name, "scheme": chosen.id, "unit": indicator.unit, "target": _target(indicator)}
         return http.json_response({**body, "days": [_published(each) for each in days]})
-
-    return routes
 
 
 _CACHED = {"cache-control": "public, max-age=5"}
