@@ -21,5 +21,100 @@ JSON out, only after the verifier accepted the plan from the problem and the mat
      verified: true, seconds, ended: "time" | "asked" | "complete"}
 
 Raises InvalidProblem, InvalidRoads, InvalidTravel, BadPosition, NoPlanFound, PlanRefused; through the pool they are WorkRaised with
-`<class>: <detail>` as the text. Time beyond `options.seconds`: about 1 s to start, 3 s to build 1,000 stops; `kill_after_s` = seconds + 30.
+`<class>: <detail>` as the text. Time beyond `options.seconds`: about 1 s to start, 3 s to build 1,000 stops; `kill_after_s` = seconds + `solver.GRACE_S`.
 """
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from cityloop_common.clock import Clock, SystemClock
+from cityloop_waste.planning import cvrplib, model, ortools_engine, problem_json, verifier
+from cityloop_waste.planning.admission import admit
+from cityloop_waste.planning.domain import InvalidProblem, Plan, PlanRefused, Problem
+from cityloop_waste.planning.ortools_engine import Ended, Limits, Recipe, State
+from cityloop_waste.roads import graph
+from cityloop_waste.roads.domain import Travel, read_roads, read_travel
+
+
+class Progress(Protocol):
+    """What the pool gives: hands a value over and answers whether to stop."""
+
+    def __call__(self, value: object) -> bool: ...
+
+    def stopped(self) -> bool: ...
+
+
+def solve(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """A verified plan; see the module for both forms and the errors."""
+    _leave_interrupts_to_the_parent()
+    clock = SystemClock()
+    began = clock.monotonic()
+    problem = problem_json.read(payload.get("problem"))
+    travel = travel_of(payload, problem)
+    plan, ended = planned(problem, travel, clock, progress, solutions=payload.get("solutions"))
+    answer = problem_json.write_plan(plan, stream=problem.stream, travel=travel.source)
+    return answer | {"seconds": round(clock.monotonic() - began, 1), "ended": ended.value}
+
+
+def planned(problem: Problem, travel: Travel, clock: Clock, progress: Progress, *, solutions: int | None = None) -> tuple[Plan, Ended]:
+    """The best plan found in the problem's time, accepted by the verifier. Raises NoPlanFound, PlanRefused."""
+    day = admit(problem, travel)
+    if day.stops:
+        built = model.build(day)
+
+        def tell(state: State) -> bool:
+            return progress(_told(state) | {"distance_m": ortools_engine.distance(built, state)})
+
+        found = ortools_engine.search(built, Recipe.MULTI_TRIP, Limits(problem.options.seconds, clock, tell, solutions))
+        plan, ended = model.plan(day, found.routes), found.ended
+    else:
+        plan, ended = Plan((), day.unserved), Ended.COMPLETE
+    broken = verifier.faults(problem, travel, plan)
+    if broken:
+        raise PlanRefused("; ".join(map(str, broken[:20])))
+    return plan, ended
+
+
+def travel_of(payload: Mapping[str, Any], problem: Problem) -> Travel:
+    """The matrices that the payload gives or describes; trucks of one stream share those of the heaviest."""
+    roads, matrix = payload.get("roads"), payload.get("matrix")
+    places = problem.positions()
+    if roads is not None and matrix is not None:
+        raise InvalidProblem("give roads or a matrix, not both")
+    if matrix is not None:
+        return read_travel(matrix, len(places))
+    if roads is None:
+        return graph.estimate(places)
+    masses = [truck.gross_mass_kg for truck in problem.trucks if truck.gross_mass_kg is not None and problem.stream in truck.streams]
+    return graph.travel(read_roads(roads), places, gross_mass_kg=max(masses, default=None))
+
+
+def solve_cvrplib(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Routes for a CVRPLIB file: `{text, seconds, solutions?}` in, `{routes, cost, ended}` out, not yet verified.
+
+    Progress: `{elapsed_s, solutions, cost, vehicles, unserved}`.
+    """
+    _leave_interrupts_to_the_parent()
+    instance = cvrplib.read(payload["text"])
+    limits = Limits(
+        payload["seconds"], SystemClock(), lambda state: progress(_told(state) | {"cost": state.cost}), payload.get("solutions")
+    )
+    found = ortools_engine.search(cvrplib.model(instance), Recipe.PLAIN, limits)
+    return {"routes": [route for route in found.routes if route], "cost": found.cost, "ended": found.ended.value}
+
+
+def _told(state: State) -> dict[str, object]:
+    return {
+        "elapsed_s": round(state.elapsed_s, 2),
+        "solutions": state.solutions,
+        "vehicles": state.vehicles,
+        "unserved": state.unserved,
+    }
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches every process of a terminal; here it would end the search instead of asking it for its best."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,8 @@
+"""What the service's own processes know of the solver: names for the pool, never the solver itself (it would cost them 200 MB)."""
+
+from __future__ import annotations
+
+SOLVE = "cityloop_waste.planning.work:solve"
+SOLVE_CVRPLIB = "cityloop_waste.planning.work:solve_cvrplib"
+GRACE_S = 30.0
+"""What a solve may take beyond its own time before its process is killed."""
