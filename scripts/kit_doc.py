@@ -23,6 +23,7 @@ GROUPS = {
         "dberrors",
         "drivers",
         "hot",
+        "json_rows",
         "columns",
         "tables",
         "grouped",
