@@ -1,0 +1,1 @@
+"""Status: what each EVSE does now and did before, as operators report it."""

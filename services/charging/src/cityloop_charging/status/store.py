@@ -1,0 +1,257 @@
+"""SQL of the room `status`: a whole group of reports in a handful of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from cityloop_charging.registry.domain import EvseUid, Lifecycle
+from cityloop_charging.registry.tables import evse
+from cityloop_charging.status.domain import EPOCH, Entry, KnownEvse, Live, Report, Status
+from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
+from cityloop_common import json_rows
+from cityloop_common.db import Tx, WriteTx
+
+PRUNED_AT_ONCE = 2_000
+QUARANTINED_FOR = timedelta(days=90)
+_LIVE = list(evse_live.columns)
+_LIVE_NAMES = [column.name for column in _LIVE]
+_NOTHING: dict[str, object] = {
+    "status": "UNKNOWN", "happened_at": EPOCH, "seq": 0, "recorded_at": EPOCH, "entry_id": "", "source": "", "last_at": EPOCH,
+    "last_seq": 0, "version": 0, "event_id": "",
+}  # fmt: skip
+
+
+def _late(dialect: str) -> str:
+    """A late report that is in the journal already stays one row."""
+    same = " AND ".join(f"known.{name} = r.{name}" for name in ("evse_uid", "happened_at", "seq", "status"))
+    return json_rows.insertion(dialect, evse_status, where=f"NOT EXISTS (SELECT 1 FROM evse_status AS known WHERE {same})")
+
+
+def _lock(dialect: str) -> str:
+    turn = " FOR UPDATE" if dialect == "postgresql" else ""
+    return f"SELECT {', '.join(_LIVE_NAMES)} FROM evse_live WHERE evse_uid IN ({json_rows.texts(dialect)}) ORDER BY evse_uid{turn}"
+
+
+def _first(dialect: str) -> str:
+    return f"{json_rows.insertion(dialect, evse_live)} ON CONFLICT (evse_uid) DO NOTHING"
+
+
+def _keep(dialect: str) -> str:
+    changes = ", ".join(f"{name} = r.{name}" for name in _LIVE_NAMES if name != "evse_uid")
+    return f"UPDATE evse_live SET {changes} FROM {json_rows.given(dialect, _LIVE)} WHERE evse_live.evse_uid = r.evse_uid"
+
+
+def _contact(dialect: str) -> str:
+    return (
+        f"{json_rows.insertion(dialect, evse_contact)} ON CONFLICT (evse_uid, hour) DO UPDATE SET"
+        " count = evse_contact.count + excluded.count,"
+        " first_at = CASE WHEN excluded.first_at < evse_contact.first_at THEN excluded.first_at ELSE evse_contact.first_at END,"
+        " last_at = CASE WHEN excluded.last_at > evse_contact.last_at THEN excluded.last_at ELSE evse_contact.last_at END"
+    )
+
+
+def _known(dialect: str) -> str:
+    return (
+        "SELECT uid, location_id, operator_id, bay_no FROM evse"
+        f" WHERE lifecycle <> '{Lifecycle.REMOVED.value}' AND uid IN ({json_rows.texts(dialect)})"
+    )
+
+
+def _standing_in(dialect: str) -> str:
+    listed = ", ".join(f"evse_live.{name}" for name in _LIVE_NAMES)
+    return (
+        f"SELECT {listed} FROM evse JOIN evse_live ON evse_live.evse_uid = evse.uid"
+        f" WHERE evse_live.version > 0 AND evse.location_id IN ({json_rows.texts(dialect)})"
+    )
+
+
+_JOURNAL = json_rows.statements(lambda dialect: json_rows.insertion(dialect, evse_status), "rows")
+_LATE = json_rows.statements(_late, "rows")
+_LOCK = json_rows.statements(_lock, "ids", columns=_LIVE)
+_FIRST = json_rows.statements(_first, "rows")
+_KEEP = json_rows.statements(_keep, "rows")
+_CONTACT = json_rows.statements(_contact, "rows")
+_QUARANTINE = json_rows.statements(lambda dialect: json_rows.insertion(dialect, evse_quarantine), "rows")
+_KNOWN = json_rows.statements(_known, "ids")
+_STANDING_IN = json_rows.statements(_standing_in, "ids", columns=_LIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Reports of one hour that changed nothing."""
+
+    evse_uid: EvseUid
+    hour: datetime
+    first_at: datetime
+    last_at: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAt:
+    """What the journal says of an EVSE at an instant, and the row that says so."""
+
+    evse_uid: EvseUid
+    status: Status
+    since: datetime
+    recorded_at: datetime
+    entry_id: str
+
+
+async def known(tx: Tx, uids: Iterable[str]) -> dict[EvseUid, KnownEvse]:
+    """The EVSEs that are not removed, of those with these ids; an id must be one (`is_evse_uid`)."""
+    rows = await tx.hot.all(_KNOWN[tx.dialect_name], {"ids": json_rows.rows(sorted(uids))})
+    return {row[0]: KnownEvse(*row) for row in rows}
+
+
+async def lock(tx: WriteTx, evses: Mapping[EvseUid, KnownEvse]) -> dict[EvseUid, Live]:
+    """Holds the EVSEs' rows until the unit ends, in the order of their ids; what is known of those that were reported before."""
+    ids = {"ids": json_rows.rows(sorted(evses))}
+    rows = await tx.hot.all(_LOCK[tx.dialect_name], ids)
+    if len(rows) < len(evses):
+        there = {row[0] for row in rows}
+        new = [_identity(evses[uid]) | _NOTHING for uid in sorted(evses) if uid not in there]
+        await tx.hot.run(_FIRST[tx.dialect_name], {"rows": json_rows.rows(new)})
+        rows = await tx.hot.all(_LOCK[tx.dialect_name], ids)
+    lives = [_live(row) for row in rows]
+    return {live.entry.report.evse.uid: live for live in lives if live.version}
+
+
+async def write_journal(tx: WriteTx, entries: Sequence[tuple[Entry, str | None]]) -> None:
+    """Appends entries, each with the event that tells of it."""
+    await tx.hot.run(_JOURNAL[tx.dialect_name], {"rows": json_rows.rows([_entry_row(entry, event_id) for entry, event_id in entries])})
+
+
+async def write_late(tx: WriteTx, entries: Sequence[Entry]) -> None:
+    """Appends entries that nobody is told of, unless the journal has them: same EVSE, instant, sequence and status."""
+    distinct = {(e.report.evse.uid, e.report.happened_at, e.report.seq, e.report.status): e for e in reversed(entries)}
+    rows = [_entry_row(entry, None) for entry in reversed(distinct.values())]
+    await tx.hot.run(_LATE[tx.dialect_name], {"rows": json_rows.rows(rows)})
+
+
+async def keep(tx: WriteTx, lives: Iterable[Live]) -> None:
+    """Writes what is known now of EVSEs that `lock` holds."""
+    await tx.hot.run(_KEEP[tx.dialect_name], {"rows": json_rows.rows([_live_row(live) for live in lives])})
+
+
+async def heard(tx: WriteTx, contacts: Iterable[Contact]) -> None:
+    """Extends the contact of EVSEs; no EVSE and hour may come twice."""
+    rows = [
+        {"evse_uid": c.evse_uid, "hour": c.hour, "first_at": c.first_at, "last_at": c.last_at, "count": c.count}
+        for c in sorted(contacts, key=lambda each: (each.evse_uid, each.hour))
+    ]
+    await tx.hot.run(_CONTACT[tx.dialect_name], {"rows": json_rows.rows(rows)})
+
+
+async def quarantine(tx: WriteTx, entries: Sequence[tuple[Entry, str]]) -> None:
+    """Keeps reports with a stamp that cannot be believed, each with how it is off."""
+    rows = [_entry_row(entry, None) | {"skew": skew} for entry, skew in entries]
+    await tx.hot.run(_QUARANTINE[tx.dialect_name], {"rows": json_rows.rows(rows)})
+
+
+async def prune_quarantine(tx: WriteTx) -> int:
+    """Forgets quarantined reports after 90 days, a batch at most; answers the rows removed."""
+    q = evse_quarantine.c
+    old = select(q.id).where(q.recorded_at < tx.recorded_at - QUARANTINED_FOR).order_by(q.recorded_at).limit(PRUNED_AT_ONCE)
+    return await tx.run(delete(evse_quarantine).where(q.id.in_(old.with_for_update(skip_locked=True))))
+
+
+async def standing_in(tx: Tx, location_ids: Iterable[str]) -> dict[EvseUid, Live]:
+    """What is known of the EVSEs of stations; those that were never reported are missing."""
+    rows = await tx.hot.all(_STANDING_IN[tx.dialect_name], {"ids": json_rows.rows(sorted(location_ids))})
+    return {row[0]: _live(row) for row in rows}
+
+
+async def live(tx: Tx, uid: str) -> Live | None:
+    """What is known of one EVSE; None before its first report."""
+    row = await tx.first(select(evse_live).where(evse_live.c.evse_uid == uid, evse_live.c.version > 0))
+    return None if row is None else _live(row)
+
+
+async def page(tx: Tx, *, after: str, most: int, only: str | None = None) -> list[Live]:
+    """What is known of EVSEs, in the order of their ids, behind `after`."""
+    asked = select(evse_live).where(evse_live.c.evse_uid > after, evse_live.c.version > 0)
+    if only is not None:
+        asked = asked.where(evse_live.c.evse_uid == only)
+    return [_live(row) for row in await tx.all(asked.order_by(evse_live.c.evse_uid).limit(most))]
+
+
+async def told_since(tx: Tx, since: datetime) -> list[Live]:
+    """EVSEs whose status was told at `since` or later, in the order of time."""
+    asked = select(evse_live).where(evse_live.c.recorded_at >= since, evse_live.c.version > 0)
+    return [_live(row) for row in await tx.all(asked.order_by(evse_live.c.recorded_at, evse_live.c.evse_uid))]
+
+
+async def as_of(tx: Tx, *, at: datetime, known_at: datetime) -> dict[EvseUid, StatusAt]:
+    """Every EVSE's status at `at`, as it was known at `known_at`; EVSEs with no entry by then are missing."""
+    j, s = evse_status.alias("j").c, evse_status.alias("s")
+    newest = (
+        select(j.id)
+        .where(j.evse_uid == evse.c.uid, j.happened_at <= at, j.recorded_at <= known_at)
+        .order_by(j.happened_at.desc(), j.seq.desc(), j.recorded_at.desc(), j.id.desc())
+        .limit(1)
+        .correlate(evse)
+        .scalar_subquery()
+    )
+    asked = select(s.c.evse_uid, s.c.status, s.c.happened_at, s.c.recorded_at, s.c.id).join_from(evse, s, s.c.id == newest)
+    found = [StatusAt(row.evse_uid, Status(row.status), row.happened_at, row.recorded_at, row.id) for row in await tx.all(asked)]
+    return {each.evse_uid: each for each in found}
+
+
+async def entries_of(tx: Tx, source: str, *, most: int) -> int:
+    """How many journal rows a source has, counted up to `most`."""
+    rows = select(evse_status.c.id).where(evse_status.c.source == source).limit(most)
+    return len(await tx.all(rows))
+
+
+def _live(row: Any) -> Live:
+    uid, location_id, operator_id, bay_no, status, happened_at, seq, recorded_at, entry_id, source, *newest = row
+    report = Report(KnownEvse(uid, location_id, operator_id, bay_no), Status(status), happened_at, source, seq)
+    return Live(Entry(entry_id, report, recorded_at), *newest)
+
+
+def _identity(known_evse: KnownEvse) -> dict[str, object]:
+    return {
+        "evse_uid": known_evse.uid,
+        "location_id": known_evse.location_id,
+        "operator_id": known_evse.operator_id,
+        "bay_no": known_evse.bay_no,
+    }
+
+
+def _live_row(live: Live) -> dict[str, object]:
+    report = live.entry.report
+    return _identity(report.evse) | {
+        "status": report.status,
+        "happened_at": report.happened_at,
+        "seq": report.seq,
+        "recorded_at": live.entry.recorded_at,
+        "entry_id": live.entry.id,
+        "source": report.source,
+        "last_at": live.last_at,
+        "last_seq": live.last_seq,
+        "version": live.version,
+        "event_id": live.event_id,
+    }
+
+
+def _entry_row(entry: Entry, event_id: str | None) -> dict[str, object]:
+    report = entry.report
+    return {
+        "id": entry.id,
+        "evse_uid": report.evse.uid,
+        "status": report.status,
+        "happened_at": report.happened_at,
+        "seq": report.seq,
+        "recorded_at": entry.recorded_at,
+        "source": report.source,
+        "event_id": event_id,
+        "corrects": None,
+        "park_status": report.park_status,
+        "lock_status": report.lock_status,
+    }

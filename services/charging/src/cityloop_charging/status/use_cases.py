@@ -1,0 +1,117 @@
+"""What one does with statuses: take a group of reports, put aside what cannot be believed, tell of all again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from functools import partial
+
+from cityloop_charging.context import ChargingCtx
+from cityloop_charging.registry.domain import EvseUid, UnknownEvse, is_evse_uid
+from cityloop_charging.status import store
+from cityloop_charging.status.domain import Entry, Judged, Live, Outcome, Report, Status, hour_of, judge
+from cityloop_charging.status.events import body, status_changed
+from cityloop_charging.status.store import Contact
+from cityloop_common import outbox, telemetry
+from cityloop_common.db import WriteTx
+from cityloop_common.envelope import Event
+from cityloop_common.fanout import Change
+
+PAGE = 500
+CHANGE = "evse"  # the kind of our entries in the fan-out stream
+REPORTS = telemetry.counter("evse_status_reports_total", "Reports of EVSEs by what became of them", ("service", "outcome"))
+
+
+async def record(ctx: ChargingCtx, uid: str, status: Status, *, happened_at: datetime, source: str, seq: int = 0) -> Outcome:
+    """One report that this service itself makes. Raises UnknownEvse."""
+    async with ctx.db.write() as tx:
+        known = await store.known(tx, [uid]) if is_evse_uid(uid) else {}
+        if not known:
+            raise UnknownEvse
+        return (await record_in(tx, ctx, [Report(known[EvseUid(uid)], status, happened_at, source, seq)]))[0]
+
+
+async def record_in(tx: WriteTx, ctx: ChargingCtx, reports: Sequence[Report]) -> list[Outcome]:
+    """Stores reports in an open unit, in their order: journal, newest statuses (older never wins), contact, events.
+
+    Their EVSEs must be known (`store.known`); their stamps must be believed, else `quarantine_in` is their place.
+    """
+    if not reports:
+        return []
+    lives = await store.lock(tx, {report.evse.uid: report.evse for report in reports})
+    ids = iter(ctx.ids.new, "")
+    judged: list[Judged] = []
+    for report in reports:
+        verdict = judge(lives.get(report.evse.uid), report, recorded_at=tx.recorded_at, ids=ids)
+        lives[report.evse.uid] = verdict.live
+        judged.append(verdict)
+    await _write_journal(tx, judged)
+    await store.keep(tx, lives.values())
+    if contacts := _contacts(reports, judged):
+        await store.heard(tx, contacts)
+    await _tell(tx, ctx, [verdict.live for verdict in judged if verdict.told])
+    for outcome in Outcome:
+        if count := sum(verdict.outcome is outcome for verdict in judged):
+            tx.after_commit(partial(REPORTS.add, ctx.service, outcome.value, by=count))
+    return [verdict.outcome for verdict in judged]
+
+
+async def quarantine_in(tx: WriteTx, ctx: ChargingCtx, reports: Sequence[tuple[Report, str]]) -> None:
+    """Keeps reports whose stamp is `late` or `early` beyond belief: evidence that never becomes a status."""
+    if not reports:
+        return
+    await store.quarantine(tx, [(Entry(ctx.ids.new(), report, tx.recorded_at), skew) for report, skew in reports])
+    tx.after_commit(partial(REPORTS.add, ctx.service, "quarantined", by=len(reports)))
+
+
+async def republished(ctx: ChargingCtx, key: str | None) -> AsyncIterator[Event]:
+    """The newest event of every EVSE, or of one, as it was first published: same id, sequence, time and bytes."""
+    after = ""
+    while True:
+        async with ctx.db.read() as tx:
+            found = await store.page(tx, after=after, most=PAGE, only=key)
+        if not found:
+            return
+        for live in found:
+            yield status_changed(live, source=ctx.source)
+        after = found[-1].entry.report.evse.uid
+
+
+async def prune(ctx: ChargingCtx) -> int:
+    """Sweep: forgets what was quarantined long ago."""
+    async with ctx.db.write() as tx:
+        return await store.prune_quarantine(tx)
+
+
+async def _write_journal(tx: WriteTx, judged: Sequence[Judged]) -> None:
+    """Entries that tell something, then the late ones; an affirmed status comes with the late report that it follows."""
+    told = [(verdict.live.entry, verdict.live.event_id) for verdict in judged if verdict.told]
+    newest = {entry.id for entry, _ in told}
+    late = [entry for verdict in judged for entry in verdict.entries if entry.id not in newest]
+    if told:
+        await store.write_journal(tx, told)
+    if late:
+        await store.write_late(tx, late)
+
+
+def _contacts(reports: Sequence[Report], judged: Sequence[Judged]) -> list[Contact]:
+    """Of each EVSE and hour the reports that changed nothing."""
+    found: dict[tuple[EvseUid, datetime], Contact] = {}
+    for report, verdict in zip(reports, judged, strict=True):
+        if verdict.outcome is not Outcome.UNCHANGED:
+            continue
+        at, key = report.happened_at, (report.evse.uid, hour_of(report.happened_at))
+        had = found.get(key)
+        first, last, count = (at, at, 0) if had is None else (min(had.first_at, at), max(had.last_at, at), had.count)
+        found[key] = Contact(*key, first, last, count + 1)
+    return list(found.values())
+
+
+async def _tell(tx: WriteTx, ctx: ChargingCtx, lives: Sequence[Live]) -> None:
+    """Events for the city, and after the commit the newest of each for the replicas' streams; what gets lost they read again."""
+    if not lives:
+        return
+    await outbox.append_many(tx, [status_changed(live, source=ctx.source) for live in lives])
+    newest = {live.entry.report.evse.uid: live for live in lives}
+    changes = [Change(CHANGE, uid, live.version, body(live)) for uid, live in newest.items()]
+    tx.after_commit(partial(ctx.fanout.offer, *changes))
