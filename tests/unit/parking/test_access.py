@@ -79,6 +79,10 @@ TABLE = (
     Row("GET", f"{V1}/reservations/{{reservation_id}}", HOLDERS | ADMIN, 200, foreign=404, whole_city=ADMIN),
     Row("POST", f"{V1}/reservations/{{reservation_id}}/confirmation", HOLDERS, 200, foreign=404),
     Row("POST", f"{V1}/reservations/{{reservation_id}}/cancellation", HOLDERS, 200, foreign=404),
+    Row("GET", f"{V1}/indicators", PUBLIC, 200),
+    Row("GET", f"{V1}/indicators/{{name}}", PUBLIC, 200),
+    Row("GET", f"{V1}/indicators/{{name}}/history", PUBLIC, 200),
+    Row("GET", f"{V1}/indicators/{{name}}/rows", frozenset({Role.OFFICER, Role.CITY_ADMIN}), 200),
     Row("GET", "/issuer/jwks.json", PUBLIC, 200),
     Row("POST", "/issuer/token", PUBLIC, 200, body={"role": "citizen"}),
 )
@@ -104,7 +108,7 @@ class Desk:
         return {"authorization": f"Bearer {signer.mint(role, subject=subject, operator_id=operator, ttl=ttl)}"}
 
     async def ask(self, row: Row, headers: Mapping[str, str], *, place: str = MINE, reservation: str = "none") -> httpx.Response:
-        path = row.path.replace("{place_id}", place).replace("{reservation_id}", reservation)
+        path = row.path.replace("{place_id}", place).replace("{reservation_id}", reservation).replace("{name}", "live-places")
         app = self.issuer_app if path.startswith("/issuer") else self.app
         if path.endswith("/stream"):
             return httpx.Response(await _first_status(app, path, headers))

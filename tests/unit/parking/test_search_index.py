@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cityloop_common.geo import Position, distance_m
-from cityloop_parking.search.domain import LiveCount, Shown, render, shown
+from cityloop_parking.search.domain import LiveCount, Parts, Shown, render, shown
 from cityloop_parking.search.index import Near, SearchIndex
 
 NOW = 1_800_000_000.0
@@ -19,7 +19,7 @@ HOUR = 3600.0
 
 def place(id: str = "a", lon: float = 109.787, lat: float = 39.565, *counts: LiveCount, version: int = 1, state: str = "open") -> Shown:
     described = {"id": id, "name": f"停车场 {id}", "lon": lon, "lat": lat, "state": state, "capacity": {"standard": 100, "ev": 10}}
-    return shown(described, counts, version=version)
+    return shown(described, Parts(counts), version=version)
 
 
 def count(age_s: float = 60, occupied: int = 40, *, category: str = "standard", capacity: int = 100, source: str = "s") -> LiveCount:

@@ -9,7 +9,9 @@ from cityloop_common.clock import rfc3339
 from cityloop_common.service import ApiParts, Republish, Service
 from cityloop_common.sweeps import Sweep
 from cityloop_parking import cli, consumers, sample
+from cityloop_parking.closures import use_cases as closures
 from cityloop_parking.context import ParkingCtx
+from cityloop_parking.indicators.figures import FIGURES
 from cityloop_parking.observations import api as observations_api
 from cityloop_parking.observations import use_cases as observations
 from cityloop_parking.observations.events import OCCUPANCY_OBSERVED
@@ -33,7 +35,7 @@ def api_parts(ctx: ParkingCtx) -> ApiParts:
     counter = observations.open_counter(ctx)
     return ApiParts(
         state={"guest_desk": desk, "search": found, "counter": counter},
-        loops={"index": found.follow, "counts": counter.run},
+        loops={"index": found.follow, "turns": found.turn, "counts": counter.run},
         close_first=(found.hub.close,),
         checks={"index": found.check},
         verifiers={desk.guests.issuer: desk.guests},
@@ -56,6 +58,7 @@ def examples(base: str, now: datetime) -> Sequence[str]:
         f"curl '{base}/parking/v1/places?near=109.787,39.565&radius_m=3000&limit=3'",
         "TOKEN=$(.venv/bin/cityloop token --role citizen)",
         f"curl -X POST {base}/parking/v1/reservations -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{body}'",
+        f"curl {base}/parking/v1/indicators/live-places",
         f"curl -N {base}/parking/v1/stream",
     )
 
@@ -66,20 +69,24 @@ SERVICE = Service(
     settings=ParkingSettings,
     metadata=metadata,
     migrations="cityloop_parking.migrations",
-    publishes=(PLACE_PUBLISHED, OCCUPANCY_OBSERVED, *reservation_events.PUBLISHED),
-    routers=(search_api.router, places_api.router, observations_api.router, reservations_api.router),
+    publishes=(PLACE_PUBLISHED, OCCUPANCY_OBSERVED, *reservation_events.PUBLISHED, *FIGURES.publishes),
+    routers=(search_api.router, places_api.router, observations_api.router, reservations_api.router, FIGURES.router),
     consumers=consumers.CONSUMERS,
     sweeps=(
         Sweep("reservations-expire", 1.0, reservations.expire_due),
         Sweep("reservations-complete", 5.0, reservations.complete_due),
         Sweep("reservations-prune", 600.0, reservations.prune),
+        Sweep("closures-prune", 3600.0, closures.prune),
+        FIGURES.sweep,
     ),
     api_parts=api_parts,
     republish=(
         Republish(PLACE_PUBLISHED.topic, places.republished),
         Republish(OCCUPANCY_OBSERVED.topic, observations.republished),
         Republish(reservation_events.TOPIC, reservations.republished),
+        FIGURES.republish,
     ),
+    indicators=FIGURES.indicators,
     rebuild=rebuild,
     sample=sample.seed,
     live_sample=sample.keep_alive,

@@ -16,7 +16,7 @@ from cityloop_parking.observations.tables import live_count, observation, occupa
 
 _ROWS = {
     "observation": "id text, place_id text, category text, source text, minute bigint, happened_at timestamptz, recorded_at timestamptz,"
-    " occupied int, capacity int, capacity_reported int, event_id text",
+    " occupied int, capacity int, capacity_reported int, event_id text, interval_s int",
     "live_count": "place_id text, category text, occupied int, capacity int, observed_at timestamptz, recorded_at timestamptz,"
     " source text, interval_s int",
 }

@@ -8,7 +8,8 @@ from cityloop_common.db import UtcDateTime
 from cityloop_parking.schema import metadata
 
 # The journal: every count as it was reported, at most one per place, category, source and minute. Never updated or deleted.
-# `event_id` is the event that told of it; none when something newer was known already.
+# `event_id` is the event that told of it; none when something newer was known already. `interval_s` is how often the source
+# reports; none in rows of the first release, whose sources count as reporting every 15 minutes.
 observation = Table(
     "observation",
     metadata,
@@ -23,11 +24,13 @@ observation = Table(
     Column("capacity", Integer, nullable=False),
     Column("capacity_reported", Integer),
     Column("event_id", String(36)),
+    Column("interval_s", Integer),
     UniqueConstraint("place_id", "category", "source", "minute"),
     CheckConstraint("occupied >= 0 AND capacity >= 0", name="counts"),
 )
 Index("ix_observation_recorded_at", observation.c.recorded_at)
 Index("ix_observation_source", observation.c.source)
+Index("ix_observation_place_id", observation.c.place_id, observation.c.category, observation.c.happened_at)
 
 # The newest count of each category of a place; an older one never overwrites it.
 live_count = Table(

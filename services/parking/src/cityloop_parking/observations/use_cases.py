@@ -146,6 +146,7 @@ def _journal_row(tx: WriteTx, ctx: ParkingCtx, accepted: _Accepted, taken: Taken
         "capacity": taken.capacity,
         "capacity_reported": taken.capacity_reported,
         "event_id": told.get((accepted.index, taken.category)),
+        "interval_s": seen.interval_s or ctx.settings.count_interval_s,
     }
 
 

@@ -17,7 +17,8 @@ from cityloop_common.geo import Bounds, Position
 
 PlaceId = NewType("PlaceId", str)
 MOST_SPACES = 100_000
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_ID = re.compile(ID_PATTERN, re.ASCII)
 
 
 class PlaceError(errors.CityLoopError):
@@ -137,6 +138,11 @@ class PlaceFacts:
     def id(self) -> PlaceId:
         """The same id for the same source and number, in every run."""
         return PlaceId(f"{self.source}-{self.source_id}")
+
+    @property
+    def total_bays(self) -> int:
+        """Every space but those of motorcycles."""
+        return sum(pool.capacity for pool in self.pools if pool.category != Category.MOTORCYCLE)
 
     def content_hash(self) -> str:
         """Equal for equal facts: an import that repeats them publishes nothing."""

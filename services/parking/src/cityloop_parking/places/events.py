@@ -69,7 +69,7 @@ def place_published(place: Place, *, source: str) -> Event:
         lon=facts.position.lon,
         lat=facts.position.lat,
         capacity=capacity,
-        total_bays=sum(spaces for category, spaces in capacity.items() if category != Category.MOTORCYCLE),
+        total_bays=facts.total_bays,
         numbered_bays=0,
         ev_bays=capacity.get(Category.EV, 0),
         charging_stations=facts.charging_stations,

@@ -24,7 +24,7 @@ from cityloop_parking.places.domain import (
     Pool,
     PositionFrom,
 )
-from cityloop_parking.places.tables import place, place_pool
+from cityloop_parking.places.tables import place, place_pool, place_version
 
 _COLUMNS = tuple(column.name for column in place.columns)
 _KEPT = ("id", "source", "source_id", "version", "recorded_at")
@@ -58,6 +58,7 @@ def _upsert(dialect: str) -> HotStatement:
 _UPSERT = {dialect: _upsert(dialect) for dialect in ("sqlite", "postgresql")}
 _FORGET_POOLS = HotStatement(delete(place_pool).where(place_pool.c.place_id == bindparam("of_place")))
 _ADD_POOL = HotStatement(insert(place_pool).values({column.name: bindparam(column.name) for column in place_pool.columns}))
+_JOURNAL = HotStatement(insert(place_version).values({column.name: bindparam(column.name) for column in place_version.columns}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,12 @@ async def put(tx: WriteTx, new: Sequence[NewVersion]) -> list[Place]:
         if pools:
             await tx.hot.many(_ADD_POOL, pools)
     return changed
+
+
+async def write_journal(tx: WriteTx, changed: Sequence[Place]) -> None:
+    """Appends the versions that places have just got."""
+    if changed:
+        await tx.hot.many(_JOURNAL, [_version_row(each) for each in changed])
 
 
 async def get(tx: Tx, place_id: str) -> Place | None:
@@ -180,4 +187,24 @@ def _pool_row(place_id: PlaceId, pool: Pool) -> Mapping[str, object]:
         "capacity": pool.capacity,
         "walk_in_reserve": pool.walk_in_reserve,
         "out_of_service": pool.out_of_service,
+    }
+
+
+def _version_row(of: Place) -> Mapping[str, object]:
+    facts = of.facts
+    return {
+        "id": of.event_id,
+        "place_id": of.id,
+        "version": of.version,
+        "happened_at": of.updated_at,
+        "recorded_at": of.updated_at,
+        "source": facts.source,
+        "event_id": of.event_id,
+        "corrects": None,
+        "access": str(facts.access),
+        "state": str(facts.state),
+        "kind": str(facts.kind),
+        "district": facts.district,
+        "total_bays": facts.total_bays,
+        "name": facts.name,
     }

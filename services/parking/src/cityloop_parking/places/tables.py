@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, CheckConstraint, Column, Float, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint
 
 from cityloop_common.db import Json, UtcDateTime
+from cityloop_common.journal import journal_columns
 from cityloop_parking.schema import metadata
 
 # One row per car park: what its source says now. `event_id` is the id of the event that published this version.
@@ -58,4 +59,25 @@ place_pool = Table(
     CheckConstraint("category IN ('standard', 'ev', 'accessible', 'large', 'motorcycle')", name="category"),
     CheckConstraint("capacity >= 0", name="capacity"),
     CheckConstraint("walk_in_reserve >= 0 AND out_of_service >= 0 AND walk_in_reserve + out_of_service <= capacity", name="kept_back"),
+)
+
+# The journal of car parks: each version as it was learnt, never updated or deleted. A source does not say since when its words
+# are true, so a version happened when it was learnt. One version is told by one event, so the row has the event's id. What a
+# car park was at an instant is its highest version of those that had happened: replicas' clocks may order two of them wrongly.
+place_version = Table(
+    "place_version",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("place_id", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    *journal_columns(),
+    Column("access", String(10), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("district", String(80)),
+    Column("total_bays", Integer, nullable=False),
+    Column("name", String(200), nullable=False),
+    UniqueConstraint("place_id", "version"),
+    CheckConstraint("version >= 1", name="version"),
+    CheckConstraint("total_bays >= 0", name="total_bays"),
 )

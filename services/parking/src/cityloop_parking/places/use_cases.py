@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cityloop_common import outbox
 from cityloop_common.db import WriteTx
@@ -42,7 +42,7 @@ async def import_places(
     accepted = 0
     for start in range(0, len(verdicts), CHUNK):
         chunk = verdicts[start : start + CHUNK]
-        facts = [each.facts for each in chunk if isinstance(each, Accepted)]
+        facts = [_placed(ctx, each.facts) for each in chunk if isinstance(each, Accepted)]
         async with ctx.db.write() as tx:
             accepted += len(await _put_in(tx, ctx, [NewVersion(each, operator_id, ctx.ids.new()) for each in facts]))
         progress(start + len(chunk))
@@ -56,7 +56,7 @@ async def upsert_place_in(tx: WriteTx, ctx: ParkingCtx, facts: PlaceFacts, *, op
     Raises InvalidPlace, also for a position outside the city's bounds.
     """
     check(facts, within=city_bounds(ctx))
-    return bool(await _put_in(tx, ctx, [NewVersion(facts, operator_id, ctx.ids.new())]))
+    return bool(await _put_in(tx, ctx, [NewVersion(_placed(ctx, facts), operator_id, ctx.ids.new())]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ async def keep_place(ctx: ParkingCtx, facts: PlaceFacts, *, operator_id: str, se
     say which version it saw), PreconditionFailed (it is another version by now, or not there).
     """
     check(facts, within=city_bounds(ctx))
+    facts = _placed(ctx, facts)
     async with ctx.db.write() as tx:
         known = await store.get(tx, facts.id)
         if known is not None and known.operator_id != operator_id:
@@ -124,7 +125,17 @@ def city_bounds(ctx: ParkingCtx) -> Bounds:
     return Bounds(*ctx.settings.shared.city_bounds)
 
 
+def _placed(ctx: ParkingCtx, facts: PlaceFacts) -> PlaceFacts:
+    """Facts with the district that the polygons say; the source's own word outside of all of them.
+
+    Before the content is compared: other polygons and the same import again give the places their new districts.
+    """
+    district = ctx.districts.of(facts.position)
+    return facts if district is None else replace(facts, district=district)
+
+
 async def _put_in(tx: WriteTx, ctx: ParkingCtx, new: Sequence[NewVersion]) -> list[Place]:
     changed = await store.put(tx, new)
+    await store.write_journal(tx, changed)
     await outbox.append_many(tx, [place_published(each, source=ctx.source) for each in changed])
     return changed

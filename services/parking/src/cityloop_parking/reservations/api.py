@@ -20,9 +20,9 @@ from cityloop_common.idempotency import Answer
 from cityloop_common.preconditions import etag, not_modified
 from cityloop_common.ratelimit import By, limit
 from cityloop_parking.context import ParkingCtx
-from cityloop_parking.places.domain import Category
+from cityloop_parking.places.domain import ID_PATTERN, Category
 from cityloop_parking.reservations import use_cases
-from cityloop_parking.reservations.domain import Reservation, Stay
+from cityloop_parking.reservations.domain import Reason, Reservation, Stay
 from cityloop_parking.reservations.guest_desk import GuestDesk
 from cityloop_parking.reservations.scope import OwnedBy, Scope, WholeCity
 
@@ -52,7 +52,7 @@ class ReservationWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    place_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    place_id: Annotated[str, StringConstraints(pattern=ID_PATTERN)]
     category: Category = Category.STANDARD
     starts_at: Instant
     ends_at: Instant
@@ -88,12 +88,17 @@ class ReservationPage(BaseModel):
 
 
 class ConflictView(BaseModel):
-    """A quarter hour for which more spaces are promised than the car park has left to promise."""
+    """A quarter hour for which more spaces are promised than the car park has left to promise.
+
+    `oversold`: a count or a change left less than is booked. `collection`: `booked` stays overlap a window in which waste collection
+    needs this section of street.
+    """
 
     category: str
     starts_at: datetime
     booked: int
     sellable: int
+    reason: Reason
 
 
 class Conflicts(BaseModel):
@@ -202,7 +207,7 @@ async def conflicts(
     caller: Annotated[Principal, Depends(auth.allow(Role.LOT_OPERATOR, Role.CITY_ADMIN))],
     place_id: Annotated[str, Path(max_length=64)],
 ) -> Response:
-    """Where a count or a change left less to sell than is booked; bookings stay, new holds are refused."""
+    """Where a count, a change or waste collection left less than is booked; bookings stay, new holds are refused."""
     as_of = ctx.clock.now()
     if caller.operator_id is None and not caller.has(Role.CITY_ADMIN):
         raise Forbidden("The token names no operator.")

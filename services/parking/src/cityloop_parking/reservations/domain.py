@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from cityloop_common import errors
+from cityloop_parking.closures.domain import CLOSED_FOR, Window
 
 BUCKET = timedelta(minutes=15)
 START_GRACE = timedelta(minutes=5)
@@ -46,7 +48,7 @@ class ReservationError(errors.CityLoopError):
 
         ReservationError
         ├── PlaceFull 409             no space is left in one of the quarter hours
-        ├── PlaceClosed 409           the car park takes nobody
+        ├── PlaceClosed 409           the car park takes nobody, or not all through the stay: then it names the window
         ├── HoldExpired 409           the hold was not confirmed in time
         ├── NotHeld 409               there is no hold to confirm: cancelled before
         ├── ReservationOver 409       it has ended, nothing is left to cancel
@@ -240,6 +242,37 @@ class Buckets:
     def starts(self) -> Sequence[datetime]:
         """Every bucket's start, ascending: the one order in which they are taken."""
         return [self.first + BUCKET * i for i in range(self.count)]
+
+
+class Reason(StrEnum):
+    """Why promises cannot be kept: a count or a change left less than is booked, or the street is needed."""
+
+    OVERSOLD = "oversold"
+    COLLECTION = CLOSED_FOR
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A quarter hour for which more is promised than can be kept now."""
+
+    category: str
+    starts_at: datetime
+    booked: int
+    sellable: int
+    reason: Reason
+
+
+def closed_over(stays: Sequence[Stay], windows: Sequence[Window], *, now: datetime) -> list[Conflict]:
+    """Quarter hours, not over yet, of windows that overlap stays, with how many stays each has to do without its space."""
+    booked: Counter[tuple[str, datetime]] = Counter()
+    for stay in stays:
+        met: set[datetime] = set()
+        for window in windows:
+            first, end = max(stay.starts_at, window.starts_at), min(stay.ends_at, window.ends_at)
+            if first < end:
+                met.update(Buckets.of(first, end).starts())
+        booked.update((stay.category, start) for start in met if start > now - BUCKET)
+    return [Conflict(category, start, many, 0, Reason.COLLECTION) for (category, start), many in sorted(booked.items())]
 
 
 @dataclass(frozen=True, slots=True)

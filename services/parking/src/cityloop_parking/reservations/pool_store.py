@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.db import HotStatement, Tx, WriteTx
 from cityloop_parking.observations.tables import live_count
+from cityloop_parking.places.domain import PlaceState
 from cityloop_parking.places.tables import place, place_pool
-from cityloop_parking.reservations.domain import BUCKET, Count, Pool
+from cityloop_parking.reservations.domain import BUCKET, Conflict, Count, Pool, Reason
 from cityloop_parking.reservations.tables import pool_bucket
 
 _MAKE = {
@@ -38,24 +38,14 @@ async def make_buckets(tx: WriteTx, place_id: str, category: str, *, sellable_at
     await tx.hot.many(_MAKE[tx.dialect_name], rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A quarter hour for which more is promised than can be sold now."""
-
-    category: str
-    starts_at: datetime
-    booked: int
-    sellable: int
-
-
-async def conflicts(tx: Tx, place_id: str, *, now: datetime) -> list[Conflict]:
+async def oversold(tx: Tx, place_id: str, *, now: datetime) -> list[Conflict]:
     """Quarter hours of a place, not over yet, with `booked > sellable`."""
     b = pool_bucket.c
     found = select(b.category, b.starts_at, b.booked, b.sellable).where(
         b.place_id == place_id, b.starts_at > now - BUCKET, b.booked > b.sellable
     )
     rows: Sequence[Any] = await tx.all(found.order_by(b.starts_at, b.category))
-    return [Conflict(*row) for row in rows]
+    return [Conflict(row.category, row.starts_at, row.booked, row.sellable, Reason.OVERSOLD) for row in rows]
 
 
 _changing = (
@@ -115,9 +105,10 @@ async def counts(tx: Tx, place_id: str) -> dict[str, Count]:
     return {row.category: Count(row.occupied, row.capacity, row.observed_at) for row in rows}
 
 
-async def place_exists(tx: Tx, place_id: str) -> bool:
-    """Whether there is such a car park, open or closed."""
-    return await tx.scalar(select(place.c.id).where(place.c.id == place_id)) is not None
+async def state_of(tx: Tx, place_id: str) -> PlaceState | None:
+    """Whether a car park takes anybody; None when there is no such one."""
+    state = await tx.scalar(select(place.c.state).where(place.c.id == place_id))
+    return None if state is None else PlaceState(state)
 
 
 async def operates(tx: Tx, operator_id: str, place_id: str) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    exists,
     func,
     insert,
     literal_column,
@@ -33,6 +34,8 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from sqlalchemy.sql.selectable import FromClause
 
 from cityloop_common.db import HotStatement
+from cityloop_parking.closures.tables import closure
+from cityloop_parking.places.domain import PlaceKind
 from cityloop_parking.places.tables import place
 from cityloop_parking.reservations.domain import State, sources_of
 from cityloop_parking.reservations.tables import holder_count, pool_bucket, reservation
@@ -93,7 +96,14 @@ def _counted(source: FromClause, *conditions: ColumnElement[bool]) -> Select[int
 
 
 def _open_places() -> Select[int]:
-    return _counted(place, place.c.id == _value("place_id"), place.c.state == literal_column("'open'"))
+    """The place when it takes people all through the stay: not closed, and no section of street that collection needs meanwhile."""
+    needed = exists(
+        select(literal_column("1")).where(
+            closure.c.place_id == _value("place_id"), closure.c.starts_at < _value("ends_at"), closure.c.ends_at > _value("starts_at")
+        )
+    )
+    free = or_(place.c.kind != literal_column(f"'{PlaceKind.ON_STREET.value}'"), ~needed)
+    return _counted(place, place.c.id == _value("place_id"), place.c.state == literal_column("'open'"), free)
 
 
 def _below_limit() -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, select, true, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, true, tuple_, update
 
 from cityloop_common.db import HotStatement, Tx, WriteTx
 from cityloop_parking.reservations import statements
@@ -18,6 +18,7 @@ from cityloop_parking.reservations.domain import (
     Limits,
     Reservation,
     State,
+    Stay,
 )
 from cityloop_parking.reservations.scope import OwnedBy, Scope, WholeCity
 from cityloop_parking.reservations.statements import COLUMNS, HOLDER_COLUMNS, NETWORK, SUBJECT, Counted, in_state, may_become
@@ -257,6 +258,16 @@ async def told_page(tx: Tx, *, key: str | None, after: str, most: int) -> list[T
         found = found.where(reservation.c.id == key)
     rows: Sequence[Any] = await tx.all(found)
     return [Told(_read(row), *row[11:]) for row in rows]
+
+
+async def open_stays(tx: Tx, place_id: str, *, now: datetime) -> list[Stay]:
+    """What is held or confirmed of a place and not over."""
+    r = reservation.c
+    asked = select(r.place_id, r.category, r.starts_at, r.ends_at).where(
+        r.place_id == place_id, or_(in_state(State.HELD), in_state(State.CONFIRMED)), r.ends_at > now
+    )
+    rows: Sequence[Any] = await tx.all(asked.order_by(r.starts_at, r.id))
+    return [Stay(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cityloop_common import idempotency, outbox
+from cityloop_common.clock import rfc3339
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.idempotency import Answer
+from cityloop_parking.closures import store as closures
+from cityloop_parking.closures.domain import CLOSED_FOR
 from cityloop_parking.context import ParkingCtx
-from cityloop_parking.places.domain import UnknownPlace
+from cityloop_parking.places.domain import PlaceState, UnknownPlace
 from cityloop_parking.reservations import domain, events, pool_store, pools, store
 from cityloop_parking.reservations.domain import (
     Buckets,
+    Conflict,
     Holder,
     Limits,
     PlaceClosed,
@@ -30,6 +34,7 @@ from cityloop_parking.reservations.scope import OwnedBy, Scope
 from cityloop_parking.settings import ParkingSettings
 
 BUCKETS_KEPT_FOR = timedelta(days=2)
+FAR = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ async def hold_in(tx: WriteTx, ctx: ParkingCtx, want: Stay, holder: Holder) -> R
         await pools.make_missing(tx, ctx, want, buckets)
         outcome = await store.take(tx, made, holder, buckets=buckets, limits=limits, event_id=event_id)
     if not outcome.place_open:
-        raise await _not_open(tx, want.place_id)
+        raise await _not_open(tx, want)
     if not outcome.counted:
         raise await _over_limit(tx, holder, limits)
     if outcome.taken < buckets.count:
@@ -159,19 +164,23 @@ async def page(ctx: ParkingCtx, scope: Scope, *, before: str | None, limit: int)
         return await store.page(tx, scope, before=before, limit=limit)
 
 
-async def conflicts(ctx: ParkingCtx, place_id: str, *, operator_id: str | None) -> list[pool_store.Conflict]:
-    """Quarter hours of a place for which more is promised than can be sold now; None as operator is the whole city.
+async def conflicts(ctx: ParkingCtx, place_id: str, *, operator_id: str | None) -> list[Conflict]:
+    """Quarter hours of a place in which promises cannot be kept as things are; None as operator is the whole city.
 
     Raises UnknownPlace, also for another operator's.
     """
     async with ctx.db.read() as tx:
         if operator_id is None:
-            known = await pool_store.place_exists(tx, place_id)
+            known = await pool_store.state_of(tx, place_id) is not None
         else:
             known = await pool_store.operates(tx, operator_id, place_id)
         if not known:
             raise UnknownPlace
-        return await pool_store.conflicts(tx, place_id, now=ctx.clock.now())
+        now = ctx.clock.now()
+        oversold = await pool_store.oversold(tx, place_id, now=now)
+        windows = await closures.closing(tx, place_id, starts_at=now, ends_at=now + FAR)
+        stays = await store.open_stays(tx, place_id, now=now) if windows else []
+    return sorted([*oversold, *domain.closed_over(stays, windows, now=now)], key=lambda each: (each.starts_at, each.category, each.reason))
 
 
 async def republished(ctx: ParkingCtx, key: str | None) -> AsyncIterator[Event]:
@@ -228,8 +237,21 @@ async def _tell_closed(tx: WriteTx, ctx: ParkingCtx, closed: Sequence[Reservatio
     return len(closed)
 
 
-async def _not_open(tx: WriteTx, place_id: str) -> Exception:
-    return PlaceClosed() if await pool_store.place_exists(tx, place_id) else UnknownPlace()
+async def _not_open(tx: WriteTx, want: Stay) -> Exception:
+    """Why a place takes nobody then; of two reasons the one that lasts longer."""
+    state = await pool_store.state_of(tx, want.place_id)
+    if state is None:
+        return UnknownPlace()
+    windows = await closures.closing(tx, want.place_id, starts_at=want.starts_at, ends_at=want.ends_at)
+    if state != PlaceState.OPEN or not windows:
+        return PlaceClosed()
+    first = windows[0]
+    return PlaceClosed(
+        "waste collection needs this section of street then",
+        closed_for=CLOSED_FOR,
+        closed_from=rfc3339(first.starts_at),
+        closed_until=rfc3339(first.ends_at),
+    )
 
 
 async def _over_limit(tx: WriteTx, holder: Holder, limits: Limits) -> Exception:

@@ -27,10 +27,31 @@ class PositionAnswer(BaseModel):
     lat: float
 
 
+class ChargingAnswer(BaseModel):
+    """Bays with a charger: all, those that work, those that are free now (null while the car park is closed).
+
+    `as_of` is the newest change of a charger's status in it.
+    """
+
+    bays: int
+    working: int
+    free: int | None
+    as_of: str | None
+
+
+class ClosureAnswer(BaseModel):
+    """A window in which nobody may park there."""
+
+    starts_at: str
+    ends_at: str
+
+
 class NearbyPlace(BaseModel):
     """A car park with what is known of its spaces.
 
     `free` has the categories counted within the last day. `as_of`, `source` and `freshness` are those of the oldest number in it.
+    `charging` is null where no charger is known. While waste collection needs a section of street its `state` is closed, until
+    `closed_until`; `closures` are the windows that begin within the next 24 hours.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -49,6 +70,10 @@ class NearbyPlace(BaseModel):
     as_of: str | None
     source: str | None
     freshness: Freshness
+    charging: ChargingAnswer | None
+    closed_until: str | None
+    closed_for: str | None
+    closures: list[ClosureAnswer]
     distance_m: int
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,10 +11,14 @@ from enum import StrEnum
 import orjson
 
 from cityloop_common.clock import rfc3339
+from cityloop_parking.chargers.domain import EvBays
+from cityloop_parking.closures.domain import CLOSED_FOR, Window
+from cityloop_parking.places.domain import Category, PlaceKind, PlaceState
 
 CHANGE = "place"  # the kind of our entries in the fan-out stream
 LIVE_INTERVALS = 2
 UNKNOWN_AFTER_S = 24 * 3600.0
+ANNOUNCED_S = 24 * 3600.0  # how far ahead a closure is shown
 FOR_EVER = float("inf")
 
 
@@ -39,8 +44,20 @@ class LiveCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What is known of a place besides its own facts."""
+
+    counts: Sequence[LiveCount] = ()
+    charging: EvBays | None = None
+    closures: Sequence[Window] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
-    """What search knows of one place, at one version of its entry."""
+    """What search knows of one place, at one version of its entry.
+
+    `windows` are those in which collection closes it, as half-open seconds since the epoch, in their order; none overlap.
+    """
 
     id: str
     version: int
@@ -50,20 +67,33 @@ class Shown:
     capacity: Mapping[str, int]
     fixed: bytes  # the JSON of what does not change with time, without its closing brace
     counts: tuple[LiveCount, ...]
+    charging: EvBays | None
+    windows: tuple[tuple[float, float], ...]
 
 
-def shown(place: Mapping[str, object], counts: Sequence[LiveCount], *, version: int) -> Shown:
-    """A place as its event describes it, with its counts."""
+def shown(place: Mapping[str, object], parts: Parts, *, version: int) -> Shown:
+    """A place as its event describes it, with what else is known. Only a section of street is closed for collection."""
     position = {"lon": place["lon"], "lat": place["lat"]}
-    fixed = {key: value for key, value in place.items() if key not in ("lon", "lat")}
+    fixed = {key: value for key, value in place.items() if key not in ("lon", "lat", "state")}
     fixed = {"id": fixed.pop("id"), "name": fixed.pop("name"), "position": position, **fixed}
     capacity = place["capacity"]
     assert isinstance(capacity, dict)
     lon, lat = place["lon"], place["lat"]
     assert isinstance(lon, float | int)
     assert isinstance(lat, float | int)
+    bays = sum(spaces for category, spaces in capacity.items() if category != Category.MOTORCYCLE)
+    closures = parts.closures if place.get("kind") == PlaceKind.ON_STREET else ()
     return Shown(
-        str(place["id"]), version, float(lon), float(lat), place["state"] == "open", capacity, orjson.dumps(fixed)[:-1], tuple(counts)
+        id=str(place["id"]),
+        version=version,
+        lon=float(lon),
+        lat=float(lat),
+        is_open=place["state"] == PlaceState.OPEN,
+        capacity=capacity,
+        fixed=orjson.dumps(fixed)[:-1],
+        counts=tuple(parts.counts),
+        charging=None if parts.charging is None else parts.charging.within(bays),
+        windows=tuple((each.starts_at.timestamp(), each.ends_at.timestamp()) for each in closures),
     )
 
 
@@ -86,7 +116,9 @@ class Rendered:
 def render(place: Shown, now_s: float) -> Rendered:
     """Numbers older than a day are not shown; `as_of`, source and class are those of the oldest number that is."""
     known = [count for count in place.counts if freshness(count, now_s) is not Freshness.UNKNOWN]
-    if not place.is_open:
+    closed_until_s = _closed_until(place, now_s)
+    is_open = place.is_open and closed_until_s is None
+    if not is_open:
         known, overall = [], Freshness.CLOSED
     elif not known:
         overall = Freshness.UNKNOWN
@@ -94,12 +126,44 @@ def render(place: Shown, now_s: float) -> Rendered:
         overall = Freshness.LATE if any(freshness(count, now_s) is Freshness.LATE for count in known) else Freshness.LIVE
     spoken_for = min(known, key=_age) if known else max(place.counts, key=_age, default=None)
     tail = {
+        "state": PlaceState.OPEN if is_open else PlaceState.CLOSED,
         "free": {count.category: _free(count, place.capacity) for count in known},
-        "as_of": rfc3339(datetime.fromtimestamp(spoken_for.observed_at_s, UTC)) if spoken_for else None,
+        "as_of": _instant(spoken_for.observed_at_s) if spoken_for else None,
         "source": spoken_for.source if spoken_for else None,
         "freshness": overall,
+        "charging": None if place.charging is None else _charging(place.charging, is_open=is_open),
+        "closed_until": None if closed_until_s is None else _instant(closed_until_s),
+        "closed_for": None if closed_until_s is None else CLOSED_FOR,
+        "closures": [
+            {"starts_at": _instant(starts_s), "ends_at": _instant(ends_s)}
+            for starts_s, ends_s in place.windows
+            if starts_s - ANNOUNCED_S < now_s < starts_s
+        ],
     }
-    return Rendered(place.fixed + b"," + orjson.dumps(tail)[1:-1], _valid_until(place, now_s))
+    valid_until_s = min((turn for turn in _turns(place) if turn >= now_s), default=FOR_EVER)
+    return Rendered(place.fixed + b"," + orjson.dumps(tail)[1:-1], valid_until_s)
+
+
+def turned(place: Shown, since_s: float, now_s: float) -> bool:
+    """Whether a window began or ended after `since_s` and until `now_s`."""
+    return any(since_s < edge <= now_s for window in place.windows for edge in window)
+
+
+def _closed_until(place: Shown, now_s: float) -> float | None:
+    """The end of the window that an instant lies in, for a place that is open otherwise."""
+    if not place.is_open:
+        return None
+    return next((ends_s for starts_s, ends_s in place.windows if starts_s <= now_s < ends_s), None)
+
+
+def _charging(bays: EvBays, *, is_open: bool) -> Mapping[str, object]:
+    """Charging bays; whether one is free is not said of a place that takes nobody."""
+    as_of = None if bays.as_of is None else rfc3339(bays.as_of)
+    return {"bays": bays.bays, "working": bays.working, "free": bays.free if is_open else None, "as_of": as_of}
+
+
+def _instant(at_s: float) -> str:
+    return rfc3339(datetime.fromtimestamp(at_s, UTC))
 
 
 def _age(count: LiveCount) -> float:
@@ -112,14 +176,12 @@ def _free(count: LiveCount, capacity: Mapping[str, int]) -> int:
     return min(free, capacity[count.category]) if count.category in capacity else free
 
 
-def _valid_until(place: Shown, now_s: float) -> float:
-    """The next instant at which some count changes its class."""
-    if not place.is_open:
-        return FOR_EVER
-    turns = [
-        turn
-        for count in place.counts
-        for turn in (count.observed_at_s + LIVE_INTERVALS * count.interval_s, count.observed_at_s + UNKNOWN_AFTER_S)
-        if turn >= now_s
-    ]
-    return min(turns, default=FOR_EVER)
+def _turns(place: Shown) -> Iterator[float]:
+    """The last instants before something is shown otherwise: a count's class, a window's announcement, beginning or end."""
+    for count in place.counts if place.is_open else ():
+        yield count.observed_at_s + LIVE_INTERVALS * count.interval_s
+        yield count.observed_at_s + UNKNOWN_AFTER_S
+    for starts_s, ends_s in place.windows:
+        yield starts_s - ANNOUNCED_S
+        yield math.nextafter(starts_s, 0.0)
+        yield math.nextafter(ends_s, 0.0)

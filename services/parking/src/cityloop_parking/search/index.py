@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cityloop_common.geo import EARTH_RADIUS_M, Position
-from cityloop_parking.search.domain import Shown, render
+from cityloop_parking.search.domain import Shown, render, turned
 
 FINE_M = 250.0
 COARSE_M = 4_000.0
@@ -93,6 +93,7 @@ class SearchIndex:
         self._entries: dict[str, Entry] = {}
         self._fine = _Grid(FINE_M)
         self._coarse = _Grid(COARSE_M)
+        self._with_windows: dict[str, Entry] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -110,6 +111,7 @@ class SearchIndex:
                 return None
             if (entry.place.lon, entry.place.lat) == (place.lon, place.lat):
                 entry.show(place)
+                self._note_windows(entry)
                 return entry
             self._fine.drop(entry)
             self._coarse.drop(entry)
@@ -117,7 +119,18 @@ class SearchIndex:
         self._entries[place.id] = entry
         self._fine.put(entry)
         self._coarse.put(entry)
+        self._note_windows(entry)
         return entry
+
+    def _note_windows(self, entry: Entry) -> None:
+        if entry.place.windows:
+            self._with_windows[entry.place.id] = entry
+        else:
+            self._with_windows.pop(entry.place.id, None)
+
+    def turned(self, since_s: float, now_s: float) -> list[Shown]:
+        """Places of which a window began or ended after `since_s` and until `now_s`."""
+        return [entry.place for entry in self._with_windows.values() if turned(entry.place, since_s, now_s)]
 
     def nearest(self, ask: Near) -> list[tuple[int, Entry]]:
         """Places within the radius with their distance in metres, nearest first, ids deciding between equals."""

@@ -20,6 +20,8 @@ PAGE = 500
 CHANGED = "place.changed"
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
 COMPARE_EVERY_S = 30.0
+TURN_EVERY_S = 1.0
+CLOCKS_DIFFER_S = 5.0
 
 
 class IndexNotReady(Unavailable):
@@ -42,6 +44,17 @@ class Search:
     async def follow(self) -> None:
         """Background loop: keeps the index true until cancelled."""
         await self._ctx.fanout.follow(self)
+
+    async def turn(self) -> None:
+        """Background loop: tells the streams when a window of collection begins or ends; an answer looks at the clock itself."""
+        since_s = self._ctx.clock.now().timestamp()
+        while True:
+            await self._ctx.clock.sleep(TURN_EVERY_S)
+            now_s = self._ctx.clock.now().timestamp()
+            if self._index is not None and self.hub.clients:
+                for place in self._index.turned(since_s, now_s):
+                    self.hub.publish(self._message("", place))
+            since_s = max(since_s, now_s)
 
     async def check(self) -> None:
         """Raises IndexNotReady until the first reading is done."""
@@ -115,11 +128,18 @@ class Search:
         if entries is None:
             return None
         rows = [(entry.id, self._row(entry).shown()) for entry in entries if entry.change.kind == CHANGE]
-        return [self._message(id_, shown) for id_, shown in rows if shown is not None]
+        turned = [self._message("", place) for place in self._turned_since(last_event_id)]
+        return turned + [self._message(id_, shown) for id_, shown in rows if shown is not None]
+
+    def _turned_since(self, last_event_id: str) -> list[Shown]:
+        """Places that a window closed or opened since an entry of the stream, whose id begins with its millisecond."""
+        since_s = int(last_event_id.partition("-")[0]) / 1000 - CLOCKS_DIFFER_S
+        return [] if self._index is None else self._index.turned(since_s, self._ctx.clock.now().timestamp())
 
     def _row(self, entry: FanoutEntry) -> store.Entry:
         body = orjson.loads(entry.change.body)
-        return store.Entry(entry.change.key, entry.change.version, body["place"], body["counts"], self._newest)
+        chargers, closures = body.get("chargers"), body.get("closures")  # the first release's workers wrote neither
+        return store.Entry(entry.change.key, entry.change.version, body["place"], body["counts"], chargers, closures, self._newest)
 
     def _put(self, id_: str, row: store.Entry) -> None:
         shown = row.shown()

@@ -7,8 +7,9 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Stri
 from cityloop_common.db import Json, UtcDateTime
 from cityloop_parking.schema import metadata
 
-# What search shows of a place. `place` is empty until its event has come: counts may be first, they are another topic.
-# `version` grows with every change, also across a rebuild: it begins at the microsecond of the write.
+# What search shows of a place: four parts, each with its own version, that come from different topics in any order. `place` is
+# empty until its event has come. `version` grows with every change, also across a rebuild: it begins at the microsecond of the
+# write.
 search_entry = Table(
     "search_entry",
     metadata,
@@ -19,6 +20,10 @@ search_entry = Table(
     Column("place", Json),
     Column("counts", Json, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("chargers", Json),
+    Column("chargers_version", BigInteger, nullable=False, server_default="0"),
+    Column("closures", Json),
+    Column("closures_version", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("place_version >= 0 AND counts_version >= 0", name="versions"),
 )
 Index("ix_search_entry_updated_at", search_entry.c.updated_at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import orjson
@@ -10,8 +10,13 @@ import orjson
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change
+from cityloop_parking.chargers import use_cases as chargers
+from cityloop_parking.chargers.use_cases import Recount
+from cityloop_parking.closures import use_cases as closures
+from cityloop_parking.closures.use_cases import Reclosed
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places import store as places
+from cityloop_parking.places.domain import Place
 from cityloop_parking.places.events import place_published
 from cityloop_parking.search import store
 from cityloop_parking.search.domain import CHANGE
@@ -31,13 +36,25 @@ async def apply_counts(tx: WriteTx, ctx: ParkingCtx, event: Event, view: CountsV
     _offer(tx, ctx, await store.put_counts(tx, view, version=event.sequence))
 
 
+async def show_chargers_in(tx: WriteTx, ctx: ParkingCtx, recounts: Sequence[Recount]) -> None:
+    """Charging bays were counted again: the entries show them, unless a newer count."""
+    for each in recounts:
+        _offer(tx, ctx, await store.put_chargers(tx, each))
+
+
+async def show_closures_in(tx: WriteTx, ctx: ParkingCtx, reclosed: Sequence[Reclosed]) -> None:
+    """Collection needs places at other times: the entries show it, unless something newer."""
+    for each in reclosed:
+        _offer(tx, ctx, await store.put_closures(tx, each))
+
+
 def open_search(ctx: ParkingCtx) -> Search:
     """The search of one API replica; `app.state.search` holds it."""
     return Search(ctx)
 
 
 async def rebuild(ctx: ParkingCtx, progress: Callable[[int, int | None, str], None]) -> dict[str, int]:
-    """Makes every entry anew from places and counts; safe beside the consumer and twice."""
+    """Makes every entry anew from places, counts, chargers and closures; safe beside the consumers and twice."""
     async with ctx.db.write() as tx:
         dropped = await store.drop_orphans(tx)
         total = await places.count(tx)
@@ -45,18 +62,28 @@ async def rebuild(ctx: ParkingCtx, progress: Callable[[int, int | None, str], No
     while True:
         async with ctx.db.write() as tx:
             chunk = await places.page(tx, after=after, most=CHUNK)
-            counts = await store.counts_of(tx, [place.id for place in chunk])
-            for place in chunk:
-                view = PlaceView.model_validate_json(place_published(place, source=ctx.source).data)
-                entry = await store.put_place(tx, view, version=place.version, again="accept")
-                if place.id in counts:
-                    version, counted = counts[place.id]
-                    entry = await store.put_counts(tx, counted, version=version, again="accept") or entry
-                _offer(tx, ctx, entry)
+            await _rebuild_chunk(tx, ctx, chunk)
         if not chunk:
             return {"entries": done, "dropped": dropped}
         done, after = done + len(chunk), chunk[-1].id
         progress(done, total, "search")
+
+
+async def _rebuild_chunk(tx: WriteTx, ctx: ParkingCtx, chunk: Sequence[Place]) -> None:
+    """The entries of some places. Turns first: a consumer that has one may wait for an entry, never the other way round."""
+    ids = [place.id for place in chunk]
+    bays = {each.place_id: each for each in await chargers.recount_in(tx, ids)}
+    windows = {each.place_id: each for each in await closures.reclose_in(tx, ids)}
+    counts = await store.counts_of(tx, ids)
+    for place in chunk:
+        view = PlaceView.model_validate_json(place_published(place, source=ctx.source).data)
+        parts = [await store.put_place(tx, view, version=place.version, again="accept")]
+        if place.id in counts:
+            version, counted = counts[place.id]
+            parts.append(await store.put_counts(tx, counted, version=version, again="accept"))
+        parts.append(await store.put_chargers(tx, bays[place.id]))
+        parts.append(await store.put_closures(tx, windows[place.id]))
+        _offer(tx, ctx, next((entry for entry in reversed(parts) if entry is not None), None))
 
 
 def _offer(tx: WriteTx, ctx: ParkingCtx, entry: store.Entry | None) -> None:

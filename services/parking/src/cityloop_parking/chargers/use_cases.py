@@ -1,0 +1,47 @@
+"""Parking learns of chargers, in whatever order charging's two topics are heard, and adds up the charging bays of car parks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from cityloop_common.db import WriteTx
+from cityloop_parking import turns
+from cityloop_parking.chargers import store
+from cityloop_parking.chargers.domain import EvBays, ev_bays
+from cityloop_parking.chargers.views import LocationView, StatusView
+
+TURN = "chargers"
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """The charging bays of a car park as they are now; of two recounts the one with the greater version is right."""
+
+    place_id: str
+    bays: EvBays | None
+    version: int
+
+
+async def learn_location_in(tx: WriteTx, view: LocationView, *, version: int) -> list[Recount]:
+    """A location was published: its car park, and the one where it stood before, are counted again."""
+    turn = await turns.take(tx, TURN)
+    return await _recount(tx, await store.put_location(tx, view, version=version), turn)
+
+
+async def learn_status_in(tx: WriteTx, view: StatusView, *, version: int) -> list[Recount]:
+    """An EVSE does something else: its car park is counted again, when its location is known and stands in one."""
+    turn = await turns.take(tx, TURN)
+    return await _recount(tx, await store.put_status(tx, view, version=version), turn)
+
+
+async def recount_in(tx: WriteTx, place_ids: Collection[str]) -> list[Recount]:
+    """Counts these car parks from what is known."""
+    return await _recount(tx, place_ids, await turns.take(tx, TURN))
+
+
+async def _recount(tx: WriteTx, place_ids: Collection[str], turn: int) -> list[Recount]:
+    if not place_ids:
+        return []
+    chargers = await store.chargers_of(tx, place_ids)
+    return [Recount(place_id, ev_bays(chargers.get(place_id, ())), turn) for place_id in sorted(place_ids)]

@@ -1,0 +1,1 @@
+"""Closures: when waste collection needs a section of street that is a car park at other times."""

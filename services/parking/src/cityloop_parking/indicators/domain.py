@@ -1,0 +1,77 @@
+"""The formula of `live-places`: car parks and their newest counts at a moment in, rows out. Definition: docs/concepts/parking.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cityloop_common.clock import rfc3339
+from cityloop_common.indicator import Moment, Row
+from cityloop_parking.places.domain import Access, PlaceState
+from cityloop_parking.search.domain import Freshness
+
+PUBLIC, ALL_ACCESS = "public", "all-access"
+LIVE_INTERVALS = 2
+UNKNOWN_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CountFact:
+    """The newest count of one category, taken at `at` by a source that reports every `interval_s` seconds; `row` is its journal row."""
+
+    category: str
+    at: datetime
+    source: str
+    interval_s: int
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFact:
+    """A car park as it was; `row` is the journal row that says so. `counts` are looked for while it is open only."""
+
+    place_id: str
+    name: str
+    access: str
+    state: str
+    kind: str
+    district: str | None
+    row: str
+    counts: Sequence[CountFact] = ()
+
+
+def live_places(facts: Sequence[PlaceFact], moment: Moment, scheme_id: str) -> list[Row]:
+    """A row for every car park: 1 of 1 when at least one of its categories has a live count, 0 of 1 when none has.
+
+    One that is closed, or in the scheme `public` not open to everybody, counts for nothing.
+    """
+    return [_row(each, moment, scheme_id) for each in facts]
+
+
+def _row(of: PlaceFact, moment: Moment, scheme_id: str) -> Row:
+    named = {"name": of.name, "kind": of.kind, "place_row": of.row}
+    if of.state != PlaceState.OPEN:
+        return Row(of.place_id, 0, 0, of.district, "closed", named)
+    if scheme_id == PUBLIC and of.access != Access.PUBLIC:
+        return Row(of.place_id, 0, 0, of.district, "not-public", named)
+    live = [count for count in of.counts if _freshness(count, moment.at) is Freshness.LIVE]
+    deciding = max(live or of.counts, key=lambda count: (count.at, count.row), default=None)
+    if deciding is None:
+        return Row(of.place_id, 0, 1, of.district, Freshness.UNKNOWN, named)
+    evidence = {
+        **named,
+        "counted_at": rfc3339(deciding.at),
+        "source": deciding.source,
+        "interval_s": deciding.interval_s,
+        "count_rows": sorted(count.row for count in of.counts),
+    }
+    return Row(of.place_id, int(bool(live)), 1, of.district, _freshness(deciding, moment.at), evidence)
+
+
+def _freshness(count: CountFact, at: datetime) -> Freshness:
+    """As search has it: live is not older than two intervals, late not older than a day."""
+    age = at - count.at
+    if age > UNKNOWN_AFTER:
+        return Freshness.UNKNOWN
+    return Freshness.LIVE if age <= timedelta(seconds=LIVE_INTERVALS * count.interval_s) else Freshness.LATE
