@@ -1,4 +1,4 @@
-"""The invented sample: twelve car parks of 阿勒腾席热镇 that do not exist, and cars that come and go in them.
+"""The invented sample: the sixty car parks of the invented city, which do not exist, and cars that come and go in them.
 
 Everything here is made up and says so (`invented`); the same in every installation.
 """
@@ -7,55 +7,70 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from functools import cache
 
+from cityloop_common import invented
 from cityloop_common.clock import CITY_TZ
-from cityloop_common.geo import Position
+from cityloop_common.invented import Spot
 from cityloop_common.rng import Rng
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.observations import use_cases as observations
 from cityloop_parking.observations.domain import Count, Observation
+from cityloop_parking.observations.use_cases import Report
 from cityloop_parking.places import use_cases as places
-from cityloop_parking.places.domain import Category, PlaceFacts, PlaceKind, Pool
+from cityloop_parking.places.domain import Access, Category, PlaceFacts, PlaceKind, Pool
 
 SOURCE = "sample"
 OPERATOR = "sample-operator"
 COUNT_EVERY_S = 60.0
-MOST_COUNTS = 200_000  # about 12 days of a live sample; then it stays as it is
+MOST_COUNTS = 500_000  # about two days of a live sample; then it stays as it is
+NOT_COUNTED = 60  # the number of the one that has no counter, so that a figure shows what is missing
 
-_PLACES = (
-    # name, English name, kind, longitude, latitude, standard, ev, accessible
-    ("文化广场停车场（虚构）", "Culture Square (invented)", PlaceKind.SURFACE, 109.7871, 39.5652, 180, 28, 6),
-    ("母亲公园地下车库（虚构）", "Mother Park Garage (invented)", PlaceKind.GARAGE, 109.7936, 39.5618, 420, 64, 12),
-    ("可汗街路侧泊位（虚构）", "Khan Street kerbside (invented)", PlaceKind.ON_STREET, 109.7845, 39.5671, 46, 0, 2),
-    ("体育中心停车楼（虚构）", "Sports Centre Deck (invented)", PlaceKind.GARAGE, 109.7768, 39.5704, 650, 98, 18),
-    ("人民医院停车场（虚构）", "People's Hospital (invented)", PlaceKind.SURFACE, 109.7902, 39.5697, 240, 24, 20),
-    ("行政中心停车场（虚构）", "Civic Centre (invented)", PlaceKind.SURFACE, 109.7813, 39.5589, 310, 48, 8),
-    ("火车站停车场（虚构）", "Railway Station (invented)", PlaceKind.SURFACE, 109.8042, 39.5551, 520, 40, 14),
-    ("通格朗街路侧泊位（虚构）", "Tonggelang Street kerbside (invented)", PlaceKind.ON_STREET, 109.7889, 39.5633, 38, 0, 2),
-    ("水上公园停车场（虚构）", "Water Park (invented)", PlaceKind.SURFACE, 109.7721, 39.5622, 200, 30, 6),
-    ("商业步行街地下车库（虚构）", "Pedestrian Mall Garage (invented)", PlaceKind.GARAGE, 109.7858, 39.5644, 380, 57, 10),
-    ("第一中学路侧泊位（虚构）", "No. 1 School kerbside (invented)", PlaceKind.ON_STREET, 109.7927, 39.5733, 24, 0, 1),
-    ("蒙古源流文化产业园（虚构）", "Culture Park Gate (invented)", PlaceKind.SURFACE, 109.8127, 39.5689, 460, 70, 12),
-)
+_FIRST = (
+    # standard, ev and accessible bays of the car parks that the city began with
+    (180, 28, 6), (420, 64, 12), (46, 0, 2), (650, 98, 18), (240, 24, 20), (310, 48, 8),
+    (520, 40, 14), (38, 0, 2), (200, 30, 6), (380, 57, 10), (24, 0, 1), (460, 70, 12),
+)  # fmt: skip
+_STANDARD = {PlaceKind.GARAGE: (160, 480), PlaceKind.SURFACE: (70, 280), PlaceKind.ON_STREET: (18, 56)}
 
 
-def invented_places() -> list[PlaceFacts]:
+@cache
+def invented_places() -> tuple[PlaceFacts, ...]:
     """The car parks of the sample."""
-    return [
-        PlaceFacts(
-            source=SOURCE,
-            source_id=f"{number:03d}",
-            name=name,
-            name_en=english,
-            position=Position(lon, lat),
-            pools=_pools(standard, ev, accessible),
-            kind=kind,
-            jurisdiction="伊金霍洛旗",
-            service_hours="00:00-24:00",
-            invented=True,
-        )
-        for number, (name, english, kind, lon, lat, standard, ev, accessible) in enumerate(_PLACES, 1)
-    ]
+    charged = {station.car_park for station in invented.stations()}
+    return tuple(_facts(spot, charges=spot.number in charged) for spot in invented.car_parks())
+
+
+def _facts(spot: Spot, *, charges: bool) -> PlaceFacts:
+    kind = _kind(spot)
+    return PlaceFacts(
+        source=SOURCE,
+        source_id=f"{spot.number:03d}",
+        name=spot.name,
+        name_en=spot.name_en,
+        position=spot.position,
+        pools=_pools(*(_FIRST[spot.number - 1] if spot.number <= len(_FIRST) else _bays(spot.number, kind, charges=charges))),
+        kind=kind,
+        access=Access.PERMIT if "小区" in spot.name else Access.PUBLIC,
+        jurisdiction="伊金霍洛旗",
+        service_hours="00:00-24:00",
+        invented=True,
+    )
+
+
+def _kind(spot: Spot) -> PlaceKind:
+    if spot.kerbside:
+        return PlaceKind.ON_STREET
+    return PlaceKind.GARAGE if "地下车库" in spot.name or "停车楼" in spot.name else PlaceKind.SURFACE
+
+
+def _bays(number: int, kind: PlaceKind, *, charges: bool) -> tuple[int, int, int]:
+    """Standard, ev and accessible bays; along a street there are some for charging only where a station stands."""
+    chance = Rng(SOURCE).stream(f"bays/{number}")
+    standard = chance.randint(*_STANDARD[kind])
+    if kind is PlaceKind.ON_STREET:
+        return standard, chance.randint(4, 8) if charges else 0, 1 + standard // 30
+    return standard, round(standard * chance.uniform(0.08, 0.18)), max(2, standard // 32)
 
 
 def _pools(standard: int, ev: int, accessible: int) -> tuple[Pool, ...]:
@@ -64,7 +79,7 @@ def _pools(standard: int, ev: int, accessible: int) -> tuple[Pool, ...]:
 
 
 async def seed(ctx: ParkingCtx) -> None:
-    """Makes the car parks and a first count for each."""
+    """Makes the car parks and a first count for all but one."""
     async with ctx.db.write() as tx:
         for facts in invented_places():
             await places.upsert_place_in(tx, ctx, facts, operator_id=OPERATOR)
@@ -72,7 +87,7 @@ async def seed(ctx: ParkingCtx) -> None:
 
 
 async def keep_alive(ctx: ParkingCtx) -> None:
-    """Counts every car park once a minute until the sample has reached its size."""
+    """Counts the car parks once a minute until the sample has reached its size."""
     while await observations.counts_from(ctx, SOURCE) < MOST_COUNTS:
         await ctx.clock.sleep(COUNT_EVERY_S)
         await _count_all(ctx)
@@ -81,9 +96,10 @@ async def keep_alive(ctx: ParkingCtx) -> None:
 
 
 async def _count_all(ctx: ParkingCtx) -> None:
+    """One unit for all: a car park that has become another's, or is gone, stops no other."""
     now = ctx.clock.now()
-    for facts in invented_places():
-        await observations.record(ctx, facts.id, _observation(facts, now))
+    counted = [facts for facts in invented_places() if facts.source_id != f"{NOT_COUNTED:03d}"]
+    await observations.record_many(ctx, [Report(facts.id, _observation(facts, now)) for facts in counted])
 
 
 def _observation(facts: PlaceFacts, now: datetime) -> Observation:
