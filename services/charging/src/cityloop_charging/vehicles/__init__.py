@@ -1,0 +1,1 @@
+"""Vehicles: how many new-energy vehicles are registered, by class, drive and district."""
