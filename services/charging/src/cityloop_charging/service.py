@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from cityloop_charging import cli
+from cityloop_charging import cli, consumers
+from cityloop_charging.bays import api as bays_api
+from cityloop_charging.context import ChargingCtx
+from cityloop_charging.registry import api as registry_api
 from cityloop_charging.registry import use_cases as registry
 from cityloop_charging.registry.events import LOCATION_PUBLISHED
 from cityloop_charging.schema import metadata
 from cityloop_charging.settings import ChargingSettings
 from cityloop_charging.status import use_cases as status
 from cityloop_charging.status.events import EVSE_STATUS_CHANGED
-from cityloop_common.service import Republish, Service
+from cityloop_charging.vehicles import api as vehicles_api
+from cityloop_common.service import ApiParts, Republish, Service
 from cityloop_common.sweeps import Sweep
+
+
+def api_parts(ctx: ChargingCtx) -> ApiParts:
+    """What a replica of charging's API holds: the key that people's decisions are signed with in the journal."""
+    return ApiParts(state={"subject_key": bays_api.subject_key(ctx)})
+
 
 SERVICE = Service(
     name="charging",
@@ -19,7 +29,9 @@ SERVICE = Service(
     metadata=metadata,
     migrations="cityloop_charging.migrations",
     publishes=(LOCATION_PUBLISHED, EVSE_STATUS_CHANGED),
-    routers=(),
+    routers=(registry_api.router, bays_api.router, vehicles_api.router),
+    consumers=consumers.CONSUMERS,
+    api_parts=api_parts,
     sweeps=(Sweep("quarantine-prune", 3600.0, status.prune),),
     republish=(
         Republish(LOCATION_PUBLISHED.topic, registry.republished),
