@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, exists, func, insert, select
+from sqlalchemy import Row, bindparam, delete, exists, insert, select
 
 from cityloop_common.db import HotStatement, Tx, WriteTx
 from cityloop_common.geo import Position
@@ -45,11 +45,6 @@ async def due(tx: Tx, stream: Stream, *, most: int) -> list[CollectionPoint]:
     """The points in use where a stream stands, in the order of their ids."""
     rows = await tx.all(select(collection_point).where(_P.active, _stands(stream)).order_by(_P.id).limit(most))
     return await _with_demands(tx, rows)
-
-
-async def count(tx: Tx) -> int:
-    """How many points there are."""
-    return int(await tx.scalar(select(func.count()).select_from(collection_point)))
 
 
 def _stands(stream: Stream) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.db import Tx, WriteTx
@@ -30,7 +30,3 @@ async def geojson(tx: Tx, version: str) -> str | None:
     found = await tx.scalar(select(_R.geojson).where(_R.version == version))
     return None if found is None else str(found)
 
-
-async def count(tx: Tx) -> int:
-    """How many base maps are kept."""
-    return int(await tx.scalar(select(func.count()).select_from(road_graph)))

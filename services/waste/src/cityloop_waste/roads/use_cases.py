@@ -48,15 +48,18 @@ def read(data: bytes, *, datum: Datum, within: Bounds) -> BaseMap:
     return BaseMap(hashlib.sha256(geojson).hexdigest()[:16], geojson, len(roads))
 
 
-async def import_map(ctx: WasteCtx, base_map: BaseMap) -> None:
-    """Makes a base map the present one: plans that are asked for from now on drive on it."""
+async def import_map(ctx: WasteCtx, base_map: BaseMap) -> bool:
+    """Makes a base map the present one: plans that are asked for from now on drive on it. False when it was that already."""
     async with ctx.db.write() as tx:
-        await import_map_in(tx, base_map)
+        return await import_map_in(tx, base_map)
 
 
-async def import_map_in(tx: WriteTx, base_map: BaseMap) -> None:
+async def import_map_in(tx: WriteTx, base_map: BaseMap) -> bool:
     """`import_map` in an open unit."""
+    if await store.present_version(tx) == base_map.version:
+        return False
     await store.put(tx, base_map.version, base_map.geojson.decode(), base_map.roads)
+    return True
 
 
 async def present_version(ctx: WasteCtx) -> str:
@@ -83,5 +86,6 @@ def _feature(number: int, feature: Mapping[str, Any], datum: Datum, within: Boun
         line = [list(to_wgs84(float(x), float(y), datum, within=within)) for x, y, *_ in feature["geometry"]["coordinates"]]
     except BadPosition as error:
         raise InvalidRoads(f"feature {number}: {error.detail}") from error
-    properties = {name: feature["properties"][name] for name in _PROPERTIES if feature["properties"].get(name) is not None}
+    given = feature["properties"]
+    properties = {name: given[name] for name in _PROPERTIES if isinstance(given.get(name), str | int)}
     return {"type": "Feature", "properties": properties, "geometry": {"type": "LineString", "coordinates": line}}

@@ -1,0 +1,1 @@
+"""Figures of the plan that waste answers for."""

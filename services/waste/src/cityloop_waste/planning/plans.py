@@ -1,0 +1,142 @@
+"""What a plan of the city is: asked for, searched, ready, published for its day, and perhaps taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from cityloop_common import errors
+from cityloop_waste.planning.closures import Closure
+from cityloop_waste.planning.domain import PlanningError
+from cityloop_waste.streams import Stream
+
+PLAN_ID_LENGTH = 36
+
+
+class UnknownPlan(PlanningError, errors.NotFound):
+    slug, title = "plan-unknown", "No such plan"
+
+
+class NothingToCollect(PlanningError, errors.Invalid):
+    """The registry has no collection point of the stream, or more than a plan can hold, or no truck or site at all."""
+
+    slug, title = "nothing-to-plan", "The registry has nothing to plan"
+
+
+class DayOver(PlanningError, errors.Invalid):
+    slug, title = "plan-day-over", "The day of the plan is over"
+
+
+class NotOpen(PlanningError, errors.Conflict):
+    slug, title = "plan-not-open", "The plan is not being searched"
+
+
+class NotPublishable(PlanningError, errors.Conflict):
+    slug, title = "plan-not-publishable", "The plan cannot be published"
+
+
+class NotPublished(PlanningError, errors.Conflict):
+    slug, title = "plan-not-published", "The plan is not published"
+
+
+class TooManyPlans(PlanningError, errors.TooManyRequests):
+    slug, title = "too-many-plans", "Too many plans wait to be searched"
+
+
+class PlanState(StrEnum):
+    """waiting > solving > ready > published > superseded or withdrawn; a search may also fail or be cancelled."""
+
+    WAITING = "waiting"
+    SOLVING = "solving"
+    READY = "ready"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PUBLISHED = "published"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+
+
+OPEN = (PlanState.WAITING, PlanState.SOLVING)
+PUBLISHABLE = (PlanState.READY, PlanState.SUPERSEDED, PlanState.WITHDRAWN)
+
+
+class Publish(StrEnum):
+    """Whether a plan is published as soon as it is ready, or by a dispatcher."""
+
+    WHEN_READY = "when-ready"
+    BY_HAND = "by-hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a plan comes to: trucks that go out, stops that are served and that are not, metres and seconds of all routes."""
+
+    trucks: int
+    stops: int
+    unserved: int
+    distance_m: int
+    duration_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class CityPlan:
+    """A plan with its fate. `problem` and `result` are documents (planning/problem_json.py, planning/work.py).
+
+    `publication` numbers what was published for the same stream and day; `version` counts changes of the row, `told` its events.
+    """
+
+    id: str
+    stream: Stream
+    on: date
+    state: PlanState
+    publish: Publish
+    job_id: str
+    seconds: int
+    graph_version: str | None
+    version: int
+    told: int
+    created_at: datetime
+    updated_at: datetime
+    reason: str | None = None
+    figures: Figures | None = None
+    publication: int | None = None
+    published_at: datetime | None = None
+    problem: Mapping[str, Any] | None = None
+    result: Mapping[str, Any] | None = None
+
+
+class Change(StrEnum):
+    """What a row of the journal of publications says."""
+
+    PUBLISHED = "published"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanVersion:
+    """A journal row: what was said of a stream and day from then on. `corrects` is the row that it replaces."""
+
+    id: str
+    plan_id: str
+    stream: Stream
+    on: date
+    version: int
+    sequence: int
+    change: Change
+    trucks: int
+    stops: int
+    closures: tuple[Closure, ...]
+    happened_at: datetime
+    recorded_at: datetime
+    event_id: str
+    corrects: str | None = None
+
+
+def figures_of(result: Mapping[str, Any]) -> Figures:
+    """What a solver's answer comes to."""
+    served = sum(1 for route in result["routes"] for visit in route["visits"] if visit["kind"] == "stop")
+    cost = result["cost"]
+    return Figures(len(result["routes"]), served, len(result["unserved"]), cost["distance_m"], cost["duration_s"])

@@ -1,0 +1,87 @@
+"""One API replica's stream of plans: what changes, as it changes, to whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import orjson
+
+from cityloop_common.fanout import FanoutEntry
+from cityloop_common.sse import EventStream, Hub, Message
+from cityloop_waste.context import WasteCtx
+from cityloop_waste.planning import store, use_cases
+from cityloop_waste.planning.plans import CityPlan
+
+CHANGED = "plan.changed"
+PROGRESS = "plan.progress"
+_EVENTS = {use_cases.CHANGE: CHANGED, use_cases.PROGRESS: PROGRESS}
+REMEMBERED = 1_000
+LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
+
+
+class PlanStream:
+    """The event streams of this replica (a FanoutReader). While the cache is away it reads the database."""
+
+    def __init__(self, ctx: WasteCtx) -> None:
+        self._ctx = ctx
+        self._known: dict[str, int] = {}
+        self._newest: datetime | None = None
+        self.hub = Hub(ctx.service, rng=ctx.rng)
+
+    async def follow(self) -> None:
+        """Background loop: passes changes on until cancelled."""
+        await self._ctx.fanout.follow(self)
+
+    def stream(self, last_event_id: str | None) -> EventStream:
+        """A client's stream, from where it was."""
+        return self.hub.stream(last_event_id=last_event_id, resume=self._missed)
+
+    async def apply(self, entries: Sequence[FanoutEntry]) -> None:
+        """Passes entries on; a plan's change that was read from the database before is not told twice."""
+        for entry in entries:
+            change = entry.change
+            if change.kind == use_cases.CHANGE and not self._remember(change.key, change.version):
+                continue
+            if (message := _message(entry)) is not None:
+                self.hub.publish(message)
+
+    async def reset(self) -> None:
+        """Remembers what the database has; whoever listened already reads it again."""
+        again = self._newest is not None
+        for plan in await self._changed(self._ctx.clock.now() - LATE_COMMITS):
+            self._remember(plan.id, plan.version)
+        self._newest = self._ctx.clock.now()
+        if again:
+            self.hub.reset("trimmed")
+
+    async def poll(self) -> None:
+        """Tells of what changed in the database since the last look."""
+        now = self._ctx.clock.now()
+        for plan in reversed(await self._changed((self._newest or now) - LATE_COMMITS)):
+            if self._remember(plan.id, plan.version):
+                self.hub.publish(Message("", CHANGED, plan.id, orjson.dumps(use_cases.shown_body(plan)).decode()))
+        self._newest = now
+
+    async def _changed(self, since: datetime) -> list[CityPlan]:
+        async with self._ctx.db.read() as tx:
+            return await store.changed_since(tx, since, most=REMEMBERED)
+
+    async def _missed(self, last_event_id: str) -> Sequence[Message] | None:
+        entries = await self._ctx.fanout.since(last_event_id)
+        return None if entries is None else [message for entry in entries if (message := _message(entry)) is not None]
+
+    def _remember(self, plan_id: str, version: int) -> bool:
+        """Whether this version is new here; the plans that changed longest ago are forgotten."""
+        before = self._known.pop(plan_id, 0)
+        self._known[plan_id] = max(before, version)
+        if before >= version:
+            return False
+        if len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return True
+
+
+def _message(entry: FanoutEntry) -> Message | None:
+    event = _EVENTS.get(entry.change.kind)
+    return None if event is None else Message(entry.id, event, entry.change.key, entry.change.body.decode())

@@ -1,0 +1,312 @@
+"""What people and jobs do with plans: ask for one, cancel it, keep what was found, publish and withdraw it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from typing import Any
+
+import orjson
+
+from cityloop_common import jobs, outbox, telemetry
+from cityloop_common.clock import city_day
+from cityloop_common.db import Tx, WriteTx
+from cityloop_common.envelope import Event
+from cityloop_common.fanout import Change as FanoutChange
+from cityloop_common.jobs import JobView, enqueue_in, request_cancel
+from cityloop_waste.context import WasteCtx
+from cityloop_waste.planning import problem_json, registered, store
+from cityloop_waste.planning.closures import Closure, calls, closures
+from cityloop_waste.planning.domain import Problem
+from cityloop_waste.planning.events import plan_told
+from cityloop_waste.planning.plans import (
+    PUBLISHABLE,
+    Change,
+    CityPlan,
+    DayOver,
+    NotOpen,
+    NotPublishable,
+    NotPublished,
+    PlanState,
+    PlanVersion,
+    Publish,
+    TooManyPlans,
+    UnknownPlan,
+)
+from cityloop_waste.planning.views import PlaceView
+from cityloop_waste.roads import store as roads
+from cityloop_waste.streams import Stream
+
+JOB = "plan"
+CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
+PROGRESS = "plan-progress"
+PAGE = 200
+ENDED = telemetry.counter("waste_plans_total", "Plans by what became of their search", ("stream", "outcome"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """For which day a plan is wanted, and whether it is published as soon as it is ready."""
+
+    on: date
+    publish: Publish = Publish.BY_HAND
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A plan with its job, and what was published of it."""
+
+    plan: CityPlan
+    job: JobView
+    versions: tuple[PlanVersion, ...]
+
+
+async def ask_for_day(ctx: WasteCtx, stream: Stream, wish: Wish, *, seconds: int | None = None, depot_id: str | None = None) -> CityPlan:
+    """Asks for a plan of a stream's day from the registry. See `ask_for_day_in`."""
+    async with ctx.db.write() as tx:
+        return await ask_for_day_in(tx, ctx, stream, wish, seconds=seconds, depot_id=depot_id)
+
+
+async def ask_for_day_in(
+    tx: WriteTx, ctx: WasteCtx, stream: Stream, wish: Wish, *, seconds: int | None = None, depot_id: str | None = None
+) -> CityPlan:
+    """Asks for a plan of the points, trucks and sites that the registry has. Raises NothingToCollect, DepotAmbiguous, and as `ask_in`."""
+    problem = await registered.problem(tx, stream, depot_id=depot_id, seconds=seconds or ctx.settings.plan_seconds)
+    return await ask_in(tx, ctx, problem, wish)
+
+
+async def ask_in(tx: WriteTx, ctx: WasteCtx, problem: Problem, wish: Wish) -> CityPlan:
+    """Stores a checked problem with the job that searches its plan, in an open unit. Raises DayOver, TooManyPlans."""
+    if wish.on < city_day(ctx.clock.now()):
+        raise DayOver(f"{wish.on} is over")
+    if await store.count_open(tx) >= ctx.settings.open_plans:
+        raise TooManyPlans(f"at most {ctx.settings.open_plans} at a time")
+    plan_id = ctx.ids.new()
+    new = CityPlan(
+        id=plan_id,
+        stream=Stream(problem.stream),
+        on=wish.on,
+        state=PlanState.WAITING,
+        publish=wish.publish,
+        job_id=await enqueue_in(tx, ctx, JOB, {"plan_id": plan_id}, dedup_key=plan_id),
+        seconds=problem.options.seconds,
+        graph_version=await roads.present_version(tx),
+        version=1,
+        told=0,
+        created_at=tx.recorded_at,
+        updated_at=tx.recorded_at,
+        problem=problem_json.write(problem),
+    )
+    await store.add(tx, new)
+    _offer(tx, ctx, new)
+    return new
+
+
+async def find(ctx: WasteCtx, plan_id: str) -> Shown:
+    """A plan with everything. Raises UnknownPlan."""
+    async with ctx.db.read() as tx:
+        found = await _known(tx, plan_id)
+        return Shown(found, await jobs.view(tx, ctx, found.job_id), tuple(await store.versions_of(tx, plan_id)))
+
+
+async def page(ctx: WasteCtx, wanted: store.Wanted, *, most: int) -> list[CityPlan]:
+    """Plans without their routes, the last asked for first."""
+    async with ctx.db.read() as tx:
+        return await store.page(tx, wanted, most=most)
+
+
+async def cancel_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
+    """Stops the search of a plan; cancelling again changes nothing. Raises UnknownPlan, NotOpen."""
+    cancelled = await store.end(tx, plan_id, PlanState.CANCELLED, reason="cancelled")
+    if cancelled is None:
+        known = await _known(tx, plan_id)
+        if known.state is not PlanState.CANCELLED:
+            raise NotOpen(f"it is {known.state}")
+        return known
+    await request_cancel(tx, cancelled.job_id)
+    _ended(tx, ctx, cancelled)
+    return cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker is to search: the documents that the solver's process takes."""
+
+    plan: CityPlan
+    payload: Mapping[str, Any]
+
+
+async def begin(ctx: WasteCtx, plan_id: str) -> Task | None:
+    """A worker takes a plan; None when nobody wants it any more."""
+    async with ctx.db.write() as tx:
+        begun = await store.begin(tx, plan_id)
+        if begun is None:
+            return None
+        _offer(tx, ctx, begun)
+        geojson = None if begun.graph_version is None else await roads.geojson(tx, begun.graph_version)
+    payload: dict[str, Any] = {"problem": begun.problem}
+    if geojson is not None:
+        payload["roads"] = orjson.loads(geojson)
+    return Task(begun, payload)
+
+
+async def keep(ctx: WasteCtx, plan_id: str, result: Mapping[str, Any]) -> CityPlan | None:
+    """Stores what was found, and publishes it when that was wished; None when nobody wants it any more."""
+    async with ctx.db.write() as tx:
+        kept = await store.keep(tx, plan_id, result)
+        if kept is None:
+            return None
+        _ended(tx, ctx, kept)
+        if kept.publish is Publish.WHEN_READY and await _may_publish_itself(tx, ctx, kept):
+            return await publish_in(tx, ctx, plan_id)
+        return kept
+
+
+async def fail(ctx: WasteCtx, plan_id: str, reason: str) -> None:
+    """Notes that no plan will be found, and why."""
+    async with ctx.db.write() as tx:
+        failed = await store.end(tx, plan_id, PlanState.FAILED, reason=reason[:1000])
+        if failed is not None:
+            _ended(tx, ctx, failed)
+
+
+async def settle(ctx: WasteCtx) -> int:
+    """Sweep: ends plans whose jobs have ended without a word (every worker died, the database was away); answers how many."""
+    async with ctx.db.write() as tx:
+        found = await store.stranded(tx)
+        for each in found:
+            state = PlanState.CANCELLED if each.job_state == "cancelled" else PlanState.FAILED
+            ended = await store.end(tx, each.plan_id, state, reason=(each.error or "the job ended without a plan")[:1000])
+            if ended is not None:
+                _ended(tx, ctx, ended)
+    return len(found)
+
+
+async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
+    """Lets a plan hold for its stream and day, in place of the one before; publishing again changes nothing.
+
+    Two at once come one after the other, and the later one holds. Raises UnknownPlan, NotPublishable, DayOver.
+    """
+    asked = await _known(tx, plan_id)
+    if asked.state is PlanState.PUBLISHED:
+        return asked
+    if asked.state not in PUBLISHABLE:
+        raise NotPublishable(f"it is {asked.state}")
+    if asked.on < city_day(ctx.clock.now()):
+        raise DayOver(f"{asked.on} is over")
+    publication = await store.next_version(tx, asked.stream, asked.on)
+    before = await store.last_version(tx, asked.stream, asked.on)
+    live = await store.live(tx, asked.stream, asked.on)
+    if live is not None and live.id == plan_id:
+        return live
+    superseded = await store.supersede(tx, asked.stream, asked.on)
+    published = await store.publish(tx, plan_id, publication=publication, at=ctx.clock.now())
+    if published is None or published.published_at is None:
+        raise NotPublishable("its state has just changed")
+    closed = await _closures(tx, published)
+    version = _version_of(tx, ctx, published, Change.PUBLISHED, closed)
+    await _tell(tx, ctx, replace(version, corrects=before.id if before else None))
+    for each in (superseded, published):
+        if each is not None:
+            _offer(tx, ctx, each)
+    return published
+
+
+async def withdraw_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
+    """Takes a published plan back: nothing is closed any more; withdrawing again changes nothing. Raises UnknownPlan, NotPublished."""
+    asked = await _known(tx, plan_id)
+    if asked.state is PlanState.PUBLISHED:
+        version = await store.next_version(tx, asked.stream, asked.on)
+        before = await store.last_version(tx, asked.stream, asked.on)
+        withdrawn = await store.withdraw(tx, plan_id)
+        if withdrawn is not None:
+            new = _version_of(tx, ctx, replace(withdrawn, publication=version), Change.WITHDRAWN, ())
+            await _tell(tx, ctx, replace(new, corrects=before.id if before else None))
+            _offer(tx, ctx, withdrawn)
+            return withdrawn
+        asked = await _known(tx, plan_id)
+    if asked.state is not PlanState.WITHDRAWN:
+        raise NotPublished(f"it is {asked.state}")
+    return asked
+
+
+async def republished(ctx: WasteCtx, key: str | None) -> AsyncIterator[Event]:
+    """Every event of every plan, or of one, as it was first published: same id, sequence and time."""
+    after = ""
+    while True:
+        async with ctx.db.read() as tx:
+            found = await store.told_page(tx, plan_id=key, after=after, most=PAGE)
+        for each in found:
+            yield plan_told(each, source=ctx.source)
+        if len(found) < PAGE:
+            return
+        after = found[-1].id
+
+
+async def apply_place(tx: WriteTx, _ctx: WasteCtx, event: Event, view: PlaceView) -> None:
+    """A car park was published: what is on the street stands in the way of trucks."""
+    await store.put_section(tx, view, version=event.sequence)
+
+
+def shown_body(plan: CityPlan) -> dict[str, object]:
+    """What everybody may see of a plan."""
+    body: dict[str, object] = {"plan_id": plan.id, "stream": plan.stream, "on": plan.on, "state": plan.state, "version": plan.publication}
+    if plan.figures is not None:
+        body |= {"trucks": plan.figures.trucks, "stops": plan.figures.stops, "unserved": plan.figures.unserved}
+    return body
+
+
+async def _known(tx: Tx, plan_id: str) -> CityPlan:
+    found = await store.get(tx, plan_id)
+    if found is None:
+        raise UnknownPlan
+    return found
+
+
+async def _may_publish_itself(tx: Tx, ctx: WasteCtx, plan: CityPlan) -> bool:
+    """Not over one that was asked for later, and not when its day is over: a dispatcher may still do that."""
+    live = await store.live(tx, plan.stream, plan.on)
+    return plan.on >= city_day(ctx.clock.now()) and (live is None or live.created_at <= plan.created_at)
+
+
+async def _closures(tx: Tx, plan: CityPlan) -> tuple[Closure, ...]:
+    assert plan.problem is not None
+    assert plan.result is not None
+    return closures(plan.on, calls(plan.problem, plan.result), await store.open_sections(tx))
+
+
+def _version_of(tx: WriteTx, ctx: WasteCtx, plan: CityPlan, change: Change, closed: tuple[Closure, ...]) -> PlanVersion:
+    assert plan.figures is not None
+    assert plan.publication is not None
+    return PlanVersion(
+        id=ctx.ids.new(),
+        plan_id=plan.id,
+        stream=plan.stream,
+        on=plan.on,
+        version=plan.publication,
+        sequence=plan.told,
+        change=change,
+        trucks=plan.figures.trucks,
+        stops=plan.figures.stops,
+        closures=closed,
+        happened_at=ctx.clock.now(),
+        recorded_at=tx.recorded_at,
+        event_id=ctx.ids.new(),
+    )
+
+
+async def _tell(tx: WriteTx, ctx: WasteCtx, version: PlanVersion) -> None:
+    await store.append(tx, version)
+    await outbox.append(tx, plan_told(version, source=ctx.source))
+
+
+def _ended(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
+    tx.after_commit(partial(ENDED.add, plan.stream.value, plan.state.value))
+    _offer(tx, ctx, plan)
+
+
+def _offer(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
+    """Tells the replicas after the commit; what gets lost they find in the database."""
+    tx.after_commit(partial(ctx.fanout.offer, FanoutChange(CHANGE, plan.id, plan.version, orjson.dumps(shown_body(plan)))))
