@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer, service: Service) -> None:
     """Adds `recompute` to a service that has figures."""
+    known = ", ".join(each.name for each in service.indicators)
 
-    @app.command("recompute", help="Computes a figure again from its rows and compares it with what was published.")
+    @app.command("recompute", help=f"Computes a figure ({known}) again from its rows and compares it with what was published.")
     def recompute(
-        name: Annotated[str, typer.Argument(help=f"One of {', '.join(each.name for each in service.indicators)}.")],
+        name: Annotated[str, typer.Argument(help="Which figure.")],  # typer evaluates annotations: no variable of `register` in them
         on: Annotated[str, typer.Option("--on", help="Local day.", metavar="DATE")] = "",
         known_at: Annotated[
             str, typer.Option(help="As known at this instant; the latest closed one when left out.", metavar="INSTANT")
