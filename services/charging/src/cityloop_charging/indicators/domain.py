@@ -1,0 +1,180 @@
+"""The formulas of charging's figures: facts at a moment in, rows out. Definitions and sources: docs/concepts/charging.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from cityloop_charging.bays.domain import ServingEvse, served_bays
+from cityloop_charging.registry.domain import Access, Lifecycle
+from cityloop_charging.status.domain import Status
+from cityloop_common.indicator import Moment, NoData, Row, gap_to
+from cityloop_common.indicator.domain import Better
+
+SHARE_TARGET = Fraction(15, 100)
+RATIO_TARGET = Fraction(1, 3)
+FACILITIES_TARGET = Fraction(5_000)
+BROKEN = frozenset({Status.INOPERATIVE, Status.OUTOFORDER, Status.PLANNED, Status.REMOVED})
+REPORTING = frozenset({Status.AVAILABLE, Status.CHARGING, Status.RESERVED, Status.BLOCKED})
+ON_STREET = "on_street"
+
+
+@dataclass(frozen=True, slots=True)
+class EvseFact:
+    """An EVSE as it was: its place is that of its station's confirmed link. `rows` are the journal rows that say so."""
+
+    uid: str
+    location_id: str
+    access: Access
+    lifecycle: Lifecycle
+    standard: bool
+    bay_no: str | None
+    place_id: str | None
+    district: str | None
+    status: Status
+    rows: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFact:
+    """A car park as charging had heard of it."""
+
+    place_id: str
+    name: str
+    access: str
+    state: str
+    kind: str
+    district: str | None
+    total_bays: int
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class VehiclesFact:
+    """Registered vehicles of one class and drive in one district."""
+
+    key: str
+    vehicles: int
+    standard: bool
+    district: str | None
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What charging's figures count, at one moment."""
+
+    evses: Sequence[EvseFact] = ()
+    places: Sequence[PlaceFact] = ()
+    vehicles: Sequence[VehiclesFact] = ()
+    by_place: Mapping[str, Sequence[EvseFact]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[EvseFact]] = {}
+        for each in self.evses:
+            if each.place_id is not None:
+                found.setdefault(each.place_id, []).append(each)
+        object.__setattr__(self, "by_place", found)
+
+
+def operational(evse: EvseFact) -> bool:
+    """In service, and its newest report does not say that it is broken. One that never reported counts by the register."""
+    return evse.lifecycle is Lifecycle.IN_SERVICE and evse.status not in BROKEN
+
+
+def reporting(evse: EvseFact) -> bool:
+    """In service, and its newest report says that it works."""
+    return evse.lifecycle is Lifecycle.IN_SERVICE and evse.status in REPORTING
+
+
+def _counts(evse: EvseFact, scheme: str) -> bool:
+    return reporting(evse) if scheme == "reporting" else operational(evse)
+
+
+def bay_share(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
+    """A row per public car park in service: bays served by a confirmed, operational EVSE, of all its bays.
+
+    `off-street` leaves on-street places out on both sides; `reporting` counts only EVSEs whose newest report says that they
+    work. Raises NoData while no car park is known.
+    """
+    if not facts.places:
+        raise NoData("no car park is known")
+    return [
+        _bay_row(place, facts.by_place.get(place.place_id, ()), scheme)
+        for place in facts.places
+        if place.access == "public" and place.state == "open" and not (scheme == "off-street" and place.kind == ON_STREET)
+    ]
+
+
+def _bay_row(place: PlaceFact, evses: Sequence[EvseFact], scheme: str) -> Row:
+    counted = [each for each in evses if _counts(each, scheme)]
+    served = served_bays([ServingEvse(each.location_id, each.bay_no) for each in counted], place.total_bays)
+    needed = gap_to(SHARE_TARGET, Better.HIGHER, 0, place.total_bays)
+    evidence: dict[str, object] = {
+        "name": place.name,
+        "kind": place.kind,
+        "needed": needed,
+        "reached": served >= needed,
+        "evses": [each.uid for each in counted],
+        "not_counted": [each.uid for each in evses if not _counts(each, scheme)],
+        "rows": [place.row, *(row for each in evses for row in each.rows)],
+    }
+    why = "counted" if place.total_bays else "no-bays"
+    return Row(place.place_id, served, place.total_bays, place.district, why, evidence)
+
+
+def pile_ratio(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
+    """P standard public charging points to V standard NEVs: a row per point (1/0) and one per kind of vehicle (0/V); 3·P >= V.
+
+    Raises NoData while no station, or no registered vehicle, is known.
+    """
+    if not facts.evses:
+        raise NoData("no charging point is known")
+    if not facts.vehicles:
+        raise NoData("no registered vehicles are known")
+    return [*_points(facts, scheme), *_vehicles(facts)]
+
+
+def _points(facts: Facts, scheme: str) -> Iterator[Row]:
+    for each in facts.evses:
+        why = _why_no_public_pile(each, scheme)
+        yield Row(each.uid, int(why == "counted"), 0, each.district, why, {"status": each.status, "rows": list(each.rows)})
+
+
+def _why_no_public_pile(evse: EvseFact, scheme: str) -> str:
+    if evse.lifecycle is not Lifecycle.IN_SERVICE:
+        return str(evse.lifecycle)
+    if evse.access is not Access.PUBLIC:
+        return "not-public"
+    if not evse.standard:
+        return "not-standard"
+    if scheme == "reporting" and evse.status not in BROKEN and not reporting(evse):
+        return "not-reporting"
+    return "counted" if _counts(evse, scheme) else "not-operational"
+
+
+def _vehicles(facts: Facts) -> Iterator[Row]:
+    for each in facts.vehicles:
+        why = "counted" if each.standard else "not-standard"
+        yield Row(f"vehicles/{each.key}", 0, each.vehicles if each.standard else 0, each.district, why, {"rows": [each.row]})
+
+
+def facilities(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
+    """A row per charging point: public places and compounds, not planned and not removed; `public` leaves compounds out.
+
+    Broken ones count: they were built. Raises NoData while no station is known.
+    """
+    if not facts.evses:
+        raise NoData("no charging point is known")
+    accepted = {Access.PUBLIC} if scheme == "public" else {Access.PUBLIC, Access.COMPOUND}
+    found = []
+    for each in facts.evses:
+        there = each.lifecycle is Lifecycle.IN_SERVICE and each.status not in {Status.PLANNED, Status.REMOVED}
+        why = "counted" if there and each.access in accepted else str(each.access) if there else _gone(each)
+        found.append(Row(each.uid, int(why == "counted"), 0, each.district, why, {"access": str(each.access), "rows": list(each.rows)}))
+    return found
+
+
+def _gone(evse: EvseFact) -> str:
+    return str(evse.lifecycle) if evse.lifecycle is not Lifecycle.IN_SERVICE else evse.status.lower()
