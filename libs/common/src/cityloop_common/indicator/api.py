@@ -169,6 +169,18 @@ class Wanted:
     limit: int
 
 
+async def kept_evaluations(request: Request) -> Evaluator:
+    """The replica's evaluations (`app.state.evaluator`), made at the first question."""
+    state = request.app.state
+    if not hasattr(state, "evaluator"):
+        state.evaluator = Evaluator()
+    found: Evaluator = state.evaluator
+    return found
+
+
+Kept = Annotated[Evaluator, Depends(kept_evaluations)]
+
+
 class Named:
     """The figures of a service by name."""
 
@@ -183,11 +195,11 @@ class Named:
         return self._by_name[name]
 
 
-def router(indicators: Sequence[Indicator], evaluator: Evaluator) -> APIRouter:
+def router(indicators: Sequence[Indicator]) -> APIRouter:
     """The routes of a service's figures."""
     routes, named = APIRouter(tags=["indicators"]), Named(indicators)
-    _add_figures(routes, named, evaluator)
-    _add_rows(routes, named, evaluator)
+    _add_figures(routes, named)
+    _add_rows(routes, named)
     _add_history(routes, named)
     return routes
 
@@ -195,23 +207,23 @@ def router(indicators: Sequence[Indicator], evaluator: Evaluator) -> APIRouter:
 _ANYONE = [Depends(auth.public), Depends(limit("indicators", per_minute=240, by=By.NETWORK))]
 
 
-def _add_figures(routes: APIRouter, named: Named, evaluator: Evaluator) -> None:
+def _add_figures(routes: APIRouter, named: Named) -> None:
     @routes.get("/indicators", response_model=IndicatorList, dependencies=_ANYONE, summary="Every figure")
-    async def all_of(ctx: Context, on: OnDay = None, known_at: KnownAt = None) -> Response:
+    async def all_of(ctx: Context, evaluator: Kept, on: OnDay = None, known_at: KnownAt = None) -> Response:
         """What each figure says, scheme by scheme, with target, gap and what was published."""
         shown = [await _shown(ctx, evaluator, each, When(on, known_at)) for each in named.all]
         return http.json_response({"indicators": shown}, headers=_CACHED if known_at is None else None)
 
     @routes.get("/indicators/{name}", response_model=IndicatorView, dependencies=_ANYONE, summary="One figure")
     async def one_of(
-        ctx: Context, name: Name, on: OnDay = None, known_at: KnownAt = None, formula_version: FormulaVersion = None
+        ctx: Context, evaluator: Kept, name: Name, on: OnDay = None, known_at: KnownAt = None, formula_version: FormulaVersion = None
     ) -> Response:
         """One figure with its districts, of a day and as known at an instant."""
         shown = await _shown(ctx, evaluator, named.get(name), When(on, known_at, formula_version), districts=True)
         return http.json_response(shown)
 
 
-def _add_rows(routes: APIRouter, named: Named, evaluator: Evaluator) -> None:
+def _add_rows(routes: APIRouter, named: Named) -> None:
     @routes.get(
         "/indicators/{name}/rows",
         response_model=RowPage,
@@ -220,6 +232,7 @@ def _add_rows(routes: APIRouter, named: Named, evaluator: Evaluator) -> None:
     )
     async def rows_of(
         ctx: Context,
+        evaluator: Kept,
         request: Request,
         name: Name,
         on: OnDay = None,

@@ -10,7 +10,6 @@ from fastapi import APIRouter
 from cityloop_common.envelope import EventType
 from cityloop_common.indicator import api, publishing
 from cityloop_common.indicator.domain import Indicator
-from cityloop_common.indicator.evaluating import Evaluator
 from cityloop_common.indicator.publishing import IndicatorEvaluatedV1
 from cityloop_common.service import Republish
 from cityloop_common.sweeps import Sweep
@@ -25,6 +24,6 @@ class Figures:
         self.indicators = tuple(indicators)
         self.evaluated: EventType[IndicatorEvaluatedV1] = publishing.event_type(service)
         self.publishes = (self.evaluated,)
-        self.router: APIRouter = api.router(self.indicators, Evaluator())
+        self.router: APIRouter = api.router(self.indicators)
         self.sweep = Sweep("indicators-publish", LOOKS_EVERY_S, partial(publishing.publish_due, indicators=self.indicators))
         self.republish = Republish(self.evaluated.topic, publishing.republished)
