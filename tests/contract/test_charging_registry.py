@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from cityloop_charging.registry import history, store, use_cases
+from cityloop_charging.operators.domain import NOBODY
+from cityloop_charging.registry import history, locations_csv, store, use_cases
 from cityloop_charging.registry.domain import (
     Accepted,
     ConnectorTaken,
@@ -26,7 +27,7 @@ from cityloop_charging.registry.tables import evse_version, location_version
 from cityloop_common import districts
 from cityloop_common.envelope import Event
 from cityloop_common.errors import PreconditionFailed, PreconditionRequired
-from cityloop_common.geo import Position
+from cityloop_common.geo import Datum, Position
 from tests.contract.charging_support import CENTRE, OPERATOR, City, city, evse, make_tables, station
 from tests.contract.kit_support import DIALECTS
 
@@ -51,6 +52,33 @@ def rows(*facts: LocationFacts) -> list[Verdict]:
 
 async def everything(town: City) -> list[Event]:
     return [event async for event in use_cases.republished(town.ctx, None)]
+
+
+async def test_the_real_file_twice_is_the_same_as_once(town: City, data_dir: Path) -> None:
+    """1,706 stations with 22,872 EVSEs, stored and told of once; the second import touches nothing; a stop halfway loses nothing."""
+    data = (data_dir / "charging" / "shenzhen_stations_stevcdp.csv").read_bytes()
+    verdicts = locations_csv.read(data, datum=Datum.GCJ02, operator_id=NOBODY, city=use_cases.city_bounds(town.ctx))
+    half = await use_cases.import_locations(town.ctx, verdicts[:800])
+    seen: list[int] = []
+    first = await use_cases.import_locations(town.ctx, verdicts, progress=seen.append)
+    assert (first.read, half.accepted, first.accepted, first.unchanged, first.evses) == (1706, 800, 906, 800, 22_872)
+    assert first.rejected == ()
+    assert seen == sorted(seen)
+    assert seen[-1] == 1706
+    again = await use_cases.import_locations(town.ctx, verdicts)
+    assert (again.accepted, again.unchanged) == (0, 1706)
+    events = await town.told()
+    assert len(events) == 1706
+    assert {event.sequence for event in events} == {1}
+    async with town.db.read() as tx:
+        assert await store.count(tx) == (1706, 22_872)
+        now = town.clock.now()
+        assert len(await history.evses(tx, now, now)) == await town.count(evse_version) == 22_872
+        biggest = max(verdicts, key=lambda each: len(each.facts.evses) if isinstance(each, Accepted) else 0)
+        assert isinstance(biggest, Accepted)
+        found = await store.get(tx, biggest.facts.id)
+    assert found is not None
+    assert found.facts.content_hash() == biggest.facts.content_hash()
 
 
 async def test_only_changed_stations_are_told_of_again(town: City) -> None:
