@@ -1,0 +1,213 @@
+"""Laws of what parking knows of charging, the same on every database: any order, any repetition, any two workers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, select, update
+
+from cityloop_common.clock import rfc3339
+from cityloop_common.envelope import Event
+from cityloop_common.geo import Position
+from cityloop_parking import consumers
+from cityloop_parking.chargers.domain import Charger, Status, ev_bays
+from cityloop_parking.chargers.tables import charger, charger_location
+from cityloop_parking.places.domain import Category, PlaceFacts, Pool
+from cityloop_parking.search import use_cases as search
+from cityloop_parking.search.tables import search_entry
+from tests.contract.kit_support import DIALECTS
+from tests.contract.neighbours_support import AT, caught_up, hear, location, publish, send, shown_parts, status, workers
+from tests.contract.reservations_support import City, city, make_tables
+from tests.support import scaled
+
+
+@pytest.fixture(params=DIALECTS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database of each kind."""
+    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
+
+
+@pytest.fixture
+async def town(url: str, tmp_path: Path) -> AsyncIterator[City]:
+    """An empty city."""
+    await make_tables(url)
+    async with city(url, tmp_path) as opened:
+        yield opened
+
+
+def lot(number: int = 1, spaces: int = 10) -> PlaceFacts:
+    return PlaceFacts("op", str(number), "文化广场", Position(109.787, 39.565), (Pool(Category.STANDARD, spaces),))
+
+
+def bays(total: int, working: int = 0, free: int = 0, minute: int | None = None) -> dict[str, object]:
+    """Charging bays as an entry has them; `minute` of the newest status in them."""
+    return {
+        "bays": total, "working": working, "free": free,
+        "as_of": None if minute is None else rfc3339(AT + timedelta(minutes=minute)),
+    }  # fmt: skip
+
+
+async def chargers_shown(town: City) -> dict[str, object]:
+    return {place: chargers for place, (chargers, _) in (await shown_parts(town)).items()}
+
+
+async def test_a_status_may_come_before_its_location(town: City) -> None:
+    """It is kept until the location says where the EVSE stands."""
+    await hear(town, status(3, "a", "CHARGING"), status(4, "b", "AVAILABLE"))
+    assert await chargers_shown(town) == {}
+    await hear(town, location(1, "a", "b", "c"))
+    assert await chargers_shown(town) == {"op-1": bays(3, 2, 1, minute=4)}
+    await hear(town, status(5, "c", "AVAILABLE"))
+    assert await chargers_shown(town) == {"op-1": bays(3, 3, 2, minute=5)}
+
+
+async def test_a_bay_is_counted_once_across_the_locations_of_its_place(town: City) -> None:
+    """Two operators' EVSEs at bay 7 serve one bay; a number may be sent as a number; blanks are no number."""
+    await hear(town, location(1, ("a", "7"), ("b", "  "), id="op*S1"), location(1, ("c", 7), ("d", "8"), id="op*S2"))
+    await hear(town, status(1, "a", "AVAILABLE"), status(2, "c", "CHARGING", at="op*S2"), status(3, "d", "AVAILABLE", at="op*S2"))
+    assert await chargers_shown(town) == {"op-1": bays(3, 2, 1, minute=3)}
+
+
+async def test_chargers_follow_their_location(town: City) -> None:
+    """Moved, unlinked, closed and open again, an EVSE dropped: each place shows what stands there now, or that it has none."""
+    await hear(town, status(1, "a", "AVAILABLE"), status(1, "b", "OUTOFORDER"), location(1, "a", "b"))
+    assert await chargers_shown(town) == {"op-1": bays(2, 1, 1, minute=1)}
+    await hear(town, location(2, "a", "b", place="op-2"))
+    assert await chargers_shown(town) == {"op-2": bays(2, 1, 1, minute=1)}
+    await hear(town, location(3, "a", place="op-2"))
+    assert await chargers_shown(town) == {"op-2": bays(1, 1, 1, minute=1)}
+    await hear(town, location(4, "a", place="op-2", state="closed"))
+    assert await chargers_shown(town) == {}
+    await hear(town, location(5, "a", "b", place="op-2"))
+    assert await chargers_shown(town) == {"op-2": bays(2, 1, 1, minute=1)}
+    await hear(town, location(6, "a", "b", place=None))
+    assert await chargers_shown(town) == {}
+
+
+async def test_an_older_version_changes_nothing(town: City) -> None:
+    """Neither of a location nor of a status, nor the same one again."""
+    await hear(town, location(5, "a", "b"), status(7, "a", "CHARGING"))
+    before = await chargers_shown(town)
+    await hear(town, location(4, "a", place="op-2"), location(5, "a"), status(6, "a", "AVAILABLE"), status(7, "a", "AVAILABLE"))
+    assert await chargers_shown(town) == before == {"op-1": bays(2, 1, 0, minute=7)}
+
+
+async def test_a_status_of_another_location_says_nothing_of_a_listed_evse(town: City) -> None:
+    """Whichever is heard first: an EVSE counts with the status that its own location's operator sent."""
+    listed, stray = location(1, "a"), status(9, "a", "AVAILABLE", at="op*S2")
+    await hear(town, stray, listed)
+    assert await chargers_shown(town) == {"op-1": bays(1)}
+
+
+async def test_a_new_word_for_a_status_is_unknown(town: City) -> None:
+    """It is no dead letter, and nothing that could be called free."""
+    await hear(town, location(1, "a"), status(1, "a", "LEVITATING"))
+    assert await chargers_shown(town) == {"op-1": bays(1, minute=1)}
+
+
+def _life(chance: random.Random, places: int = 3, stations: int = 6) -> list[Event]:
+    """What some stations go through: places, EVSEs and states change, and every EVSE does something all the time."""
+    told: list[Event] = []
+    for station in range(stations):
+        id_, uids = f"op*S{station}", [f"op*S{station}*{number}" for number in range(4)]
+        for version in range(1, 5):
+            listed = [(uid, chance.choice([None, str(number), "1"])) for number, uid in enumerate(uids) if chance.random() < 0.8]
+            place = chance.choice([None, *(f"op-{number}" for number in range(places))])
+            evses = [uid if bay is None else (uid, bay) for uid, bay in listed]
+            told.append(location(version, *evses, id=id_, place=place, state=chance.choice(["open", "open", "closed"])))
+        told += [status(version, uid, chance.choice(list(Status)), at=id_) for uid in uids for version in range(1, 5)]
+    return told
+
+
+def _expected(told: list[Event]) -> dict[str, object]:
+    """From the newest version of each location and EVSE."""
+    newest: dict[str, Event] = {}
+    for each in told:
+        newest[each.key] = max(newest.get(each.key, each), each, key=lambda one: one.sequence)
+    statuses = {key: each for key, each in newest.items() if each.topic == "charging.evse"}
+    of_place: dict[str, list[Charger]] = {}
+    for each in newest.values():
+        body = each.body()
+        if each.topic == "charging.location" and body["state"] == "open" and body.get("place_id"):
+            for evse in body["evses"]:  # type: ignore[attr-defined]
+                does = statuses[evse["uid"]]
+                since = AT + timedelta(minutes=does.sequence)
+                charger = Charger(evse["uid"], evse.get("bay_no"), Status(str(does.body()["status"])), since)
+                of_place.setdefault(str(body["place_id"]), []).append(charger)
+    counted = {place: ev_bays(chargers) for place, chargers in of_place.items()}
+    return {
+        place: {"bays": each.bays, "working": each.working, "free": each.free, "as_of": rfc3339(each.as_of) if each.as_of else None}
+        for place, each in counted.items()
+        if each is not None
+    }
+
+
+@pytest.mark.parametrize("seed", range(scaled(ci=3, full=30)))
+async def test_two_workers_hear_everything_shuffled_and_twice(url: str, tmp_path: Path, seed: int) -> None:
+    """Through the log, in one group: the entries show what the newest versions say, whoever heard what when."""
+    await make_tables(url)
+    chance = random.Random(seed)
+    told = _life(chance)
+    twice = told + told
+    chance.shuffle(twice)
+    async with workers(url, tmp_path, consumers.CHARGERS, many=2) as town:
+        for start in range(0, len(twice), 40):
+            await send(town, *twice[start : start + 40])
+            await asyncio.sleep(0)
+        await caught_up(town, consumers.CHARGERS)
+        assert await chargers_shown(town) == _expected(told)
+
+
+async def test_units_at_once_lose_no_status(url: str, tmp_path: Path) -> None:
+    """Each unit adds up its place with what the others have stored, though none of them waits for the others' commit to begin."""
+    await make_tables(url)
+    rounds, evses = scaled(ci=10, full=100), [f"e{number}" for number in range(8)]
+    async with AsyncExitStack() as stack:
+        towns = [await stack.enter_async_context(city(url, tmp_path)) for _ in range(2)]
+        await hear(towns[0], location(1, *evses))
+        for turn in range(1, rounds + 1):
+            says = "AVAILABLE" if turn % 2 else "CHARGING"
+            await asyncio.gather(*(hear(towns[number % 2], status(turn, uid, says)) for number, uid in enumerate(evses)))
+            assert await chargers_shown(towns[0]) == {"op-1": bays(8, 8, 8 if turn % 2 else 0, minute=turn)}
+
+
+async def test_a_location_and_the_statuses_of_its_evses_at_once(url: str, tmp_path: Path) -> None:
+    """The first to come finds nothing of the other; the one that commits last has counted both."""
+    await make_tables(url)
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(city(url, tmp_path)) for _ in range(2)]
+        for number in range(scaled(ci=10, full=100)):
+            station, place = f"op*S{number}", f"op-{number}"
+            uids = [f"{station}*{letter}" for letter in "abc"]
+            heard = [hear(other, status(1, uid, "AVAILABLE", at=station)) for uid in uids]
+            await asyncio.gather(hear(one, location(1, *uids, id=station, place=place)), *heard)
+            assert (await chargers_shown(one))[place] == bays(3, 3, 3, minute=1)
+
+
+async def test_rebuild_makes_the_chargers_anew(town: City) -> None:
+    """Emptied or wrong, afterwards an entry shows what is known; chargers of a place nobody knows yet go on waiting."""
+    await publish(town, lot(1), lot(2))
+    await hear(town, location(1, "a"), status(1, "a", "AVAILABLE"), location(1, "b", id="op*S2", place="op-later"))
+    before = await chargers_shown(town)
+    async with town.db.write() as tx:
+        await tx.run(delete(search_entry).where(search_entry.c.place_id == "op-1"))
+        await tx.run(update(search_entry).where(search_entry.c.place_id == "op-2").values(chargers=bays(9)))
+    for _ in range(2):
+        assert await search.rebuild(town.ctx, lambda *_: None) == {"entries": 2, "dropped": 0}
+        assert await chargers_shown(town) == before
+    await publish(town, PlaceFacts("op", "later", "后来", Position(109.787, 39.565), (Pool(Category.STANDARD, 5),)))
+    assert (await chargers_shown(town))["op-later"] == bays(1)
+
+
+async def test_what_is_kept_of_charging_is_one_row_a_thing(town: City) -> None:
+    """However often it changes: these are views of another service's facts, not a journal."""
+    await hear(town, *(location(version, "a") for version in range(1, 4)), *(status(version, "a", "AVAILABLE") for version in range(1, 4)))
+    async with town.db.read() as tx:
+        assert [row.version for row in await tx.all(select(charger_location))] == [3]
+        assert [row.version for row in await tx.all(select(charger))] == [3]
