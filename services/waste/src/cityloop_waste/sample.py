@@ -82,9 +82,9 @@ _STREAMS_AT = {
     SiteKind.TRANSFER: (Stream.OTHER,),
 }
 _USUAL = {  # of a point: every how many points the stream stands there, least and most kg, kg per dm3 in thousandths, seconds
-    Stream.KITCHEN: (1, 40, 130, 520, 90),
-    Stream.OTHER: (1, 60, 240, 260, 100),
-    Stream.RECYCLABLE: (2, 15, 60, 110, 90),
+    Stream.KITCHEN: (1, 40, 130, 520, 180),
+    Stream.OTHER: (1, 60, 240, 260, 200),
+    Stream.RECYCLABLE: (2, 15, 60, 110, 240),
     Stream.HAZARDOUS: (10, 1, 6, 250, 120),
 }
 

@@ -12,8 +12,8 @@ from cityloop_waste.fleet.domain import SiteKind
 from cityloop_waste.streams import HOUSEHOLD, Stream
 
 GENERATED, HAULED = "generated", "hauled"
-RECYCLED_STREAMS = frozenset({Stream.RECYCLABLE, Stream.KITCHEN})
-NOT_RECYCLING = frozenset({SiteKind.INCINERATOR, SiteKind.LANDFILL, SiteKind.TRANSFER})
+RECYCLED_STREAMS: frozenset[str] = frozenset({Stream.RECYCLABLE, Stream.KITCHEN})
+NOT_RECYCLING: frozenset[str] = frozenset({SiteKind.INCINERATOR, SiteKind.LANDFILL, SiteKind.TRANSFER})
 
 
 class Why(StrEnum):
@@ -30,18 +30,15 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CountedLoad:
-    """The newest known version of a load; `versions` are the journal rows of all known ones, oldest first."""
+    """The newest known version of a load. `evidence` names its ticket and the journal rows of all known versions, oldest first."""
 
     chain_id: str
     day: date
-    site_id: str
-    site_kind: SiteKind
-    truck_id: str
-    stream: Stream
-    ticket_no: str
+    stream: str
+    site_kind: str
     net_kg: int
     district: str | None
-    versions: tuple[str, ...]
+    evidence: Mapping[str, object]
 
     @property
     def recycled(self) -> bool:
@@ -56,8 +53,7 @@ class CountedEstimate:
     day: date
     district: str
     mass_kg: int
-    method: str
-    versions: tuple[str, ...]
+    evidence: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +78,24 @@ def _hauled(facts: Facts) -> Iterator[Row]:
         why = _not_counted(load)
         if why is None:
             recycled = load.net_kg if load.recycled else 0
-            yield _load_row(load, recycled, load.net_kg, Why.RECYCLED if load.recycled else Why.HAULED)
+            why = Why.RECYCLED if recycled else Why.HAULED
+            yield Row(load.chain_id, recycled, load.net_kg, load.district, why, load.evidence)
         else:
-            yield _load_row(load, 0, 0, why)
+            yield Row(load.chain_id, 0, 0, load.district, why, load.evidence)
 
 
 def _generated(facts: Facts) -> Iterator[Row]:
     districts = {(each.day, each.district) for each in facts.estimates}
     days = {each.day for each in facts.estimates}
     for each in facts.estimates:
-        yield Row(f"{each.day} {each.district}", 0, each.mass_kg, each.district, Why.ESTIMATE, _estimate_evidence(each))
+        yield Row(f"{each.day} {each.district}", 0, each.mass_kg, each.district, Why.ESTIMATE, each.evidence)
     for load in facts.loads:
         known = load.day in days if load.district is None else (load.day, load.district) in districts
         why = _not_counted(load) or (None if known else Why.NO_ESTIMATE) or (None if load.recycled else Why.NOT_RECYCLED)
-        yield _load_row(load, 0 if why else load.net_kg, 0, why or Why.RECYCLED)
+        yield Row(load.chain_id, 0 if why else load.net_kg, 0, load.district, why or Why.RECYCLED, load.evidence)
 
 
 def _not_counted(load: CountedLoad) -> Why | None:
     if load.stream not in HOUSEHOLD:
         return Why.NOT_HOUSEHOLD
-    return Why.TRANSFER if load.site_kind is SiteKind.TRANSFER else None
-
-
-def _load_row(load: CountedLoad, numerator: int, denominator: int, why: Why) -> Row:
-    evidence: Mapping[str, object] = {
-        "load": load.versions[-1],
-        "ticket": load.ticket_no,
-        "site": load.site_id,
-        "site_kind": load.site_kind,
-        "truck": load.truck_id,
-        "stream": load.stream,
-        "net_kg": load.net_kg,
-        "day": load.day.isoformat(),
-        "journal": list(load.versions),
-    }
-    return Row(load.chain_id, numerator, denominator, load.district, why, evidence)
-
-
-def _estimate_evidence(of: CountedEstimate) -> Mapping[str, object]:
-    return {"day": of.day.isoformat(), "mass_kg": of.mass_kg, "method": of.method, "journal": list(of.versions)}
+    return Why.TRANSFER if load.site_kind == SiteKind.TRANSFER else None

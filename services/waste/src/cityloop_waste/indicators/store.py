@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, exists, select
+from sqlalchemy import ColumnElement, Table, bindparam, exists, select, tuple_
 
-from cityloop_common.clock import city_day, day_begins
-from cityloop_common.db import Tx
+from cityloop_common.clock import day_begins
+from cityloop_common.db import HotStatement, Tx
 from cityloop_common.indicator import Moment
-from cityloop_waste.fleet.domain import SiteKind
 from cityloop_waste.indicators.recycling import CountedEstimate, CountedLoad, Facts
 from cityloop_waste.ledger.tables import generation_estimate, load
-from cityloop_waste.streams import Stream
 
+PAGE = 2_000  # a year has tens of thousands of loads: others have their turn between two pages
 _L, _E = load.c, generation_estimate.c
+_LOAD = ("chain_id", "version", "on_day", "site_id", "site_kind", "truck_id", "stream", "ticket_no", "net_kg", "district")
+_ESTIMATE = ("version", "district", "on_day", "mass_kg", "method")
+
+
+def _newest(table: Table, columns: Sequence[str]) -> HotStatement:
+    """Rows known at the moment that no row known then corrects. A correction may move a load to another day or year."""
+    c, later, instant = table.c, table.alias("later"), table.c.happened_at.type
+    known = bindparam("known_at", type_=instant)
+    corrected = exists(select(later.c.id).where(later.c.corrects == c.id, later.c.recorded_at <= known))
+    behind = tuple_(c.happened_at, c.id) > tuple_(bindparam("since", type_=instant), bindparam("after", type_=c.id.type))
+    asked = select(c.id, c.happened_at, *(c[name] for name in columns)).where(
+        behind, c.happened_at <= bindparam("until", type_=instant), c.recorded_at <= known, ~corrected
+    )
+    return HotStatement(asked.order_by(c.happened_at, c.id).limit(bindparam("most")))
+
+
+_NEWEST_LOADS, _NEWEST_ESTIMATES = _newest(load, _LOAD), _newest(generation_estimate, _ESTIMATE)
 
 
 async def read_recycling(tx: Tx, moment: Moment) -> Facts:
     """Loads and estimates from the first of January to the moment, each in its newest version known then."""
-    first = day_begins(date(moment.on.year, 1, 1))
-    loads = await tx.all(_newest(load, moment).where(_L.happened_at.between(first, moment.at)).order_by(_L.id))
-    estimates = await tx.all(_newest(generation_estimate, moment).where(_E.happened_at.between(first, moment.at)).order_by(_E.id))
     earlier_loads = await _earlier_loads(tx, moment)
     earlier_estimates = await _earlier_estimates(tx, moment)
     return Facts(
-        loads=[_load(row, [*earlier_loads.get(row.chain_id, []), row.id] if row.version > 1 else [row.id]) for row in loads],
-        estimates=[
-            _estimate(row, [*earlier_estimates.get((row.district, row.on_day), []), row.id] if row.version > 1 else [row.id])
-            for row in estimates
-        ],
+        loads=[_load(row, earlier_loads) async for row in _rows(tx, _NEWEST_LOADS, moment)],
+        estimates=[_estimate(row, earlier_estimates) async for row in _rows(tx, _NEWEST_ESTIMATES, moment)],
     )
 
 
-def _newest(table: Table, moment: Moment) -> Any:
-    """Rows known at the moment that no row known then corrects. A correction may move a load to another day or year."""
-    later = table.alias("later")
-    corrected = exists(select(later.c.id).where(later.c.corrects == table.c.id, later.c.recorded_at <= moment.known_at))
-    return select(table).where(table.c.recorded_at <= moment.known_at, ~corrected)
+async def _rows(tx: Tx, statement: HotStatement, moment: Moment) -> AsyncIterator[Sequence[Any]]:
+    since = day_begins(date(moment.on.year, 1, 1))
+    asked: dict[str, object] = {"since": since, "after": "", "until": moment.at, "known_at": moment.known_at, "most": PAGE}
+    while True:
+        page = await tx.hot.all(statement, asked)
+        for row in page:
+            yield row
+        if len(page) < PAGE:
+            return
+        asked |= {"after": page[-1][0], "since": page[-1][1]}
 
 
 def _corrected(table: Table, moment: Moment) -> ColumnElement[bool]:
@@ -58,28 +73,28 @@ async def _earlier_loads(tx: Tx, moment: Moment) -> dict[str, list[str]]:
 
 async def _earlier_estimates(tx: Tx, moment: Moment) -> dict[tuple[str, date], list[str]]:
     found: dict[tuple[str, date], list[str]] = {}
-    asked = (
-        select(_E.id, _E.district, _E.on_day).where(_corrected(generation_estimate, moment)).order_by(_E.on_day, _E.district, _E.version)
-    )
-    for row in await tx.all(asked):
+    asked = select(_E.id, _E.district, _E.on_day).where(_corrected(generation_estimate, moment))
+    for row in await tx.all(asked.order_by(_E.on_day, _E.district, _E.version)):
         found.setdefault((row.district, row.on_day), []).append(row.id)
     return found
 
 
-def _load(row: Row[Any], versions: Sequence[str]) -> CountedLoad:
-    return CountedLoad(
-        chain_id=row.chain_id,
-        day=city_day(row.happened_at),
-        site_id=row.site_id,
-        site_kind=SiteKind(row.site_kind),
-        truck_id=row.truck_id,
-        stream=Stream(row.stream),
-        ticket_no=row.ticket_no,
-        net_kg=row.net_kg,
-        district=row.district,
-        versions=tuple(versions),
-    )
+def _load(row: Sequence[Any], earlier: dict[str, list[str]]) -> CountedLoad:
+    id_, _, chain_id, version, day, site_id, site_kind, truck_id, stream, ticket_no, net_kg, district = row
+    evidence = {
+        "ticket": ticket_no,
+        "site": site_id,
+        "site_kind": site_kind,
+        "truck": truck_id,
+        "stream": stream,
+        "net_kg": net_kg,
+        "day": day.isoformat(),
+        "journal": [*earlier.get(chain_id, ()), id_] if version > 1 else [id_],
+    }
+    return CountedLoad(chain_id, day, stream, site_kind, net_kg, district, evidence)
 
 
-def _estimate(row: Row[Any], versions: Sequence[str]) -> CountedEstimate:
-    return CountedEstimate(row.on_day, row.district, row.mass_kg, row.method, tuple(versions))
+def _estimate(row: Sequence[Any], earlier: dict[tuple[str, date], list[str]]) -> CountedEstimate:
+    id_, _, version, district, on_day, mass_kg, method = row
+    journal = [*earlier.get((district, on_day), ()), id_] if version > 1 else [id_]
+    return CountedEstimate(on_day, district, mass_kg, {"day": on_day.isoformat(), "method": method, "journal": journal})

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cityloop_common.clock import day_begins
+from cityloop_common.clock import city_day, day_begins
 from cityloop_common.db import Tx, WriteTx
 from cityloop_waste.fleet.domain import SiteKind, Truck
 from cityloop_waste.fleet.tables import site
@@ -206,6 +206,7 @@ def _load_row(of: Load) -> Mapping[str, object]:
         "tare_kg": of.ticket.tare_kg,
         "net_kg": of.ticket.net_kg,
         "minute": of.ticket.minute,
+        "on_day": city_day(of.ticket.weighed_at),
         "district_given": of.ticket.district,
         "district": of.district,
         "flags": [each.value for each in of.flags],

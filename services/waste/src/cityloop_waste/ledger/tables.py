@@ -8,8 +8,9 @@ from cityloop_common.db import Json
 from cityloop_common.journal import journal_columns
 from cityloop_waste.schema import metadata
 
-# The journal of loads: a row a version, `happened_at` is when it was weighed. Never updated or deleted. Each row is corrected
-# at most once, so the versions of a load are one line; site kind and district stand here because the registry may change.
+# The journal of loads: a row a version, `happened_at` is when it was weighed, `on_day` the local day of that. Never updated or
+# deleted. Each row is corrected at most once, so the versions of a load are one line; site kind and district stand here because
+# the registry may change.
 load = Table(
     "load",
     metadata,
@@ -26,6 +27,7 @@ load = Table(
     Column("tare_kg", Integer, nullable=False),
     Column("net_kg", Integer, nullable=False),
     Column("minute", BigInteger, nullable=False),
+    Column("on_day", Date, nullable=False),
     Column("district_given", String(80)),
     Column("district", String(80)),
     Column("flags", Json, nullable=False),
@@ -34,7 +36,7 @@ load = Table(
     CheckConstraint("net_kg = gross_kg - tare_kg AND net_kg > 0 AND tare_kg >= 0", name="net"),
     CheckConstraint("(version = 1) = (corrects IS NULL)", name="version"),
 )
-Index("ix_load_happened_at", load.c.happened_at)
+Index("ix_load_happened_at", load.c.happened_at, load.c.id)
 Index("ix_load_site_id", load.c.site_id, load.c.id)
 Index("ix_load_truck_id", load.c.truck_id, load.c.minute)
 
@@ -64,4 +66,4 @@ generation_estimate = Table(
     CheckConstraint("mass_kg >= 0", name="mass_kg"),
     CheckConstraint("(version = 1) = (corrects IS NULL)", name="version"),
 )
-Index("ix_generation_estimate_happened_at", generation_estimate.c.happened_at)
+Index("ix_generation_estimate_happened_at", generation_estimate.c.happened_at, generation_estimate.c.id)

@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("corrects", name=op.f("uq_generation_estimate_corrects")),
         sa.UniqueConstraint("district", "on_day", "version", name=op.f("uq_generation_estimate_district_on_day_version")),
     )
-    op.create_index("ix_generation_estimate_happened_at", "generation_estimate", ["happened_at"], unique=False)
+    op.create_index("ix_generation_estimate_happened_at", "generation_estimate", ["happened_at", "id"], unique=False)
     op.create_table(
         "load",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("tare_kg", sa.Integer(), nullable=False),
         sa.Column("net_kg", sa.Integer(), nullable=False),
         sa.Column("minute", sa.BigInteger(), nullable=False),
+        sa.Column("on_day", sa.Date(), nullable=False),
         sa.Column("district_given", sa.String(length=80), nullable=True),
         sa.Column("district", sa.String(length=80), nullable=True),
         sa.Column("flags", Json(), nullable=False),
@@ -95,7 +96,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("chain_id", "version", name=op.f("uq_load_chain_id_version")),
         sa.UniqueConstraint("corrects", name=op.f("uq_load_corrects")),
     )
-    op.create_index("ix_load_happened_at", "load", ["happened_at"], unique=False)
+    op.create_index("ix_load_happened_at", "load", ["happened_at", "id"], unique=False)
     op.create_index("ix_load_site_id", "load", ["site_id", "id"], unique=False)
     op.create_index("ix_load_truck_id", "load", ["truck_id", "minute"], unique=False)
     op.create_table(
