@@ -15,3 +15,4 @@ class ChargingSettings(ServiceSettings):
     secret_key: SecretStr | None = Field(
         None, description="Key that operators' secrets are sealed under, 32 bytes or more; embedded mode makes its own."
     )
+    tcec_token_for_s: int = Field(7200, ge=60, le=604_800, description="Life of a T/CEC access token.")

@@ -40,11 +40,15 @@ class Issued:
     secrets: Secrets
 
 
-def open_vault(ctx: ChargingCtx) -> Vault:
-    """The vault by the settings. Raises SettingsError when its key is missing in production, or too short."""
+def secret_key(ctx: ChargingCtx) -> bytes:
+    """The service's key by the settings; derive from it. Raises SettingsError when it is missing in production, or too short."""
     given = ctx.settings.secret_key
-    key = key_for("charging-secrets", given.get_secret_value() if given else None, ctx.settings.shared, ctx.rng)
-    return Vault(key, rng=ctx.rng)
+    return key_for("charging-secrets", given.get_secret_value() if given else None, ctx.settings.shared, ctx.rng)
+
+
+def open_vault(ctx: ChargingCtx) -> Vault:
+    """The vault under that key. Raises SettingsError as `secret_key` does."""
+    return Vault(secret_key(ctx), rng=ctx.rng)
 
 
 async def add(ctx: ChargingCtx, vault: Vault, new: NewOperator) -> Issued:

@@ -1,4 +1,4 @@
-"""Statuses of EVSEs: journal, present state, contact, quarantine."""
+"""Statuses of EVSEs: journal, present state, contact, quarantine; the replay guard of T/CEC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STATUSES = "'AVAILABLE', 'BLOCKED', 'CHARGING', 'INOPERATIVE', 'OUTOFORDER', 'P
 
 
 def upgrade() -> None:
-    """Creates the tables of the room `status`."""
+    """Creates the tables of the rooms `status` and `protocols.tcec`."""
     op.create_table(
         "evse_status",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -77,3 +77,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evse_quarantine")),
     )
     op.create_index("ix_evse_quarantine_recorded_at", "evse_quarantine", ["recorded_at"], unique=False)
+    op.create_table(
+        "tcec_seen",
+        sa.Column("operator_id", sa.String(length=9), nullable=False),
+        sa.Column("interface", sa.String(length=40), nullable=False),
+        sa.Column("time_stamp", sa.String(length=14), nullable=False),
+        sa.Column("seq", sa.String(length=4), nullable=False),
+        sa.Column("sig", sa.String(length=32), nullable=False),
+        sa.Column("strict", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("recorded_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("operator_id", "interface", "time_stamp", "seq", "sig", name=op.f("pk_tcec_seen")),
+    )
+    op.create_index(
+        "uq_tcec_seen_strict",
+        "tcec_seen",
+        ["operator_id", "interface", "time_stamp", "seq"],
+        unique=True,
+        postgresql_where=sa.text("strict"),
+        sqlite_where=sa.text("strict"),
+    )
+    op.create_index("ix_tcec_seen_recorded_at", "tcec_seen", ["recorded_at"], unique=False)

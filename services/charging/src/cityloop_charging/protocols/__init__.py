@@ -1,0 +1,1 @@
+"""Protocols: how others talk to charging in their own standards."""

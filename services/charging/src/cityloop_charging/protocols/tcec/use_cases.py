@@ -1,0 +1,154 @@
+"""What one does with T/CEC messages: take a group of status notifications in one unit, forget old envelopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from cityloop_charging.context import ChargingCtx
+from cityloop_charging.protocols.tcec import store
+from cityloop_charging.protocols.tcec.domain import (
+    BadEnvelope,
+    BadParameter,
+    BadSignature,
+    ConnectorStatus,
+    Interface,
+    Taken,
+    TcecRefusal,
+    skew,
+)
+from cityloop_charging.protocols.tcec.store import Found, Key, Pair, Seen
+from cityloop_charging.status import use_cases as status
+from cityloop_charging.status.domain import Report
+from cityloop_common import telemetry
+from cityloop_common.db import WriteTx
+from cityloop_common.grouped import GroupedWrite
+
+SOURCE = "tcec"
+GROUP = 64
+ENVELOPES = telemetry.counter(
+    "tcec_envelopes_total",
+    "Envelopes that passed signature and token: fresh, repeated (answered again), seq_reused (other content), skewed (put aside)",
+    ("service", "outcome"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A status notification whose signature and token hold. `version` is that of the secrets that it was judged by."""
+
+    operator_id: str
+    version: int
+    strict: bool
+    time_stamp: str
+    seq: str
+    sig: str
+    stamped_at: datetime
+    received_at: datetime
+    statuses: tuple[ConnectorStatus, ...]
+
+    @property
+    def key(self) -> Key:
+        return Key(self.operator_id, Interface.STATION_STATUS.value, self.time_stamp, self.seq)
+
+
+Pusher = GroupedWrite[Push, Taken]
+
+
+def open_pusher(ctx: ChargingCtx) -> Pusher:
+    """Notifications of one API replica that share units: `submit` a Push, `run` under the supervisor."""
+    return GroupedWrite(ctx.db, partial(_push_group, ctx), max_items=GROUP)
+
+
+async def push_in(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[Push]) -> list[Taken | Exception]:
+    """Takes notifications in an open unit: each wholly or not at all, one that is refused stops no other.
+
+    An envelope that came before gets its answer again and has no second effect. One with the same TimeStamp and Seq and
+    other content is taken and counted, or refused where the operator's profile is strict. A stamp that cannot be believed
+    is put aside and answered as ignored. Refused envelopes are not noted: the same one may be sent again.
+    """
+    found = await store.connectors(tx, {Pair(push.operator_id, each.connector_id) for push in pushes for each in push.statuses})
+    seen = await store.seen(tx, {push.key for push in pushes})
+    outcomes: list[Taken | Exception] = []
+    fresh: dict[int, Seen] = {}
+    counted = dict.fromkeys(("fresh", "repeated", "seq_reused", "skewed"), 0)
+    for index, push in enumerate(pushes):
+        earlier = seen.setdefault(push.key, {})
+        outcome, kind = _judged(push, earlier, found)
+        outcomes.append(outcome)
+        if kind:
+            counted[kind] += 1
+        if isinstance(outcome, Taken) and kind != "repeated":
+            earlier[push.sig] = outcome
+            fresh[index] = Seen(push.key, push.sig, push.strict, outcome)
+    if fresh:
+        await _note(tx, fresh, outcomes)
+        await _take(tx, ctx, [pushes[index] for index in fresh], found)
+    tx.after_commit(partial(_count, ctx, counted))
+    return outcomes
+
+
+async def prune(ctx: ChargingCtx) -> int:
+    """Sweep: forgets envelopes of the day before."""
+    async with ctx.db.write() as tx:
+        return await store.prune(tx)
+
+
+async def _push_group(ctx: ChargingCtx, tx: WriteTx, pushes: Sequence[Push]) -> list[Taken | Exception]:
+    return await push_in(tx, ctx, pushes)
+
+
+def _judged(push: Push, earlier: Mapping[str, int], found: Mapping[Pair, Found]) -> tuple[Taken | TcecRefusal, str]:
+    """What becomes of one, and how it is counted; `earlier` are the answers of envelopes with its TimeStamp and Seq."""
+    if push.sig in earlier:
+        return Taken(earlier[push.sig]), "repeated"
+    if earlier and push.strict:
+        return BadEnvelope("TimeStamp and Seq came before with other content"), "seq_reused"
+    for number, each in enumerate(push.statuses, 1):
+        one = found.get(Pair(push.operator_id, each.connector_id))
+        if one is None or one.version != push.version:
+            return BadSignature("the operator's secrets have changed"), ""
+        if one.evse is None:
+            return BadParameter(f"entry {number} of ConnectorStatusInfo: the operator has no connector of this ConnectorID"), ""
+    if skew(push.stamped_at, push.received_at) is not None:
+        return Taken.IGNORED, "skewed"
+    return Taken.ACCEPTED, "seq_reused" if earlier else "fresh"
+
+
+async def _note(tx: WriteTx, fresh: dict[int, Seen], outcomes: list[Taken | Exception]) -> None:
+    """Notes what is fresh. What another replica noted in the meantime is fresh no more, and answered as there."""
+    noted = await store.remember(tx, list(fresh.values()))
+    lost = {index: each for index, each in fresh.items() if (each.key, each.sig) not in noted}
+    if not lost:
+        return
+    seen = await store.seen(tx, {each.key for each in lost.values()})
+    for index, each in lost.items():
+        del fresh[index]
+        answered = seen.get(each.key, {}).get(each.sig)
+        outcomes[index] = Taken(answered) if answered is not None else BadEnvelope("TimeStamp and Seq came before with other content")
+
+
+async def _take(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[Push], found: Mapping[Pair, Found]) -> None:
+    """The effect: statuses, or evidence of a clock that is off."""
+    believed: list[Report] = []
+    aside: list[tuple[Report, str]] = []
+    for push in pushes:
+        off = skew(push.stamped_at, push.received_at)
+        for each in push.statuses:
+            evse = found[Pair(push.operator_id, each.connector_id)].evse
+            assert evse is not None
+            report = Report(evse, each.status, push.stamped_at, SOURCE, int(push.seq), each.park_status, each.lock_status)
+            if off is None:
+                believed.append(report)
+            else:
+                aside.append((report, off.value))
+    await status.record_in(tx, ctx, believed)
+    await status.quarantine_in(tx, ctx, aside)
+
+
+def _count(ctx: ChargingCtx, counted: Mapping[str, int]) -> None:
+    for outcome, count in counted.items():
+        if count:
+            ENVELOPES.add(ctx.service, outcome, by=count)

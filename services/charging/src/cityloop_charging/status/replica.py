@@ -1,0 +1,94 @@
+"""One API replica's share of the changes: it forwards what is newer than what it told before to its streams' clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from cityloop_charging.context import ChargingCtx
+from cityloop_charging.status import store
+from cityloop_charging.status.domain import Live
+from cityloop_charging.status.events import body
+from cityloop_charging.status.use_cases import CHANGE
+from cityloop_common.fanout import FanoutEntry
+from cityloop_common.sse import EventStream, Hub, Message
+
+PAGE = 2_000
+CHANGED = "evse.changed"
+LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
+COMPARE_EVERY_S = 30.0
+
+
+class Watch:
+    """The event streams of this replica (a FanoutReader). Of each EVSE it remembers the version that it told last."""
+
+    def __init__(self, ctx: ChargingCtx) -> None:
+        self._ctx = ctx
+        self._told: dict[str, int] = {}
+        self._loaded = False
+        self._newest = datetime.min.replace(tzinfo=UTC)
+        self._compared_at_s = 0.0
+        self.hub = Hub(ctx.service, rng=ctx.rng)
+
+    async def follow(self) -> None:
+        """Background loop: forwards until cancelled."""
+        await self._ctx.fanout.follow(self)
+
+    def stream(self, last_event_id: str | None) -> EventStream:
+        """A client's stream of changes, from where it was."""
+        return self.hub.stream(last_event_id=last_event_id, resume=self._missed)
+
+    async def apply(self, entries: Sequence[FanoutEntry]) -> None:
+        """Forwards what is newer; entries that were lost are found by comparing with the database now and then."""
+        for entry in entries:
+            if entry.change.kind == CHANGE:
+                self._forward(entry.id, entry.change.key, entry.change.version, entry.change.body)
+        if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
+            await self.poll()
+
+    async def reset(self) -> None:
+        """Learns every EVSE's version; clients that were there before are told that they may have missed something."""
+        again, began, after = self._loaded, self._ctx.clock.now(), ""
+        told: dict[str, int] = {}
+        newest = began
+        while True:
+            async with self._ctx.db.read() as tx:
+                lives = await store.page(tx, after=after, most=PAGE)
+            if not lives:
+                break
+            told |= {_uid(live): live.version for live in lives}
+            newest = max(newest, *(live.entry.recorded_at for live in lives))
+            after = _uid(lives[-1])
+        self._told, self._loaded = told, True
+        self._newest, self._compared_at_s = newest, self._ctx.clock.monotonic()
+        if again:
+            self.hub.reset("trimmed")
+
+    async def poll(self) -> None:
+        """Forwards what the database knows and the stream did not say, with room for late commits."""
+        if not self._loaded:
+            await self.reset()
+            return
+        async with self._ctx.db.read() as tx:
+            lives = await store.told_since(tx, self._newest - LATE_COMMITS)
+        for live in lives:
+            self._forward("", _uid(live), live.version, body(live))
+        self._newest = max([self._newest, *(live.entry.recorded_at for live in lives)])
+        self._compared_at_s = self._ctx.clock.monotonic()
+
+    async def _missed(self, last_event_id: str) -> Sequence[Message] | None:
+        entries = await self._ctx.fanout.since(last_event_id)
+        if entries is None:
+            return None
+        ours = [entry for entry in entries if entry.change.kind == CHANGE]
+        return [Message(entry.id, CHANGED, entry.change.key, entry.change.body.decode()) for entry in ours]
+
+    def _forward(self, id_: str, uid: str, version: int, told: bytes) -> None:
+        if version > self._told.get(uid, 0):
+            self._told[uid] = version
+            if self.hub.clients:
+                self.hub.publish(Message(id_, CHANGED, uid, told.decode()))
+
+
+def _uid(live: Live) -> str:
+    return live.entry.report.evse.uid
