@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cityloop_common.clock import rfc3339
 from cityloop_common.geo import Position, distance_m
+from cityloop_parking.chargers.domain import EvBays
+from cityloop_parking.closures.domain import Window, merged
 from cityloop_parking.search.domain import LiveCount, Parts, Shown, render, shown
 from cityloop_parking.search.index import Near, SearchIndex
 
@@ -18,8 +22,22 @@ HOUR = 3600.0
 
 
 def place(id: str = "a", lon: float = 109.787, lat: float = 39.565, *counts: LiveCount, version: int = 1, state: str = "open") -> Shown:
-    described = {"id": id, "name": f"停车场 {id}", "lon": lon, "lat": lat, "state": state, "capacity": {"standard": 100, "ev": 10}}
-    return shown(described, Parts(counts), version=version)
+    return shown(described(id, lon, lat, state=state), Parts(counts), version=version)
+
+
+def described(id: str = "a", lon: float = 109.787, lat: float = 39.565, *, state: str = "open", kind: str = "surface") -> dict[str, object]:
+    capacity = {"standard": 100, "ev": 10, "motorcycle": 50}
+    return {"id": id, "name": f"停车场 {id}", "lon": lon, "lat": lat, "kind": kind, "state": state, "capacity": capacity}
+
+
+def street(*windows: tuple[float, float], state: str = "open", counts: tuple[LiveCount, ...] = (), charging: EvBays | None = None) -> Shown:
+    """A section of street that collection needs in these windows, in seconds from now."""
+    closures = merged(Window(at(start), at(end)) for start, end in windows)
+    return shown(described(state=state, kind="on_street"), Parts(counts, charging, closures), version=1)
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(NOW + seconds, UTC)
 
 
 def count(age_s: float = 60, occupied: int = 40, *, category: str = "standard", capacity: int = 100, source: str = "s") -> LiveCount:
@@ -123,6 +141,64 @@ def test_a_kept_rendering_is_what_a_new_one_would_say(ages: list[float], later_s
     at = NOW + later_s
     if at <= first.valid_until_s:
         assert render(spot, at).body == first.body
+
+
+windows = st.lists(st.tuples(st.integers(-4_000, 100_000), st.integers(1, 5_000)), max_size=4)
+
+
+@given(windows, st.integers(-5_000, 110_000), st.booleans())
+def test_a_street_is_closed_in_its_windows_and_only_then(each: list[tuple[int, int]], later_s: int, is_open: bool) -> None:
+    """Second by second: closed from a window's start, open again at its end, announced while it is at most a day ahead."""
+    spans = [(start, start + length) for start, length in each]
+    answer = said(street(*spans, state="open" if is_open else "closed", counts=(count(-later_s),)), NOW + later_s)
+    joined = [(one.starts_at.timestamp() - NOW, one.ends_at.timestamp() - NOW) for one in merged(Window(at(s), at(e)) for s, e in spans)]
+    inside = next((end for start, end in joined if start <= later_s < end), None)
+    closed_now = not is_open or inside is not None
+    assert (answer["state"], answer["freshness"]) == (("closed", "closed") if closed_now else ("open", "live"))
+    assert answer["free"] == ({} if closed_now else {"standard": 60})
+    until = None if inside is None or not is_open else rfc3339(at(inside))
+    assert (answer["closed_until"], answer["closed_for"]) == (until, until and "collection")
+    ahead = [(start, end) for start, end in joined if later_s < start < later_s + 24 * HOUR]
+    assert answer["closures"] == [{"starts_at": rfc3339(at(start)), "ends_at": rfc3339(at(end))} for start, end in ahead]
+
+
+@given(windows, st.integers(-5_000, 5_000), st.floats(0, 110_000), st.booleans())
+def test_a_kept_rendering_is_right_through_every_window(each: list[tuple[int, int]], begin_s: int, later_s: float, is_open: bool) -> None:
+    """At the very edge it is made anew: nobody is sent to a street at the second at which the truck comes."""
+    spot = street(*((start, start + length) for start, length in each), state="open" if is_open else "closed", counts=(count(),))
+    first = render(spot, NOW + begin_s)
+    edges = [edge for start, length in each for edge in (start, start + length, start - 24 * HOUR)]
+    for instant in (NOW + begin_s + later_s, *(NOW + edge for edge in edges)):
+        if NOW + begin_s <= instant <= first.valid_until_s:
+            assert render(spot, instant).body == first.body
+
+
+def test_only_a_street_is_closed_for_collection() -> None:
+    """Another kind of place keeps its windows to itself."""
+    closures = [Window(at(-10), at(10))]
+    assert said(shown(described(kind="garage"), Parts(closures=closures), version=1))["state"] == "open"
+    assert said(street((-10, 10)))["state"] == "closed"
+
+
+def test_charging_bays_are_shown_beside_the_free_spaces() -> None:
+    """Null where no charger is known; not more than the place has, motorcycles' spaces apart; none free while it is closed."""
+    assert said(place())["charging"] is None
+    known = EvBays(12, 9, 4, at(-60))
+    shown_now = {"bays": 12, "working": 9, "free": 4, "as_of": rfc3339(at(-60))}
+    assert said(street(charging=known))["charging"] == shown_now
+    assert said(street((-10, 10), charging=known))["charging"] == shown_now | {"free": None}
+    assert said(street(state="closed", charging=known))["charging"] == shown_now | {"free": None}
+    assert said(street(charging=EvBays(150, 130, 120, None)))["charging"] == {"bays": 110, "working": 110, "free": 110, "as_of": None}
+
+
+def test_the_index_knows_which_windows_began_or_ended() -> None:
+    """Each edge belongs to the first look at or after it; a place that loses its windows is not looked at any more."""
+    index = SearchIndex()
+    index.put(street((10, 20)))
+    looks = [index.turned(NOW + since, NOW + until) for since, until in ((0, 9.9), (9.9, 10), (10, 19), (19, 25), (25, 99))]
+    assert [[each.id for each in look] for look in looks] == [[], ["a"], [], ["a"], []]
+    index.put(shown(described(kind="on_street"), Parts(), version=2))
+    assert index.turned(NOW, NOW + 99) == []
 
 
 def test_an_answer_is_json_with_distances() -> None:
