@@ -35,6 +35,12 @@ class Day:
         """The site of a row."""
         return self.problem.sites[row - 1 - len(self.problem.stops)]
 
+    def service_s(self, row: int) -> int:
+        """Seconds of the service at a row."""
+        if row == DEPOT:
+            return 0
+        return self.stop(row).service_s if row <= len(self.problem.stops) else self.site(row).service_s
+
 
 def admit(problem: Problem, travel: Travel) -> Day:
     """Sorts out what no plan can serve. A stop is admitted when some truck can serve it and nothing else that day."""

@@ -109,7 +109,7 @@ def model(instance: Instance) -> Model:
     fewest = -(-sum(instance.demands) // instance.capacity)
     vehicles = min(count - 1, max(_packed(instance), fewest + 2 + fewest // 10))
     loads = Loads("load", (*instance.demands, 0), (instance.capacity,) * vehicles)
-    return Model(cost=cost, loads=(loads,), vehicles=vehicles, copies_from=count)
+    return Model(places=tuple(range(count)), cost=cost, loads=(loads,), vehicles=vehicles, copies_from=count)
 
 
 def faults(instance: Instance, routes: Sequence[Sequence[int]], cost: int) -> list[str]:

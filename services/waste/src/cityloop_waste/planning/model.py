@@ -7,6 +7,7 @@ no rule that a search could fail. Tried on two public instances of 277 and 444 s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,9 +46,11 @@ class Model:
     """What an engine solves: the cheapest routes from node 0 to the last node.
 
     Nodes from `copies_from` on (but the last) are unload copies: each may be left out, and empties the vehicle. With a
-    `penalty` stops may be left out too, at that cost. `clock` None = time does not matter.
+    `penalty` stops may be left out too, at that cost. `clock` None = time does not matter. `places` are the rows of the
+    nodes in the day's matrices, the last node aside.
     """
 
+    places: tuple[int, ...]
     cost: list[list[int]]
     loads: tuple[Loads, ...]
     vehicles: int
@@ -71,18 +74,24 @@ class Model:
             served += sum(1 for node in route if node < self.copies_from)
         return total + (self.penalty or 0) * (self.copies_from - 1 - served)
 
+    def numbered(self, routes: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Routes of rows as routes of nodes; each unload takes a copy of its own."""
+        nodes: dict[int, list[int]] = {}
+        for node in range(self.end - 1, 0, -1):
+            nodes.setdefault(self.places[node], []).append(node)
+        return [[nodes[row].pop() for row in route] for route in routes]
 
-def build(day: Day) -> Model:
-    """The model of a day that has trucks, sites and at least one admitted stop."""
-    copies = _copies(day)
-    places = (DEPOT, *day.stops, *copies)
+
+def build(day: Day, begin: Sequence[Sequence[int]]) -> Model:
+    """The model of a day that has trucks, sites and at least one admitted stop, with room for the routes (of rows) to begin with."""
+    places = (DEPOT, *day.stops, *_copies(day, begin))
     horizon = max(truck.shift.end_s for truck in day.trucks)
     seconds, metres = _matrices(day, places, horizon)
     stops = [day.stop(row) for row in day.stops]
-    rest = (0,) * (len(copies) + 1)
+    rest = (0,) * (len(places) - len(stops))
     longest = max(max(row) for row in metres)
-    windows = ((), *(_apart(stop.windows) for stop in stops), *(() for _ in rest))
     return Model(
+        places=places,
         cost=metres,
         loads=(
             Loads("kg", (0, *(stop.demand_kg for stop in stops), *rest), tuple(truck.capacity_kg for truck in day.trucks)),
@@ -92,23 +101,22 @@ def build(day: Day) -> Model:
         copies_from=1 + len(stops),
         vehicle_cost=day.problem.options.vehicle_cost_m,
         penalty=PENALTY_TIMES * (day.problem.options.vehicle_cost_m + 2 * longest + 1),
-        clock=Clock(seconds, windows, tuple(truck.shift for truck in day.trucks), horizon),
+        clock=Clock(seconds, ((), *(_apart(stop.windows) for stop in stops)), tuple(truck.shift for truck in day.trucks), horizon),
     )
 
 
-def plan(day: Day, routes: Sequence[Sequence[int]]) -> Plan:
+def plan(day: Day, model: Model, routes: Sequence[Sequence[int]]) -> Plan:
     """An engine's routes, one a truck of the day, as a plan. Raises ValueError for a route that cannot be driven in time."""
-    copies = _copies(day)
-    places = (DEPOT, *day.stops, *copies)
-    served = {places[node] for route in routes for node in route}
-    driven = [_route(day, truck, [places[node] for node in route]) for truck, route in zip(day.trucks, routes, strict=True)]
-    left = {stop.id: Reason.NOT_ENOUGH_TIME for row, stop in enumerate(day.problem.stops, 1) if row in day.stops and row not in served}
+    rows = [[model.places[node] for node in route] for route in routes]
+    served = {row for route in rows for row in route}
+    driven = [_route(day, truck, route) for truck, route in zip(day.trucks, rows, strict=True)]
+    left = {day.stop(row).id: Reason.NOT_ENOUGH_TIME for row in day.stops if row not in served}
     reasons = {each.stop: each.reason for each in day.unserved} | left
     unserved = tuple(Unserved(stop.id, reasons[stop.id]) for stop in day.problem.stops if stop.id in reasons)
     return Plan(tuple(route for route in driven if route is not None), unserved)
 
 
-def _copies(day: Day) -> list[int]:
+def _copies(day: Day, begin: Sequence[Sequence[int]]) -> list[int]:
     """Rows of the unload copies: as many as trips are needed and one a vehicle (fewer cost 2 % of the way), at two sites each."""
     stops = [day.stop(row) for row in day.stops]
     trips = max(
@@ -117,7 +125,8 @@ def _copies(day: Day) -> list[int]:
     )
     wanted = trips + len(day.trucks)
     each = min(wanted, len(stops), -(-2 * wanted // len(day.sites)))
-    return [site for site in day.sites for _ in range(each)]
+    used = Counter(row for route in begin for row in route)
+    return [site for site in day.sites for _ in range(max(each, used[site]))]
 
 
 def _matrices(day: Day, places: Sequence[int], horizon_s: int) -> tuple[list[list[int]], list[list[int]]]:
@@ -127,7 +136,7 @@ def _matrices(day: Day, places: Sequence[int], horizon_s: int) -> tuple[list[lis
     metres = [[far] * (len(places) + 1) for _ in range(len(places) + 1)]
     copies_from = 1 + len(day.stops)
     for node, place in enumerate(places):
-        service = _service(day, place)
+        service = day.service_s(place)
         for other, target in enumerate(places):
             duration, distance = day.travel.duration_s[place][target], day.travel.distance_m[place][target]
             useless = other >= copies_from and (node == 0 or node >= copies_from)  # nothing to unload
@@ -145,19 +154,13 @@ def _home(day: Day, place: int, horizon_s: int, far: int) -> tuple[int, int]:
         return 0, 0
     via = day.closing.get(place, place)  # a site is its own
     legs = ((place, via), (via, DEPOT)) if via != place else ((place, DEPOT),)
-    seconds, metres = _service(day, place), 0
+    seconds, metres = day.service_s(place), 0
     for origin, target in legs:
         duration, distance = day.travel.duration_s[origin][target], day.travel.distance_m[origin][target]
         if duration is None or distance is None:
             return horizon_s + 1, far
         seconds, metres = seconds + duration, metres + distance
-    return seconds + (_service(day, via) if via != place else 0), metres
-
-
-def _service(day: Day, place: int) -> int:
-    if place == DEPOT:
-        return 0
-    return day.stop(place).service_s if place <= len(day.problem.stops) else day.site(place).service_s
+    return seconds + (day.service_s(via) if via != place else 0), metres
 
 
 def _apart(windows: Sequence[Window]) -> tuple[Window, ...]:
@@ -198,7 +201,7 @@ def _calls(day: Day, rows: Sequence[int]) -> list[Call]:
     if rows and rows[-1] in day.closing:
         rows = [*rows, day.closing[rows[-1]]]
     depot = Call(DEPOT, 0)
-    return [depot, *(Call(row, _service(day, row), day.stop(row).windows if row in day.closing else ()) for row in rows), depot]
+    return [depot, *(Call(row, day.service_s(row), day.stop(row).windows if row in day.closing else ()) for row in rows), depot]
 
 
 def _named(day: Day, place: int, *, last: bool) -> tuple[VisitKind, str | None]:

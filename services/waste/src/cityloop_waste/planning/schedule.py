@@ -50,7 +50,7 @@ def _forward(calls: Sequence[Call], travel: Sequence[int], starts_s: int) -> lis
     times: list[Times] = []
     arrival = starts_s
     for call, leg in zip(calls, (*travel, 0), strict=True):
-        start = _start(call.windows, arrival)
+        start = service_start(call.windows, arrival)
         if start is None:
             return None
         times.append(Times(arrival, start, start + call.service_s))
@@ -58,7 +58,8 @@ def _forward(calls: Sequence[Call], travel: Sequence[int], starts_s: int) -> lis
     return times
 
 
-def _start(windows: Sequence[Window], arrival_s: int) -> int | None:
+def service_start(windows: Sequence[Window], arrival_s: int) -> int | None:
+    """When a service begins for who arrives at `arrival_s`; None after the last window."""
     if not windows:
         return arrival_s
     return min((max(arrival_s, window.start_s) for window in windows if arrival_s <= window.end_s), default=None)

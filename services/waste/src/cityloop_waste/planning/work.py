@@ -21,7 +21,8 @@ JSON out, only after the verifier accepted the plan from the problem and the mat
      verified: true, seconds, ended: "time" | "asked" | "complete"}
 
 Raises InvalidProblem, InvalidRoads, InvalidTravel, BadPosition, NoPlanFound, PlanRefused; through the pool they are WorkRaised with
-`<class>: <detail>` as the text. Time beyond `options.seconds`: about 1 s to start, 3 s to build 1,000 stops; `kill_after_s` = seconds + `solver.GRACE_S`.
+`<class>: <detail>` as the text. Beyond `options.seconds` it takes about 1 s to start and 3 s for 1,000 stops:
+`kill_after_s` = seconds + `solver.GRACE_S`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from cityloop_waste.planning import cvrplib, model, ortools_engine, problem_json
 from cityloop_waste.planning.admission import admit
 from cityloop_waste.planning.domain import InvalidProblem, Plan, PlanRefused, Problem
 from cityloop_waste.planning.ortools_engine import Ended, Limits, Recipe, State
+from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads import graph
 from cityloop_waste.roads.domain import Travel, read_roads, read_travel
 
@@ -63,13 +65,15 @@ def planned(problem: Problem, travel: Travel, clock: Clock, progress: Progress, 
     """The best plan found in the problem's time, accepted by the verifier. Raises NoPlanFound, PlanRefused."""
     day = admit(problem, travel)
     if day.stops:
-        built = model.build(day)
+        begin = first_routes(day)
+        built = model.build(day, begin)
 
         def tell(state: State) -> bool:
             return progress(_told(state) | {"distance_m": ortools_engine.distance(built, state)})
 
-        found = ortools_engine.search(built, Recipe.MULTI_TRIP, Limits(problem.options.seconds, clock, tell, solutions))
-        plan, ended = model.plan(day, found.routes), found.ended
+        limits = Limits(problem.options.seconds, clock, tell, solutions)
+        found = ortools_engine.search(built, Recipe.MULTI_TRIP, limits, built.numbered(begin))
+        plan, ended = model.plan(day, built, found.routes), found.ended
     else:
         plan, ended = Plan((), day.unserved), Ended.COMPLETE
     broken = verifier.faults(problem, travel, plan)
