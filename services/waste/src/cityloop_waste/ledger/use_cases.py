@@ -32,6 +32,7 @@ from cityloop_waste.ledger.events import load_told
 from cityloop_waste.ledger.scope import Scope, WholeCity
 
 PAGE = 200
+ESTIMATE_TRIES = 10
 LOADS = telemetry.counter("waste_loads_total", "Loads told of by weighbridges, by what became of them", ("outcome",))
 _log = telemetry.get_logger(__name__)
 
@@ -101,14 +102,15 @@ async def estimate_in(tx: WriteTx, ctx: WasteCtx, district: str, on: date, *, ma
         raise InvalidEstimate("the day has not begun")
     if len(ctx.districts) and ctx.districts.get(district) is None:
         raise InvalidEstimate("no such district")
-    known = await store.newest_estimate(tx, district, on)
-    if known is not None and (known.mass_kg, known.method) == (mass_kg, method):
-        return known
-    version, corrects = (1, None) if known is None else (known.version + 1, known.id)
-    new = Estimate(ctx.ids.new(), district, on, mass_kg, method, version, corrects, tx.recorded_at)
-    if not await store.append_estimate(tx, new, event_id=ctx.ids.new()):
-        raise Contention
-    return new
+    for _ in range(ESTIMATE_TRIES):
+        known = await store.newest_estimate(tx, district, on)
+        if known is not None and (known.mass_kg, known.method) == (mass_kg, method):
+            return known
+        version, corrects = (1, None) if known is None else (known.version + 1, known.id)
+        new = Estimate(ctx.ids.new(), district, on, mass_kg, method, version, corrects, tx.recorded_at)
+        if await store.append_estimate(tx, new, event_id=ctx.ids.new()):
+            return new
+    raise Contention  # each time somebody else was first
 
 
 async def estimates(ctx: WasteCtx, *, since: date, until: date, district: str | None) -> list[Estimate]:
