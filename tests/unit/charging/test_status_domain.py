@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -25,6 +26,7 @@ from cityloop_charging.status.domain import (
     judge,
     shown,
 )
+from cityloop_charging.status.events import EVSE_STATUS_CHANGED, EvseStatusChangedV1, status_changed
 
 NOON = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)
 EVSE = KnownEvse(EvseUid("999000001*S001*S00101"), "999000001*S001", "999000001")
@@ -154,6 +156,26 @@ def test_any_order_and_repetition_ends_in_the_newest(sent: Sequence[tuple[int, S
     assert desk.live is not None
     assert (desk.live.status, desk.live.last_at) == (FREE, NOON + timedelta(minutes=5))
     assert desk.as_of(5) is FREE
+
+
+@pytest.mark.parametrize("bay_no", [None, "E01"])
+@pytest.mark.parametrize("since", [NOON, NOON + timedelta(microseconds=1)])
+def test_the_event_written_by_hand_is_the_models(bay_no: str | None, since: datetime) -> None:
+    """The same bytes as the published model writes, so that schema and events never part."""
+    evse = replace(EVSE, bay_no=bay_no)
+    entry = Entry("1", Report(evse, BUSY, since, "test"), NOON + timedelta(seconds=1, milliseconds=20))
+    ours = status_changed(Live(entry, since, 0, 4, "e"), source="/cityloop/charging")
+    model = EvseStatusChangedV1(
+        evse_uid=evse.uid,
+        location_id=evse.location_id,
+        operator_id=evse.operator_id,
+        status=BUSY,
+        since=since,
+        recorded_at=entry.recorded_at,
+        bay_no=bay_no,
+    )
+    args = {"id": "e", "key": evse.uid, "sequence": 4, "time": entry.recorded_at, "source": "/cityloop/charging"}
+    assert ours == EVSE_STATUS_CHANGED.event(model, **args)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
