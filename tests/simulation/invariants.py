@@ -72,11 +72,10 @@ MAY_BECOME = {
 
 
 class Invariants:
-    """The checks of the parking scenario over its files, its log and what was promised."""
+    """Checks of parking over its file, its log and what was promised."""
 
-    def __init__(self, path: Path, neighbour_path: Path, broker: Broker, promises: Promises) -> None:
+    def __init__(self, path: Path, broker: Broker, promises: Promises) -> None:
         self._path = path
-        self._neighbour_path = neighbour_path
         self._broker = broker
         self._promises = promises
 
@@ -90,7 +89,6 @@ class Invariants:
         self._promises_are_kept()
         self._one_reservation_a_key()
         self._log_tells_the_transitions()
-        self._neighbour_heard_each_once()
         self._newest_count_wins()
         self._sold_by_the_newest_count()
         self._no_dead_letters()
@@ -186,6 +184,19 @@ class Invariants:
             if event.sequence > newest.get(event.key, 0) + 1:
                 raise Broken(f"reservation {event.key}: event {event.sequence} came after {newest.get(event.key, 0)}")
             newest[event.key] = max(event.sequence, newest.get(event.key, 0))
+
+
+class NeighbourInvariants(Invariants):
+    """The same, and what a neighbour service has heard."""
+
+    def __init__(self, path: Path, neighbour_path: Path, broker: Broker, promises: Promises) -> None:
+        super().__init__(path, broker, promises)
+        self._neighbour_path = neighbour_path
+
+    def check_at_rest(self) -> None:
+        """Raises Broken."""
+        super().check_at_rest()
+        self._neighbour_heard_each_once()
 
     def _neighbour_heard_each_once(self) -> None:
         told = dict(self._rows("SELECT reservation_id, told FROM arrival", self._neighbour_path))

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import sqlite3
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import httpx
-import sqlalchemy
 from pydantic import SecretStr
-from sqlalchemy import MetaData
 
 from cityloop_common.auth import Role
 from cityloop_common.consuming import run_consumer
 from cityloop_common.context import Ctx
 from cityloop_common.geo import Position
-from cityloop_common.ids import Ids
-from cityloop_common.issuer import DevIssuer
-from cityloop_common.parts import build_api, worker_loops
-from cityloop_common.rng import Rng
-from cityloop_common.settings import ServiceSettings, SharedSettings
-from cityloop_common.supervisor import supervised
-from cityloop_common.tables import kit_metadata
+from cityloop_common.settings import ServiceSettings
 from cityloop_parking.places import use_cases as places
 from cityloop_parking.places.domain import Category, PlaceFacts, Pool
 from cityloop_parking.search.replica import COMPARE_EVERY_S
 from cityloop_parking.service import SERVICE
 from cityloop_parking.settings import ParkingSettings
 from tests.simulation import neighbour
-from tests.simulation.cache import CacheServer, SimCache
-from tests.simulation.disk import open_on
-from tests.simulation.invariants import Invariants
-from tests.simulation.log import SimEventLog
-from tests.simulation.node import Node, SimClock
+from tests.simulation.invariants import NeighbourInvariants
+from tests.simulation.node import Node
 from tests.simulation.people import Caller, Citizen, Operator, Promises, Rush
 from tests.simulation.plan import Troubles
-from tests.simulation.suite import Boot, Suite
+from tests.simulation.services import ServiceSuite, fresh
+from tests.simulation.suite import Boot
 from tests.simulation.world import Broken, World
 
 LENGTH_S = 90.0
@@ -47,33 +33,26 @@ OPERATOR = "operator-1"
 NODES = ("api-1", "api-2", "worker-1", "worker-2", neighbour.NAME)
 
 
-class Parking(Suite):
-    """What `cityloop` starts, on this world's ports."""
+class Parking(ServiceSuite):
+    """Parking alone, and a neighbour who listens."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self.cache = CacheServer(world)
         self.promises = Promises()
-        self.path = _fresh(world.folder / "parking.sqlite", SERVICE.metadata)
-        self.neighbour_path = _fresh(world.folder / "neighbour.sqlite", neighbour.metadata)
+        self.path = fresh(world.folder / "parking.sqlite", SERVICE.metadata)
+        self.neighbour_path = fresh(world.folder / "neighbour.sqlite", neighbour.metadata)
         self.places = [f"sim-{number}" for number in range(PLACES)]
-        self.shared = SharedSettings(var=world.folder, hash_key=SecretStr("h" * 32))
-        self.issuer = DevIssuer(
-            world.folder,
-            environment="development",
-            issuer=self.shared.issuer,
-            audience=self.shared.audience,
-            clock=SimClock(world, 0.0),
-            rng=Rng(f"{world.seed}"),
-        )
         chance = world.stream("rush")
         self.rushes = [Rush(chance.uniform(5, LENGTH_S), chance.choice(self.places), hour) for hour in range(2, 2 + RUSHES)]
-        self.invariants = Invariants(self.path, self.neighbour_path, self.broker, self.promises)
+        self.invariants = NeighbourInvariants(self.path, self.neighbour_path, self.broker, self.promises)
 
     @staticmethod
     def troubles() -> Troubles:
         groups = (neighbour.GROUP, *(consumer.name for consumer in SERVICE.consumers))
         return Troubles(LENGTH_S, NODES, groups, kills=10, windows=5)
+
+    def hosts(self, path: str) -> Sequence[str]:
+        return NODES[:2]
 
     def boots(self) -> Mapping[str, Boot]:
         return {name: {"api": self._api, "worker": self._worker}.get(name.partition("-")[0], self._neighbour) for name in NODES}
@@ -87,26 +66,16 @@ class Parking(Suite):
             guest_key=SecretStr("g" * 32),
             guest_tokens_per_min=60,
         )
-        return self._put_together(node, SERVICE.name, settings, self.path)
-
-    def _put_together(self, node: Node, service: str, settings: Any, path: Path) -> Ctx[Any]:
-        rng = Rng(f"{self.world.seed}/{node.label}")
-        ids = Ids(node.clock, rng.stream(f"ids/{service}"))
-        node.log = log = SimEventLog(self.broker, node)
-        return Ctx(service, settings, node.clock, ids, rng, open_on(node, path), log, SimCache(self.cache, node))
+        return self.put_together(node, SERVICE.name, settings, self.path)
 
     async def _api(self, node: Node) -> None:
-        api = build_api(SERVICE, self._ctx(node), self.issuer.key_source())
-        node.app = api.app
-        async with supervised(api.loops):
-            await self.world.loop.create_future()
+        await self.run_api(node, SERVICE, self._ctx(node))
 
     async def _worker(self, node: Node) -> None:
-        async with supervised(worker_loops(SERVICE, self._ctx(node))):
-            await self.world.loop.create_future()
+        await self.run_worker(SERVICE, self._ctx(node))
 
     async def _neighbour(self, node: Node) -> None:
-        ctx = self._put_together(node, neighbour.NAME, ServiceSettings(shared=self.shared), self.neighbour_path)
+        ctx = self.put_together(node, neighbour.NAME, ServiceSettings(shared=self.shared), self.neighbour_path)
         await run_consumer(ctx, neighbour.CONSUMER)
 
     async def prepare(self) -> None:
@@ -167,36 +136,7 @@ class Parking(Suite):
     def check_at_rest(self) -> None:
         self.invariants.check_at_rest()
 
-    def flush_cache(self) -> None:
-        self.cache.flush()
-
-    def cache_goes(self, *, down: bool) -> None:
-        self.cache.down = down
-
 
 def _place(number: int) -> PlaceFacts:
     position = Position(109.787 + number / 1000, 39.565)
     return PlaceFacts("sim", str(number), f"Car park {number}", position, (Pool(Category.STANDARD, SPACES),), invented=True)
-
-
-@functools.cache
-def _schema(metadata: MetaData) -> bytes:
-    """An empty database with the kit's tables and a service's, made once in a process."""
-    engine = sqlalchemy.create_engine("sqlite://")
-    with engine.connect() as connection:
-        kit_metadata.create_all(connection)
-        metadata.create_all(connection)
-        connection.commit()
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
-        made = raw.serialize()
-    engine.dispose()
-    return made
-
-
-def _fresh(path: Path, metadata: MetaData) -> Path:
-    path.write_bytes(_schema(metadata))
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode=WAL").close()
-    connection.close()
-    return path

@@ -33,31 +33,41 @@ class Promises:
 class Caller:
     """Somebody with a token who asks again until there is an answer."""
 
-    def __init__(self, suite: Suite, client: httpx.AsyncClient, name: str, token: str) -> None:
-        self._world = suite.world
+    def __init__(
+        self, suite: Suite, client: httpx.AsyncClient, name: str, token: str, *, allowed: frozenset[int] = frozenset(EXPECTED)
+    ) -> None:
+        self._suite = suite
         self._client = client
         self._name = name
         self.token = token
+        self._allowed = allowed | {503}
         self.rng: random.Random = suite.world.stream(f"caller/{name}")
         self._network = f"10.{self.rng.randrange(250)}.{self.rng.randrange(250)}.7"
 
-    async def once(self, method: str, path: str, *, body: Mapping[str, object] | None = None, key: str | None = None) -> httpx.Response:
-        """One try. Raises httpx.TransportError when nobody can tell what became of it, Broken for an answer that must not be."""
+    async def once(
+        self, method: str, path: str, *, body: Mapping[str, object] | None = None, key: str | None = None, seen: str | None = None
+    ) -> httpx.Response:
+        """One try; `key` is its Idempotency-Key, `seen` its If-Match. Raises httpx.TransportError when nobody can tell what became of it, Broken for an answer that must not be."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if key is not None:
             headers["Idempotency-Key"] = key
-        host = f"http://api-{self.rng.randint(1, 2)}"
+        if seen is not None:
+            headers["If-Match"] = seen
+        hosts = self._suite.hosts(path)
+        host = f"http://{hosts[self.rng.randint(1, len(hosts)) - 1]}"
         extensions = {"client": (self._network, 40000)}
         answer = await self._client.request(method, host + path, json=body, headers=headers, extensions=extensions)
-        if answer.status_code not in EXPECTED | {503}:
+        if answer.status_code not in self._allowed:
             raise Broken(f"{self._name}: {method} {path} {body} answered {answer.status_code} {answer.text[:300]}")
         return answer
 
-    async def insist(self, method: str, path: str, *, body: Mapping[str, object] | None = None, key: str | None = None) -> httpx.Response:
+    async def insist(
+        self, method: str, path: str, *, body: Mapping[str, object] | None = None, key: str | None = None, seen: str | None = None
+    ) -> httpx.Response:
         """Tries until there is an answer."""
         for _ in range(TRIES):
             try:
-                answer = await self.once(method, path, body=body, key=key)
+                answer = await self.once(method, path, body=body, key=key, seen=seen)
             except httpx.TransportError:
                 await asyncio.sleep(self.rng.uniform(0.1, 2))
                 continue
@@ -101,7 +111,7 @@ class Citizen:
 
     async def live(self, now: Callable[[], datetime], rushes: Sequence[Rush]) -> None:
         """The whole of its visits; the first of many is the rush."""
-        if self._rng.random() < 0.7:
+        if rushes and self._rng.random() < 0.7:
             await self._join(self._rng.choice(rushes), now)
         await asyncio.sleep(self._rng.choice((0.0, self._rng.uniform(0, 3), self._rng.uniform(0, self._length_s))))
         for visit in range(self._rng.randint(1, 3)):
@@ -118,16 +128,19 @@ class Citizen:
         if answer is not None and answer.status_code == 201:
             self._promises.states[str(answer.json()["id"])] = "held"
 
-    async def _hold(self, visit: int, now: datetime) -> str | None:
+    def _wish(self, visit: int, now: datetime) -> dict[str, object]:
         starts_at = now.replace(microsecond=0) + timedelta(seconds=visit)
         if self._rng.random() < 0.7:
             starts_at = starts_at.replace(minute=0, second=0) + timedelta(hours=1, seconds=visit)
-        body = {
+        return {
             "place_id": self._rng.choice(self._places),
             "category": "standard",
             "starts_at": rfc3339(starts_at),
             "ends_at": rfc3339(starts_at + timedelta(seconds=self._rng.choice((40, 1700, 2600)))),
         }
+
+    async def _hold(self, visit: int, now: datetime) -> str | None:
+        body = self._wish(visit, now)
         key = f"{self._name}-hold-{visit}" if self._rng.random() < 0.6 else None
         answer = await (self._hold_safely(body, key) if key else self._hold_once(body))
         if answer is None or answer.status_code != 201:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 from tests.simulation.plan import Plan, draw, plan_text
 from tests.simulation.suite import Suite
-from tests.simulation.world import Broken, Mode, World
+from tests.simulation.world import START, Broken, Mode, World
 
 SEEDS_PER_PROCESS = 50  # dead tasks are never collected: a process grows with each seed
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -46,18 +47,19 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scenario, and the planted bug to run it with."""
+    """A scenario, the planted bug to run it with, and when it begins for a seed."""
 
     scenario: str
     make: MakeSuite
     bug: str = ""
     planted: Callable[[], AbstractContextManager[None]] = nullcontext
+    begins: Callable[[int], datetime] = lambda _seed: START
 
 
 def run(case: Case, seed: int, mode: Mode, *, plan: Plan | None = None, trace: TextIO | None = None) -> Result:
     """Runs one seed from the first boot to the last check."""
     began = time.perf_counter()
-    world = World(seed, mode, trace=trace)
+    world = World(seed, mode, start=case.begins(seed), trace=trace)
     suite = case.make(world)
     faults = draw(world.stream("plan"), suite.troubles()) if plan is None else plan
     broken = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from tests.simulation.http import Network, NodeTransport
@@ -38,6 +38,10 @@ class Suite(ABC):
     @abstractmethod
     def boots(self) -> Mapping[str, Boot]:
         """The processes by name, and how each starts."""
+
+    def hosts(self, path: str) -> Sequence[str]:
+        """The nodes that answer an address."""
+        return tuple(self.boots())
 
     @abstractmethod
     async def prepare(self) -> None:

@@ -44,8 +44,9 @@ class Broken(AssertionError):
 class World:
     """Everything of one run that is not code under test."""
 
-    def __init__(self, seed: int, mode: Mode, *, trace: TextIO | None = None) -> None:
+    def __init__(self, seed: int, mode: Mode, *, start: datetime = START, trace: TextIO | None = None) -> None:
         self.seed = seed
+        self.start = start
         self.mode = mode
         self.loop = SimLoop(buried)
         self.outside = Context()  # handles that belong to no node
@@ -67,7 +68,7 @@ class World:
         return random.Random(f"{self.seed}/{purpose}")
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self.loop.now)
+        return self.start + timedelta(seconds=self.loop.now)
 
     def note(self, who: str, text: str) -> None:
         """One line of the trace; two runs of a seed agree on every byte of it."""
@@ -80,10 +81,11 @@ class World:
     def trace_hash(self) -> str:
         return self._hash.hexdigest()[:16]
 
-    def node(self, name: str) -> Node:
-        """A new incarnation of a named process, on a machine whose clock is a little off."""
+    def node(self, name: str, *, skew_s: float | None = None) -> Node:
+        """A new incarnation of a named process, on a machine whose clock is a little off, or as far as is said."""
         number = self._incarnations[name] = self._incarnations.get(name, 0) + 1
-        node = self.nodes[name] = Node(self, name, number, skew_s=self.stream(f"skew/{name}").uniform(-MOST_SKEW_S, MOST_SKEW_S))
+        off_s = self.stream(f"skew/{name}").uniform(-MOST_SKEW_S, MOST_SKEW_S) if skew_s is None else skew_s
+        node = self.nodes[name] = Node(self, name, number, skew_s=off_s)
         _graves.append(node)
         self.note(node.label, "starts")
         return node
@@ -100,7 +102,7 @@ class World:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs the whole of a scenario; the exceptions of tasks nobody looked at are errors of the run."""
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        with patched(self.loop, START, str(self.seed)):
+        with patched(self.loop, self.start, str(self.seed)):
             try:
                 return self.loop.run_until_complete(work)
             except Stuck as stuck:
