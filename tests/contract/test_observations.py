@@ -242,3 +242,12 @@ async def test_reports_of_many_reporters_end_in_the_newest(town: City, url: str,
     assert {event.body()["counts"][0]["occupied"] for event in last.values()} == {59}  # type: ignore[index]
     for key, event in last.items():
         assert event.sequence == max(each.sequence for each in await town.told() if each.key == key)
+
+
+async def test_the_journal_says_how_often_the_source_reports(town: City) -> None:
+    """Declared, or the setting's; whether a count of then was live can be said for ever."""
+    declared = Report(PLACE, Observation(NOON, "gate", (Count("standard", 40),), 120))
+    await send(town, declared, report(41, at=NOON + timedelta(minutes=1)))
+    async with town.db.read() as tx:
+        rows = await tx.all(select(observation.c.interval_s).order_by(observation.c.happened_at))
+    assert [row.interval_s for row in rows] == [120, 900]

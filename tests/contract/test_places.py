@@ -6,23 +6,30 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
+from sqlalchemy import select
 
+from cityloop_common import districts
 from cityloop_common.envelope import Event
 from cityloop_common.errors import Forbidden, PreconditionFailed, PreconditionRequired
 from cityloop_common.geo import Position
+from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places import store, taipei, use_cases
 from cityloop_parking.places.domain import (
     Accepted,
+    Access,
     Category,
     InvalidPlace,
     PlaceFacts,
+    PlaceKind,
     PlaceState,
     Pool,
     Rejected,
     UnknownPlace,
     Verdict,
 )
+from cityloop_parking.places.tables import place_version
 from tests.contract.reservations_support import City, city, make_tables
 
 
@@ -143,3 +150,88 @@ async def test_an_operator_changes_only_what_it_has_seen(town: City) -> None:
     with pytest.raises(PreconditionFailed):
         await use_cases.keep_place(town.ctx, lot(9), operator_id="op", seen_version=1)
     assert [event.sequence for event in await town.told()] == [1, 2]
+
+
+GRID = districts.read(
+    orjson.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [
+                {
+                    "type": "Feature",
+                    "properties": {"id": name, "name": name},
+                    "geometry": {
+                        "type": "Polygon",
+                        "coordinates": [[[west, 39.5], [west + 0.1, 39.5], [west + 0.1, 39.6], [west, 39.6], [west, 39.5]]],
+                    },
+                }
+                for name, west in (("east", 109.75), ("west", 109.65))
+            ],
+        }
+    )
+)
+
+
+def divided(town: City) -> ParkingCtx:
+    """The city with two districts."""
+    return replace(town.ctx, districts=GRID)
+
+
+async def journal(town: City, *columns: str) -> list[tuple[object, ...]]:
+    v = place_version.c
+    async with town.db.read() as tx:
+        return [tuple(row) for row in await tx.all(select(*(v[name] for name in columns)).order_by(v.place_id, v.version))]
+
+
+async def test_the_polygons_decide_the_district_and_the_source_where_there_are_none(town: City) -> None:
+    """Imported, upserted or kept by its operator: inside the polygons their answer counts, outside the source's own word."""
+    ctx = divided(town)
+    await use_cases.import_places(ctx, rows(lot(1, district="somewhere"), lot(2, position=Position(109.9, 39.7), district="outside")))
+    async with town.db.write() as tx:
+        await use_cases.upsert_place_in(tx, ctx, lot(3, position=Position(109.70, 39.55)))
+    kept = await use_cases.keep_place(ctx, lot(4, district="anywhere"), operator_id="op", seen_version=None)
+    assert kept.place.facts.district == "east"
+    found = [(await use_cases.read_place(ctx, f"op-{number}")).facts.district for number in range(1, 5)]
+    assert found == ["east", "outside", "west", "east"]
+    assert [event.body().get("district") for event in await town.told()] == ["east", "outside", "west", "east"]
+    assert not (await use_cases.keep_place(ctx, lot(4, district="anywhere"), operator_id="op", seen_version=None)).created
+    assert len(await town.told()) == 4
+
+
+async def test_other_polygons_and_the_same_import_change_the_places(town: City) -> None:
+    """The district is part of what is compared; the same polygons again change nothing."""
+    assert (await use_cases.import_places(town.ctx, rows(lot(1, district="old"), lot(2)))).accepted == 2
+    again = await use_cases.import_places(divided(town), rows(lot(1, district="old"), lot(2)))
+    assert (again.accepted, again.unchanged) == (2, 0)
+    assert (await use_cases.import_places(divided(town), rows(lot(1, district="old"), lot(2)))).unchanged == 2
+    assert await journal(town, "place_id", "version", "district") == [
+        ("op-1", 1, "old"), ("op-1", 2, "east"), ("op-2", 1, None), ("op-2", 2, "east"),
+    ]  # fmt: skip
+
+
+async def test_every_version_of_a_place_is_a_row_of_the_journal(town: City) -> None:
+    """With the event that told of it, when it was learnt, and what figures count by; repetitions and refusals write none."""
+    await use_cases.import_places(town.ctx, rows(lot(1)))
+    await use_cases.import_places(town.ctx, rows(lot(1)))
+    pools = (Pool(Category.STANDARD, 7), Pool(Category.MOTORCYCLE, 50))
+    changed = lot(1, name="新名", state=PlaceState.CLOSED, access=Access.PERMIT, kind=PlaceKind.ON_STREET, pools=pools)
+    await use_cases.import_places(town.ctx, rows(changed))
+    with pytest.raises(Forbidden):
+        await use_cases.keep_place(town.ctx, lot(1), operator_id="other", seen_version=2)
+    told = await town.told()
+    assert await journal(town, "id", "event_id", "happened_at", "recorded_at", "corrects") == [
+        (event.id, event.id, event.time, event.time, None) for event in told
+    ]
+    assert await journal(town, "source", "version", "name", "state", "access", "kind", "total_bays") == [
+        ("op", 1, "文化广场", "open", "public", "unknown", 12),
+        ("op", 2, "新名", "closed", "permit", "on_street", 7),
+    ]
+
+
+async def test_a_failed_unit_leaves_no_row_of_the_journal(town: City) -> None:
+    """The journal, the place and its event are stored together."""
+    with pytest.raises(RuntimeError):
+        async with town.db.write() as tx:
+            await use_cases.upsert_place_in(tx, town.ctx, lot())
+            raise RuntimeError
+    assert await journal(town, "id") == []
