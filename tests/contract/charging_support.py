@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from cityloop_charging.context import ChargingCtx
-from cityloop_charging.registry.domain import Current, EvseFacts, LocationFacts
+from cityloop_charging.registry import store as registry
+from cityloop_charging.registry.domain import Current, EvseFacts, Location, LocationFacts
 from cityloop_charging.service import SERVICE
 from cityloop_charging.settings import ChargingSettings
 from cityloop_common.cache import open_cache
@@ -63,6 +64,13 @@ class City:
         """The events in the outbox, in their order."""
         async with self.db.read() as tx:
             return [event for _, event in await unpublished(tx, but=(), most=10_000)]
+
+    async def station(self, id: str) -> Location:
+        """A station as it is known now."""
+        async with self.db.read() as tx:
+            found = await registry.get(tx, id)
+        assert found is not None
+        return found
 
     async def count(self, table: Table) -> int:
         """Rows of a table."""

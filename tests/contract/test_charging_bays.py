@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cityloop_charging.bays import history, store, use_cases
+from cityloop_charging.bays import history, use_cases
 from cityloop_charging.bays.domain import (
     By,
     ClaimTooFar,
@@ -304,8 +305,6 @@ async def test_unlinked_stations_and_links_are_listed_in_pages(town: City) -> No
     ]
     proposed = await use_cases.links(town.ctx, state=LinkState.PROPOSED, after="", most=1)
     assert [(each.link.location_id, each.location_name, each.place_name) for each in proposed] == [(S1, station(1).name, "lot 停车场")]
-    async with town.db.read() as tx:
-        assert await store.count_links(tx) == {LinkState.PROPOSED: 2, LinkState.CONFIRMED: 1, LinkState.REJECTED: 1}
 
 
 async def test_a_failed_unit_leaves_neither_link_nor_event(town: City) -> None:
@@ -317,7 +316,21 @@ async def test_a_failed_unit_leaves_neither_link_nor_event(town: City) -> None:
             raise RuntimeError
     assert await town.count(link) == 0
     assert len(await town.told()) == 1
-    assert (await registry.read_location(town.ctx, S1)).place_id is None
+    assert (await town.station(S1)).place_id is None
+
+
+async def test_two_people_who_confirm_at_once_do_not_both_win(town: City) -> None:
+    """One car park is confirmed, the other answer is that it is decided; the station is told of once more."""
+    await build(town, station(1))
+    outcomes = await asyncio.gather(
+        *(use_cases.confirm(town.ctx, S1, f"lot-{number}", BY) for number in range(1, 6)), return_exceptions=True
+    )
+    won = [each for each in outcomes if isinstance(each, Link)]
+    assert len(won) == 1
+    assert all(isinstance(each, LinkDecided) for each in outcomes if each is not won[0])
+    assert (await town.station(S1)).place_id == won[0].place_id
+    assert [event.sequence for event in await town.told()] == [1, 2]
+    assert await town.count(link_version) == 1
 
 
 async def test_names_that_no_table_holds_are_cut(town: City) -> None:

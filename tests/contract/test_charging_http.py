@@ -13,7 +13,6 @@ import pytest
 from cityloop_charging.bays import api as bays_api
 from cityloop_charging.bays.tables import link_version
 from cityloop_charging.registry import api as registry_api
-from cityloop_charging.registry import use_cases as registry
 from cityloop_charging.vehicles import api as vehicles_api
 from cityloop_common import http
 from cityloop_common.auth import Identity, Role
@@ -131,7 +130,7 @@ async def test_only_its_operator_may_keep_a_station(desk: Desk, who: str | None,
     """The id says whose it is."""
     await desk.put()
     assert (await desk.put(who, name="mine", seen='"1"')).status_code == status
-    assert (await registry.read_location(desk.town.ctx, ID)).facts.name == "文化广场充电站"
+    assert (await desk.town.station(ID)).facts.name == "文化广场充电站"
 
 
 @pytest.mark.parametrize(

@@ -182,12 +182,6 @@ async def unlinked(tx: Tx, *, after: str, most: int) -> list[Unlinked]:
     return [_unlinked(row) for row in await tx.all(asked.order_by(location.c.id).limit(most))]
 
 
-async def count_links(tx: Tx) -> Mapping[LinkState, int]:
-    """How many links stand where."""
-    rows = await tx.all(select(link.c.state, func.count().label("links")).group_by(link.c.state))
-    return {LinkState(row.state): row.links for row in rows}
-
-
 async def _write(tx: WriteTx, new: Link, cause: Cause, *, only_open: bool) -> bool:
     assert is_location_id(new.location_id)
     row = {

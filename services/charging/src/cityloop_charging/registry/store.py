@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_charging.registry.domain import (
@@ -142,9 +142,7 @@ async def page(tx: Tx, *, after: str, most: int, operator_id: str | None = None)
     return await _with_evses(tx, await tx.all(asked.order_by(location.c.id).limit(most)))
 
 
-async def near(
-    tx: Tx, at: Position, *, radius_m: float, most: int, operator_id: str | None = None, with_closed: bool = True
-) -> list[tuple[int, Location]]:
+async def near(tx: Tx, at: Position, *, radius_m: float, most: int, operator_id: str | None = None) -> list[tuple[int, Location]]:
     """Stations within a radius with their distance in metres, the nearest first."""
     lat, lon = location.c.lat, location.c.lon
     high = radius_m / METRES_A_DEGREE
@@ -152,8 +150,6 @@ async def near(
     asked = select(location).where(lat.between(at.lat - high, at.lat + high), lon.between(at.lon - wide, at.lon + wide))
     if operator_id is not None:
         asked = asked.where(location.c.operator_id == operator_id)
-    if not with_closed:
-        asked = asked.where(location.c.state == LocationState.OPEN.value)
     rows = [(distance_m(at, Position(row.lon, row.lat)), row) for row in await tx.all(asked)]
     chosen = sorted(((metres, row) for metres, row in rows if metres <= radius_m), key=lambda pair: (pair[0], pair[1].id))[:most]
     found = {each.id: each for each in await _with_evses(tx, [row for _, row in chosen])}
@@ -168,11 +164,6 @@ async def one_evse(tx: Tx, uid: str) -> Evse | None:
     return None if row is None else _evse(row)
 
 
-async def evses_of(tx: Tx, location_id: str) -> list[Evse]:
-    """Every EVSE that a station has or had."""
-    return [_evse(row) for row in await tx.all(select(evse).where(evse.c.location_id == location_id).order_by(evse.c.uid))]
-
-
 async def by_connector(tx: Tx, operator_id: str, connector_ids: Iterable[str]) -> dict[str, Evse]:
     """An operator's EVSEs that are not removed, by their connector's id: what a T/CEC message names."""
     asked = sorted({each for each in connector_ids if is_evse_uid(f"{operator_id}*0*{each}")})
@@ -182,12 +173,6 @@ async def by_connector(tx: Tx, operator_id: str, connector_ids: Iterable[str]) -
         evse.c.operator_id == operator_id, evse.c.connector_id.in_(asked), evse.c.lifecycle != Lifecycle.REMOVED.value
     )
     return {row.connector_id: _evse(row) for row in await tx.all(statement)}
-
-
-async def count(tx: Tx) -> tuple[int, int]:
-    """How many stations there are, and how many EVSEs that are not removed."""
-    present = select(func.count()).select_from(evse).where(evse.c.lifecycle != Lifecycle.REMOVED.value)
-    return int(await tx.scalar(select(func.count()).select_from(location))), int(await tx.scalar(present))
 
 
 async def _moved_evses(tx: WriteTx, changed: Sequence[tuple[NewVersion, Location]]) -> list[tuple[Mapping[str, object], NewVersion]]:

@@ -110,15 +110,6 @@ async def set_place_in(tx: WriteTx, ctx: ChargingCtx, location_id: str, place_id
     return changed
 
 
-async def read_location(ctx: ChargingCtx, location_id: str) -> Location:
-    """One station. Raises UnknownLocation."""
-    async with ctx.db.read() as tx:
-        found = await store.get(tx, location_id)
-    if found is None:
-        raise UnknownLocation
-    return found
-
-
 async def republished(ctx: ChargingCtx, key: str | None) -> AsyncIterator[Event]:
     """The newest event of every station, or of one, as it was first published: same id, sequence and time."""
     if key is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_charging.vehicles.domain import Drive, Statement, Stock, VehicleClass, VehicleCount, begins
@@ -91,11 +91,6 @@ async def as_of(tx: Tx, at: datetime, known_at: datetime) -> list[CountAsOf]:
         return []
     rows = await tx.all(select(vehicle_registration).where(v.event_id == statement).order_by(v.id))
     return [CountAsOf(row.id, row.day, _count(row)) for row in rows]
-
-
-async def rows(tx: Tx) -> int:
-    """How many counts are in the journal."""
-    return int(await tx.scalar(select(func.count()).select_from(vehicle_registration)))
 
 
 async def _stock(tx: Tx, row: Row[Any]) -> Stock:
