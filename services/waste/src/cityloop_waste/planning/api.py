@@ -51,9 +51,9 @@ class DayWanted(BaseModel):
 class ProblemWanted(ProblemBody):
     """A plan of a problem that is given in full: the registry is not looked at."""
 
-    stream: Stream
-    date: Day | None = Field(None, description="Local day; today when left out.")
-    publish: Publish = Publish.BY_HAND
+    stream: Stream = Field(strict=False)  # JSON has no words of ours: a text is one
+    date: Day | None = Field(None, strict=False, description="Local day; today when left out.")
+    publish: Publish = Field(Publish.BY_HAND, strict=False)
 
 
 class PlanAsked(BaseModel):
