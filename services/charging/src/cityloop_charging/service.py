@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cityloop_charging import cli, consumers, sample
+from cityloop_charging import cli, consumers, live
 from cityloop_charging.bays import api as bays_api
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.indicators.figures import FIGURES
@@ -55,6 +55,7 @@ SERVICE = Service(
         Republish(EVSE_STATUS_CHANGED.topic, status.republished),
         FIGURES.republish,
     ),
-    sample=sample.seed,
+    sample=live.seed,
+    live_sample=live.keep_alive,
     cli=cli.app,
 )
