@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy import insert, select
 
 from cityloop_common.db import UniqueViolation
 from cityloop_waste.fleet.domain import SiteUnknown, TruckUnknown
+from cityloop_waste.ledger import store
 from cityloop_waste.ledger import use_cases as ledger
 from cityloop_waste.ledger.domain import (
     AlreadyCorrected,
@@ -51,9 +52,9 @@ async def weigh(city: Town, of: Ticket, operator: str = "op") -> Recorded:
     return await ledger.record(city.ctx, of, operator_id=operator)
 
 
-async def outcomes(*told: Any) -> list[Recorded | BaseException]:
+async def outcomes(*told: Awaitable[Recorded]) -> list[Recorded | BaseException]:
     """What becomes of things done at once."""
-    return await asyncio.gather(*told, return_exceptions=True)
+    return list(await asyncio.gather(*told, return_exceptions=True))
 
 
 async def test_story_8_a_ticket_that_comes_again_counts_once(city: Town) -> None:
@@ -208,7 +209,7 @@ async def test_a_site_operator_sees_its_own_loads_only(city: Town) -> None:
     """Another's are as unknown as none."""
     mine = (await weigh(city, ticket())).load
     theirs = (await weigh(city, ticket("R1", site_id="rival-1"), "rival")).load
-    seen = [await ledger.page(city.ctx, ledger.store.Wanted(), scope, most=10) for scope in (SitesOf("op"), SitesOf("rival"), WholeCity())]
+    seen = [await ledger.page(city.ctx, store.Wanted(), scope, most=10) for scope in (SitesOf("op"), SitesOf("rival"), WholeCity())]
     assert [[each.id for each in page] for page in seen] == [[mine.id], [theirs.id], [theirs.id, mine.id]]
     with pytest.raises(UnknownLoad):
         await ledger.find(city.ctx, theirs.id, SitesOf("op"))

@@ -52,16 +52,23 @@ CENTRE = Position(109.787, 39.565)
 
 @dataclass
 class HandClock(SystemClock):
-    """Stands still where a test puts it; whoever sleeps wakes up all the same."""
+    """Stands still where a test puts it, or goes on from there; whoever sleeps wakes up all the same."""
 
     at: datetime | None = None
+    since: datetime | None = None
 
     def now(self) -> datetime:
-        return self.at or super().now()
+        if self.at is None or self.since is None:
+            return self.at or super().now()
+        return self.at + (super().now() - self.since)
+
+    def go_on(self) -> None:
+        """From now on time passes."""
+        self.at, self.since = self.now(), super().now()
 
     def move(self, **parts: float) -> None:
         """Moves it on, or back."""
-        self.at = self.now() + timedelta(**parts)
+        self.at = (self.at or self.now()) + timedelta(**parts)
 
 
 @dataclass
