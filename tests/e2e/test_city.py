@@ -23,7 +23,7 @@ from tests.e2e.conftest import replicas
 from tests.e2e.processes import City, Process, command, embedded, token
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-city"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-city"), pytest.mark.timeout(400)]
 SERVICES = ("parking", "charging", "waste")
 OPERATOR = "123456789"
 STATION = f"{OPERATOR}*E2E"
