@@ -19,7 +19,7 @@ from tests.servers import own_database, own_redis, own_topics
 from tests.support import Servers, wait_until
 
 SAMPLE = "sample-001"
-NEAR = {"near": "109.787,39.565", "radius_m": "5000"}
+NEAR = {"near": "109.787,39.565", "radius_m": "5000", "limit": "100"}
 
 
 @dataclass(slots=True)
@@ -68,16 +68,14 @@ async def replicas(folder: Path, servers: Servers, services: Sequence[str] = ("p
 
 
 async def make_sample(made: Town) -> None:
-    """The car parks of the sample with a count each, as an operator would send them."""
+    """The car parks of the sample as an operator would send them, and a count of each, all in one batch."""
     operator = made.bearer("lot_operator", operator=made.sample_operator)
     async with httpx.AsyncClient(base_url=made.url, timeout=10, headers=operator) as http:
         for facts in invented_places():
             kept = await http.put(f"/parking/v1/places/{facts.id}", json=place_body(facts))
             assert kept.status_code == 201, kept.text
-            counts = [{"category": pool.category, "occupied": pool.capacity // 2} for pool in facts.pools]
-            body = {"observed_at": datetime.now(UTC).isoformat(), "source": "gate", "counts": counts}
-            counted = await http.post(f"/parking/v1/places/{facts.id}/observations", json=body)
-            assert counted.status_code == 201, counted.text
+        counted = await http.post("/parking/v1/observations", json={"observations": [count_body(facts) for facts in invented_places()]})
+        assert counted.json()["accepted"] == len(invented_places()), counted.text
     async with httpx.AsyncClient(base_url=made.reader_url, timeout=10) as http:
 
         async def all_found() -> bool:
@@ -87,10 +85,19 @@ async def make_sample(made: Town) -> None:
         await wait_until(all_found, 15)
 
 
+def count_body(facts: PlaceFacts) -> dict[str, object]:
+    """A count of a car park that is half full, as its operator sends it in a batch."""
+    counts = [{"category": pool.category, "occupied": pool.capacity // 2} for pool in facts.pools]
+    return {"place_id": facts.id, "observed_at": datetime.now(UTC).isoformat(), "source": "gate", "counts": counts}
+
+
 def place_body(facts: PlaceFacts) -> dict[str, object]:
     """A car park as its operator sends it."""
     return {
         "name": facts.name,
+        "name_en": facts.name_en,
+        "kind": facts.kind,
+        "access": facts.access,
         "position": {"lon": facts.position.lon, "lat": facts.position.lat},
         "datum": "wgs84",
         "pools": [{"category": pool.category, "capacity": pool.capacity, "walk_in_reserve": pool.walk_in_reserve} for pool in facts.pools],
