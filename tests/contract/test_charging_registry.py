@@ -83,6 +83,14 @@ async def test_the_real_file_twice_is_the_same_as_once(town: City, data_dir: Pat
     assert found.facts.content_hash() == biggest.facts.content_hash()
 
 
+async def test_huge_stations_are_stored_in_units_of_their_own(town: City) -> None:
+    """At most 100 stations and 5,000 EVSEs a unit, unless one station alone has more."""
+    stations = [station(number, evses=count) for number, count in enumerate((1, 900, 900, 900, 900, 900, 900, 900, 2), 1)]
+    seen: list[int] = []
+    report = await use_cases.import_locations(town.ctx, rows(*stations), progress=seen.append)
+    assert (report.accepted, report.evses, seen) == (9, 6303, [6, 9])
+
+
 async def test_two_imports_at_once_store_each_station_once(town: City) -> None:
     """Whoever comes second finds nothing new: no row and no event twice."""
     stations = [station(number, evses=3) for number in range(1, 120)]

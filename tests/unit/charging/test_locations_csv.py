@@ -202,11 +202,16 @@ def test_an_empty_file_with_a_header_has_no_rows() -> None:
 
 
 def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes and rows have limits."""
+    """Bytes, rows and charging points have limits."""
     row = "1,39.565,109.787,1,0,1\n"
     monkeypatch.setattr(locations_csv, "MOST_ROWS", 1)
     with pytest.raises(FileTooLarge):
         read(f"{HEADER}\n{row}{row}")
+    monkeypatch.setattr(locations_csv, "MOST_ROWS", 50_000)
+    monkeypatch.setattr(locations_csv, "MOST_POINTS", 3)
+    assert len(read(f"{HEADER}\n1,39.565,109.787,1,2,3\n")) == 1
+    with pytest.raises(FileTooLarge, match="3 charging points"):
+        read(f"{HEADER}\n1,39.565,109.787,1,2,3\n2,39.565,109.787,1,0,1\n")
     monkeypatch.setattr(locations_csv, "MOST_BYTES", 10)
     with pytest.raises(FileTooLarge):
         read(f"{HEADER}\n")

@@ -31,6 +31,7 @@ from cityloop_common.geo import BadPosition, Bounds, Datum, OutOfBounds, to_wgs8
 
 MOST_BYTES = 16_000_000
 MOST_ROWS = 50_000
+MOST_POINTS = 500_000
 FAST_W, SLOW_W = 60_000, 7_000
 STEVCDP = ("station_id", "latitude", "longitude", "fast", "slow", "count")
 SHENZHEN = Bounds(113.70, 22.40, 114.70, 22.90)
@@ -46,7 +47,14 @@ def read(data: bytes, *, datum: Datum, operator_id: str, city: Bounds, bounds: B
     header, rows = _rows(data)
     within = bounds or _of_file(header, rows, datum, city)
     seen: dict[str, int] = {}
-    verdicts = [_verdict(number, row, operator_id, datum, within, seen) for number, row in enumerate(rows, 1)]
+    verdicts: list[Verdict] = []
+    points = 0
+    for number, row in enumerate(rows, 1):
+        verdict = _verdict(number, row, operator_id, datum, within, seen)
+        points += len(verdict.facts.evses) if isinstance(verdict, Accepted) else 0
+        if points > MOST_POINTS:
+            raise FileTooLarge(f"A file has at most {MOST_POINTS} charging points.")
+        verdicts.append(verdict)
     _refuse_elsewhere(rows, verdicts, datum, within)
     return verdicts
 

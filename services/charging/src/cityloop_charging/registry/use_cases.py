@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cityloop_charging.context import ChargingCtx
@@ -26,7 +26,8 @@ from cityloop_common.envelope import Event
 from cityloop_common.errors import PreconditionFailed, PreconditionRequired
 from cityloop_common.geo import WORLD, Bounds
 
-CHUNK = 100  # stations a unit: about 1,300 EVSEs of a real city
+CHUNK = 100  # stations a unit or a page: about 1,300 EVSEs of a real city
+CHUNK_EVSES = 5_000  # EVSEs a unit, so that a file of huge stations does not outlast it
 
 
 def _nobody(_done: int) -> None:
@@ -42,8 +43,8 @@ async def import_locations(
     """
     changed, evses = 0, 0
     rejected: list[Rejected] = []
-    for start in range(0, len(verdicts), CHUNK):
-        chunk = verdicts[start : start + CHUNK]
+    done = 0
+    for chunk in _chunks(verdicts):
         async with ctx.db.write() as tx:
             judged = await _without_taken(tx, chunk)
             accepted = [each for each in judged if isinstance(each, Accepted)]
@@ -51,7 +52,8 @@ async def import_locations(
         changed += len(stored)
         evses += sum(len(each.facts.evses) for each in accepted)
         rejected += [each for each in judged if isinstance(each, Rejected)]
-        progress(start + len(chunk))
+        done += len(chunk)
+        progress(done)
     return ImportReport(len(verdicts), changed, len(verdicts) - len(rejected) - changed, evses, tuple(rejected))
 
 
@@ -146,6 +148,20 @@ async def _put_in(tx: WriteTx, ctx: ChargingCtx, new: Sequence[NewVersion]) -> l
         raise ConnectorTaken("A connector's id is used once among an operator's stations.") from violated
     await outbox.append_many(tx, [location_published(each, source=ctx.source) for each in changed])
     return changed
+
+
+def _chunks(verdicts: Sequence[Verdict]) -> Iterator[Sequence[Verdict]]:
+    chunk: list[Verdict] = []
+    evses = 0
+    for each in verdicts:
+        more = len(each.facts.evses) if isinstance(each, Accepted) else 0
+        if chunk and (len(chunk) == CHUNK or evses + more > CHUNK_EVSES):
+            yield chunk
+            chunk, evses = [], 0
+        chunk.append(each)
+        evses += more
+    if chunk:
+        yield chunk
 
 
 async def _without_taken(tx: WriteTx, chunk: Sequence[Verdict]) -> list[Verdict]:
