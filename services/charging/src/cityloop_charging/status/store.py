@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from cityloop_charging.registry.domain import EvseUid, Lifecycle
-from cityloop_charging.registry.tables import evse
 from cityloop_charging.status.domain import EPOCH, Entry, KnownEvse, Live, Report, Status
 from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
 from cityloop_common import json_rows
@@ -20,6 +19,7 @@ PRUNED_AT_ONCE = 2_000
 QUARANTINED_FOR = timedelta(days=90)
 _LIVE = list(evse_live.columns)
 _LIVE_NAMES = [column.name for column in _LIVE]
+_ENTRY = [evse_status.c[name] for name in ("evse_uid", "status", "happened_at", "recorded_at", "id")]
 _NOTHING: dict[str, object] = {
     "status": "UNKNOWN", "happened_at": EPOCH, "seq": 0, "recorded_at": EPOCH, "entry_id": "", "source": "", "last_at": EPOCH,
     "last_seq": 0, "version": 0, "event_id": "",
@@ -70,6 +70,19 @@ def _standing_in(dialect: str) -> str:
     )
 
 
+def _newest(_dialect: str) -> str:
+    """One step down the index for each EVSE. The entries are read by id afterwards: joined, PostgreSQL may read the whole journal."""
+    return (
+        "SELECT (SELECT j.id FROM evse_status AS j"
+        " WHERE j.evse_uid = evse.uid AND j.happened_at <= :at AND j.recorded_at <= :known_at"
+        " ORDER BY j.happened_at DESC, j.seq DESC, j.recorded_at DESC, j.id DESC LIMIT 1) AS id FROM evse"
+    )
+
+
+def _entries(dialect: str) -> str:
+    return f"SELECT {', '.join(each.name for each in _ENTRY)} FROM evse_status WHERE id IN ({json_rows.texts(dialect)})"
+
+
 _JOURNAL = json_rows.statements(lambda dialect: json_rows.insertion(dialect, evse_status), "rows")
 _LATE = json_rows.statements(_late, "rows")
 _LOCK = json_rows.statements(_lock, "ids", columns=_LIVE)
@@ -79,6 +92,9 @@ _CONTACT = json_rows.statements(_contact, "rows")
 _QUARANTINE = json_rows.statements(lambda dialect: json_rows.insertion(dialect, evse_quarantine), "rows")
 _KNOWN = json_rows.statements(_known, "ids")
 _STANDING_IN = json_rows.statements(_standing_in, "ids", columns=_LIVE)
+_INSTANT = evse_status.c.happened_at.type
+_NEWEST = json_rows.statements(_newest, "at", "known_at", columns=[evse_status.c.id], types={"at": _INSTANT, "known_at": _INSTANT})
+_ENTRIES = json_rows.statements(_entries, "ids", columns=_ENTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,18 +205,10 @@ async def told_since(tx: Tx, since: datetime) -> list[Live]:
 
 async def as_of(tx: Tx, *, at: datetime, known_at: datetime) -> dict[EvseUid, StatusAt]:
     """Every EVSE's status at `at`, as it was known at `known_at`; EVSEs with no entry by then are missing."""
-    j, s = evse_status.alias("j").c, evse_status.alias("s")
-    newest = (
-        select(j.id)
-        .where(j.evse_uid == evse.c.uid, j.happened_at <= at, j.recorded_at <= known_at)
-        .order_by(j.happened_at.desc(), j.seq.desc(), j.recorded_at.desc(), j.id.desc())
-        .limit(1)
-        .correlate(evse)
-        .scalar_subquery()
-    )
-    asked = select(s.c.evse_uid, s.c.status, s.c.happened_at, s.c.recorded_at, s.c.id).join_from(evse, s, s.c.id == newest)
-    found = [StatusAt(row.evse_uid, Status(row.status), row.happened_at, row.recorded_at, row.id) for row in await tx.all(asked)]
-    return {each.evse_uid: each for each in found}
+    newest = await tx.hot.all(_NEWEST[tx.dialect_name], {"at": at, "known_at": known_at})
+    ids = json_rows.rows([row[0] for row in newest if row[0] is not None])
+    found = await tx.hot.all(_ENTRIES[tx.dialect_name], {"ids": ids})
+    return {uid: StatusAt(uid, Status(status), since, recorded_at, id_) for uid, status, since, recorded_at, id_ in found}
 
 
 async def entries_of(tx: Tx, source: str, *, most: int) -> int:
