@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 import uvloop
 
 from benchmarks import report
-from benchmarks.rows import events, holds, observations, search
+from benchmarks.rows import events, holds, indicators, observations, search
 from cityloop_common.clock import city_day
+from tests.support import scaled
 
 ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
     "a": search.measure,
     "b": holds.measure,
     "c": events.measure,
     "d": observations.measure,
+    "f": indicators.measure,
 }
 ROUNDS = 5
 
@@ -50,7 +52,8 @@ def main() -> int:
 def _command(asked: argparse.Namespace) -> str:
     """How this run was asked for."""
     words = [*asked.rows, *([] if asked.rounds == ROUNDS else ["--rounds", str(asked.rounds)])]
-    return f'make bench ARGS="{" ".join(words)}"' if words else "make bench"
+    scale = "CITYLOOP_SCALE=full " if scaled(ci=0, full=1) else ""
+    return f'{scale}make bench ARGS="{" ".join(words)}"' if words else f"{scale}make bench"
 
 
 async def _measured(row: Callable[[int], Awaitable[list[report.Measured]]], rounds: int) -> list[report.Measured]:
