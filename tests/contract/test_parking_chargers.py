@@ -68,8 +68,8 @@ async def test_a_status_may_come_before_its_location(town: City) -> None:
 
 
 async def test_a_bay_is_counted_once_across_the_locations_of_its_place(town: City) -> None:
-    """Two operators' EVSEs at bay 7 serve one bay; a number may be sent as a number; blanks are no number."""
-    await hear(town, location(1, ("a", "7"), ("b", "  "), id="op*S1"), location(1, ("c", 7), ("d", "8"), id="op*S2"))
+    """Two operators' EVSEs at one bay serve one, however each of them writes its number; blanks are no number."""
+    await hear(town, location(1, ("a", "Ａ－7"), ("b", "  "), id="op*S1"), location(1, ("c", " a-7"), ("d", 8), id="op*S2"))
     await hear(town, status(1, "a", "AVAILABLE"), status(2, "c", "CHARGING", at="op*S2"), status(3, "d", "AVAILABLE", at="op*S2"))
     assert await chargers_shown(town) == {"op-1": bays(3, 2, 1, minute=3)}
 

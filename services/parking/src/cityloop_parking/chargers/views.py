@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, StringConstraints
@@ -15,9 +16,9 @@ _KNOWN = frozenset(Status)
 
 
 def _bay_no(value: object) -> object:
-    """A bay's number as text, without the blanks around it; none when nothing is left."""
+    """A bay's number as one text for all who write it: `Ａ－12`, ` a-12` and `A-12` are one bay; blanks are no number."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    return (text.strip() or None) if isinstance(text, str) else text
+    return ("".join(unicodedata.normalize("NFKC", text).casefold().split()) or None) if isinstance(text, str) else text
 
 
 def _status(value: object) -> object:
@@ -29,7 +30,7 @@ class EvseView(BaseModel):
     """One EVSE of a location."""
 
     uid: Id
-    bay_no: Annotated[str | None, StringConstraints(max_length=40), BeforeValidator(_bay_no)] = None
+    bay_no: Annotated[str | None, StringConstraints(max_length=200), BeforeValidator(_bay_no)] = None
 
 
 class LocationView(BaseModel):
