@@ -31,6 +31,7 @@ def _evse(uid: str = "e1", **but: Any) -> EvseFact:
         "place_id": "p1",
         "district": "d01",
         "status": Status.AVAILABLE,
+        "open": True,
         "rows": (f"row-{uid}",),
     }
     return EvseFact(**(fields | but))
@@ -65,6 +66,7 @@ GOLDEN = Facts(
         _evse("e6", place_id="p2", access=Access.COMPOUND, standard=False),
         _evse("e7", place_id=None, lifecycle=Lifecycle.PLANNED),
         _evse("e8", place_id="p3", district="d02"),
+        _evse("e9", bay_no="A9", open=False),
     ],
     places=[
         _place("p1"),
@@ -85,8 +87,8 @@ GOLDEN = Facts(
         (EV_BAY_SHARE, "reporting", 3, 50, Says.MISSED, 5),
         (PILE_RATIO, "count", 5, 14, Says.MET, 0),
         (PILE_RATIO, "reporting", 4, 14, Says.MISSED, 1),
-        (FACILITIES, "public-and-compound", 7, 1, Says.MISSED, 4993),
-        (FACILITIES, "public", 6, 1, Says.MISSED, 4994),
+        (FACILITIES, "public-and-compound", 8, 1, Says.MISSED, 4992),
+        (FACILITIES, "public", 7, 1, Says.MISSED, 4993),
     ],
 )
 def test_golden_values_of_the_first_version(
@@ -101,10 +103,11 @@ def test_each_row_says_why_it_counts_or_not() -> None:
     """An official sees the broken, the planned and the private one, and whose journal rows say so."""
     why = {row.key: row.why for row in _evaluated(PILE_RATIO, GOLDEN, "reporting").rows}
     assert (why["e4"], why["e5"], why["e6"], why["e7"]) == ("not-operational", "not-reporting", "not-public", "planned")
+    assert why["e9"] == "closed"
     assert why["vehicles/truck/phev"] == "not-standard"
     place = next(row for row in _evaluated(EV_BAY_SHARE, GOLDEN, "all").rows if row.key == "p1")
-    assert (place.evidence["needed"], place.evidence["reached"], place.evidence["not_counted"]) == (6, False, ["e4"])
-    assert set(place.evidence["rows"]) == {"row-p1", *(f"row-e{number}" for number in range(1, 6))}  # type: ignore[call-overload]
+    assert (place.evidence["needed"], place.evidence["reached"], place.evidence["not_counted"]) == (6, False, ["e4", "e9"])
+    assert set(place.evidence["rows"]) == {"row-p1", "row-e9", *(f"row-e{number}" for number in range(1, 6))}  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ ON_STREET = "on_street"
 
 @dataclass(frozen=True, slots=True)
 class EvseFact:
-    """An EVSE as it was: its place is that of its station's confirmed link. `rows` are the journal rows that say so."""
+    """An EVSE as it was: its place is that of its station's confirmed link, `open` its station. `rows` are the journal rows that say so."""
 
     uid: str
     location_id: str
@@ -33,6 +33,7 @@ class EvseFact:
     place_id: str | None
     district: str | None
     status: Status
+    open: bool
     rows: Sequence[str]
 
 
@@ -79,13 +80,13 @@ class Facts:
 
 
 def operational(evse: EvseFact) -> bool:
-    """In service, and its newest report does not say that it is broken. One that never reported counts by the register."""
-    return evse.lifecycle is Lifecycle.IN_SERVICE and evse.status not in BROKEN
+    """In service in an open station, and its newest report does not say that it is broken. Never reported: the register counts."""
+    return evse.lifecycle is Lifecycle.IN_SERVICE and evse.open and evse.status not in BROKEN
 
 
 def reporting(evse: EvseFact) -> bool:
-    """In service, and its newest report says that it works."""
-    return evse.lifecycle is Lifecycle.IN_SERVICE and evse.status in REPORTING
+    """In service in an open station, and its newest report says that it works."""
+    return evse.lifecycle is Lifecycle.IN_SERVICE and evse.open and evse.status in REPORTING
 
 
 def _counts(evse: EvseFact, scheme: str) -> bool:
@@ -149,6 +150,8 @@ def _why_no_public_pile(evse: EvseFact, scheme: str) -> str:
         return "not-public"
     if not evse.standard:
         return "not-standard"
+    if not evse.open:
+        return "closed"
     if scheme == "reporting" and evse.status not in BROKEN and not reporting(evse):
         return "not-reporting"
     return "counted" if _counts(evse, scheme) else "not-operational"
@@ -163,7 +166,7 @@ def _vehicles(facts: Facts) -> Iterator[Row]:
 def facilities(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
     """A row per charging point: public places and compounds, not planned and not removed; `public` leaves compounds out.
 
-    Broken ones count: they were built. Raises NoData while no station is known.
+    Broken ones count, and those of closed stations: they were built. Raises NoData while no station is known.
     """
     if not facts.evses:
         raise NoData("no charging point is known")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cityloop_charging.bays import history as bays
 from cityloop_charging.indicators.domain import EvseFact, Facts, PlaceFact, VehiclesFact
 from cityloop_charging.registry import history as registry
+from cityloop_charging.registry.domain import LocationState
 from cityloop_charging.registry.history import EvseAsOf, LocationAsOf
 from cityloop_charging.status import store as status
 from cityloop_charging.status.domain import Status
@@ -57,6 +58,7 @@ def _evse(evse: EvseAsOf, location: LocationAsOf, known: StatusAt | None) -> Evs
         place_id=location.place_id,
         district=location.district,
         status=Status.UNKNOWN if known is None else known.status,
+        open=location.state is LocationState.OPEN,
         rows=rows,
     )
 
