@@ -173,21 +173,26 @@ async def _wanted(request: Request) -> DayWanted | ProblemWanted:
         raise problems.translate_validation(found) from error
 
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "oneOf": [
-                        DayWanted.model_json_schema(ref_template="#/components/schemas/{model}"),
-                        ProblemWanted.model_json_schema(ref_template="#/components/schemas/{model}"),
-                    ]
-                }
-            }
-        },
-    }
-}
+def _schema(model: type[BaseModel]) -> Any:
+    """A model's JSON Schema with its parts in place: a body that a route reads itself is in no list of components."""
+    whole = model.model_json_schema()
+    parts: Mapping[str, Any] = whole.pop("$defs", {})
+
+    def inlined(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inlined(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            rest = {name: value for name, value in node.items() if name != "$ref"}
+            return {**inlined(parts[node["$ref"].rpartition("/")[2]]), **rest}
+        return {name: inlined(value) for name, value in node.items()}
+
+    return inlined(whole)
+
+
+_JSON = {"application/json": {"schema": {"anyOf": [_schema(DayWanted), _schema(ProblemWanted)]}}}
+_BODY = {"requestBody": {"required": True, "content": _JSON}}
 
 
 @router.post(
