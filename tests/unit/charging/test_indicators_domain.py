@@ -111,6 +111,21 @@ def test_each_row_says_why_it_counts_or_not() -> None:
 
 
 @pytest.mark.parametrize(
+    "scheme, why",
+    [
+        ("all", {"p1": "counted", "p2": "counted", "p3": "not-public", "p4": "closed", "p5": "no-bays"}),
+        ("off-street", {"p1": "counted", "p2": "on-street", "p3": "not-public", "p4": "closed", "p5": "no-bays"}),
+    ],
+)
+def test_each_car_park_says_why_it_counts_or_not(scheme: str, why: dict[str, str]) -> None:
+    """One that closes does not vanish from the rows: it counts for nothing, and its newest journal row says since when."""
+    rows = _evaluated(EV_BAY_SHARE, GOLDEN, scheme).rows
+    assert {row.key: row.why for row in rows} == why
+    closed = next(row for row in rows if row.key == "p4")
+    assert (closed.numerator, closed.denominator, closed.evidence["rows"]) == (0, 0, ["row-p4"])
+
+
+@pytest.mark.parametrize(
     "indicator, facts, missing",
     [
         (EV_BAY_SHARE, Facts(evses=[_evse()]), "no car park is known"),

@@ -94,21 +94,20 @@ def _counts(evse: EvseFact, scheme: str) -> bool:
 
 
 def bay_share(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
-    """A row per public car park in service: bays served by a confirmed, operational EVSE, of all its bays.
+    """A row per car park. Of a public one in service: bays served by a confirmed, operational EVSE, of all its bays; others count nothing.
 
     `off-street` leaves on-street places out on both sides; `reporting` counts only EVSEs whose newest report says that they
     work. Raises NoData while no car park is known.
     """
     if not facts.places:
         raise NoData("no car park is known")
-    return [
-        _bay_row(place, facts.by_place.get(place.place_id, ()), scheme)
-        for place in facts.places
-        if place.access == "public" and place.state == "open" and not (scheme == "off-street" and place.kind == ON_STREET)
-    ]
+    return [_bay_row(place, facts.by_place.get(place.place_id, ()), scheme) for place in facts.places]
 
 
 def _bay_row(place: PlaceFact, evses: Sequence[EvseFact], scheme: str) -> Row:
+    why = _why_no_car_park(place, scheme)
+    if why is not None:
+        return Row(place.place_id, 0, 0, place.district, why, {"name": place.name, "kind": place.kind, "rows": [place.row]})
     counted = [each for each in evses if _counts(each, scheme)]
     served = served_bays([ServingEvse(each.location_id, each.bay_no) for each in counted], place.total_bays)
     needed = gap_to(SHARE_TARGET, Better.HIGHER, 0, place.total_bays)
@@ -121,8 +120,17 @@ def _bay_row(place: PlaceFact, evses: Sequence[EvseFact], scheme: str) -> Row:
         "not_counted": [each.uid for each in evses if not _counts(each, scheme)],
         "rows": [place.row, *(row for each in evses for row in each.rows)],
     }
-    why = "counted" if place.total_bays else "no-bays"
-    return Row(place.place_id, served, place.total_bays, place.district, why, evidence)
+    return Row(place.place_id, served, place.total_bays, place.district, "counted", evidence)
+
+
+def _why_no_car_park(place: PlaceFact, scheme: str) -> str | None:
+    if place.state != "open":
+        return "closed"
+    if place.access != "public":
+        return "not-public"
+    if scheme == "off-street" and place.kind == ON_STREET:
+        return "on-street"
+    return None if place.total_bays else "no-bays"
 
 
 def pile_ratio(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
