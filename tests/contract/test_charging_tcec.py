@@ -411,7 +411,7 @@ async def test_what_nobody_foresaw_is_500_and_tells_nothing(desk: Door, sender: 
     async def fails(*_: object) -> None:
         raise RuntimeError("the secret is 1234567890abcdef")
 
-    monkeypatch.setattr(tcec_store, "connectors", fails)
+    monkeypatch.setattr(tcec_store, "look_up", fails)
     said = await sender.push(3)
     assert (said.ret, said.msg, said.signed) == (500, "system error", True)
 

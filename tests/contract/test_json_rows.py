@@ -25,7 +25,7 @@ kept = Table(
 )
 ADD = json_rows.statements(lambda dialect: f"{json_rows.insertion(dialect, kept)} ON CONFLICT (id) DO NOTHING RETURNING id", "rows")
 AMONG = json_rows.statements(
-    lambda dialect: f"SELECT at, yes FROM kept WHERE id IN ({json_rows.texts(dialect)}) ORDER BY id", "ids", columns=[kept.c.at, kept.c.yes]
+    lambda dialect: f"SELECT at, yes FROM kept WHERE {json_rows.among(dialect, 'id')} ORDER BY id", "ids", columns=[kept.c.at, kept.c.yes]
 )
 AT = datetime(2026, 6, 1, 4, 0, 0, 123, tzinfo=UTC)
 

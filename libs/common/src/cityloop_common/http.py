@@ -344,9 +344,9 @@ def create_app(
     problems.install(app)
     spoken = Protocols(ctx.service, protocols)
     app.add_middleware(EdgeMiddleware, owner=app, in_flight=in_flight, protocols=spoken, body_limit_bytes=config.body_limit_bytes)
+    spoken.mount(app)  # first: routes are tried one after the other, and machines call more often than people
     for router in routers:
         app.include_router(router, prefix=prefix, responses=problems.RESPONSES)
-    spoken.mount(app)
     app.include_router(probe_router(health))
     app.include_router(docs_pages.router(prefix, title=title, openapi_url=f"{prefix}/openapi.json"))
     for route in api_routes(app):

@@ -30,11 +30,15 @@ def given(dialect: str, columns: Sequence[Column[Any]], *, bind: str = "rows") -
     return f"(SELECT {taken} FROM json_each(:{bind})) AS r"
 
 
-def texts(dialect: str, *, bind: str = "ids") -> str:
-    """A subquery of the texts in the array in `:ids`: `WHERE id IN (...)`."""
+def among(dialect: str, column: str, *, bind: str = "ids") -> str:
+    """The condition that a column has one of the texts in the array in `:ids`.
+
+    PostgreSQL looks each up by the index then. A join or an IN over the same array reads the whole table wherever the plan was
+    made while it was small, and plans are kept.
+    """
     if dialect == "postgresql":
-        return f"SELECT json_array_elements_text(CAST(:{bind} AS json))"
-    return f"SELECT value FROM json_each(:{bind})"
+        return f"{column} = ANY(ARRAY(SELECT json_array_elements_text(CAST(:{bind} AS json))))"
+    return f"{column} IN (SELECT value FROM json_each(:{bind}))"
 
 
 def insertion(dialect: str, table: Table, *, where: str = "true") -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import orjson
 
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.status import store
 from cityloop_charging.status.domain import Live
 from cityloop_charging.status.events import body
-from cityloop_charging.status.use_cases import CHANGE
+from cityloop_charging.status.use_cases import CHANGES
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message
 
@@ -17,6 +20,16 @@ PAGE = 2_000
 CHANGED = "evse.changed"
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
 COMPARE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One EVSE's new status on its way to clients. `id` is there when nothing more of its stream entry follows."""
+
+    id: str
+    uid: str
+    version: int
+    text: str
 
 
 class Watch:
@@ -40,9 +53,8 @@ class Watch:
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Forwards what is newer; entries that were lost are found by comparing with the database now and then."""
-        for entry in entries:
-            if entry.change.kind == CHANGE:
-                self._forward(entry.id, entry.change.key, entry.change.version, entry.change.body)
+        for told in _read(entries):
+            self._forward(told)
         if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
             await self.poll()
 
@@ -72,7 +84,7 @@ class Watch:
         async with self._ctx.db.read() as tx:
             lives = await store.told_since(tx, self._newest - LATE_COMMITS)
         for live in lives:
-            self._forward("", _uid(live), live.version, body(live))
+            self._forward(Told("", _uid(live), live.version, body(live).decode()))
         self._newest = max([self._newest, *(live.entry.recorded_at for live in lives)])
         self._compared_at_s = self._ctx.clock.monotonic()
 
@@ -80,14 +92,24 @@ class Watch:
         entries = await self._ctx.fanout.since(last_event_id)
         if entries is None:
             return None
-        ours = [entry for entry in entries if entry.change.kind == CHANGE]
-        return [Message(entry.id, CHANGED, entry.change.key, entry.change.body.decode()) for entry in ours]
+        return [Message(told.id, CHANGED, told.uid, told.text) for told in _read(entries)]
 
-    def _forward(self, id_: str, uid: str, version: int, told: bytes) -> None:
-        if version > self._told.get(uid, 0):
-            self._told[uid] = version
+    def _forward(self, told: Told) -> None:
+        if told.version > self._told.get(told.uid, 0):
+            self._told[told.uid] = told.version
             if self.hub.clients:
-                self.hub.publish(Message(id_, CHANGED, uid, told.decode()))
+                self.hub.publish(Message(told.id, CHANGED, told.uid, told.text))
+
+
+def _read(entries: Sequence[FanoutEntry]) -> Iterator[Told]:
+    """What stream entries tell. A client goes on behind a whole entry: only the last of it carries the position."""
+    for entry in entries:
+        if entry.change.kind != CHANGES:
+            continue
+        changes = orjson.loads(entry.change.body)
+        for number, change in enumerate(changes, 1):
+            uid = str(change["evse"]["evse_uid"])
+            yield Told(entry.id if number == len(changes) else "", uid, change["version"], orjson.dumps(change["evse"]).decode())
 
 
 def _uid(live: Live) -> str:

@@ -34,7 +34,7 @@ def _late(dialect: str) -> str:
 
 def _lock(dialect: str) -> str:
     turn = " FOR UPDATE" if dialect == "postgresql" else ""
-    return f"SELECT {', '.join(_LIVE_NAMES)} FROM evse_live WHERE evse_uid IN ({json_rows.texts(dialect)}) ORDER BY evse_uid{turn}"
+    return f"SELECT {', '.join(_LIVE_NAMES)} FROM evse_live WHERE {json_rows.among(dialect, 'evse_uid')} ORDER BY evse_uid{turn}"
 
 
 def _first(dialect: str) -> str:
@@ -42,8 +42,9 @@ def _first(dialect: str) -> str:
 
 
 def _keep(dialect: str) -> str:
-    changes = ", ".join(f"{name} = r.{name}" for name in _LIVE_NAMES if name != "evse_uid")
-    return f"UPDATE evse_live SET {changes} FROM {json_rows.given(dialect, _LIVE)} WHERE evse_live.evse_uid = r.evse_uid"
+    """The rows are there. An upsert finds each by its key, whatever the table's size was when the plan was made."""
+    changes = ", ".join(f"{name} = excluded.{name}" for name in _LIVE_NAMES if name != "evse_uid")
+    return f"{json_rows.insertion(dialect, evse_live)} ON CONFLICT (evse_uid) DO UPDATE SET {changes}"
 
 
 def _contact(dialect: str) -> str:
@@ -58,7 +59,7 @@ def _contact(dialect: str) -> str:
 def _known(dialect: str) -> str:
     return (
         "SELECT uid, location_id, operator_id, bay_no FROM evse"
-        f" WHERE lifecycle <> '{Lifecycle.REMOVED.value}' AND uid IN ({json_rows.texts(dialect)})"
+        f" WHERE lifecycle <> '{Lifecycle.REMOVED.value}' AND {json_rows.among(dialect, 'uid')}"
     )
 
 
@@ -66,7 +67,7 @@ def _standing_in(dialect: str) -> str:
     listed = ", ".join(f"evse_live.{name}" for name in _LIVE_NAMES)
     return (
         f"SELECT {listed} FROM evse JOIN evse_live ON evse_live.evse_uid = evse.uid"
-        f" WHERE evse_live.version > 0 AND evse.location_id IN ({json_rows.texts(dialect)})"
+        f" WHERE evse_live.version > 0 AND {json_rows.among(dialect, 'evse.location_id')}"
     )
 
 
@@ -80,7 +81,7 @@ def _newest(_dialect: str) -> str:
 
 
 def _entries(dialect: str) -> str:
-    return f"SELECT {', '.join(each.name for each in _ENTRY)} FROM evse_status WHERE id IN ({json_rows.texts(dialect)})"
+    return f"SELECT {', '.join(each.name for each in _ENTRY)} FROM evse_status WHERE {json_rows.among(dialect, 'id')}"
 
 
 _JOURNAL = json_rows.statements(lambda dialect: json_rows.insertion(dialect, evse_status), "rows")

@@ -18,7 +18,7 @@ from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change
 
 PAGE = 500
-CHANGE = "evse"  # the kind of our entries in the fan-out stream
+CHANGES = "evses"  # the kind of our entries in the fan-out stream: what one unit told
 REPORTS = telemetry.counter("evse_status_reports_total", "Reports of EVSEs by what became of them", ("service", "outcome"))
 
 
@@ -108,10 +108,10 @@ def _contacts(reports: Sequence[Report], judged: Sequence[Judged]) -> list[Conta
 
 
 async def _tell(tx: WriteTx, ctx: ChargingCtx, lives: Sequence[Live]) -> None:
-    """Events for the city, and after the commit the newest of each for the replicas' streams; what gets lost they read again."""
+    """Events for the city, and after the commit one entry for the replicas' streams; what gets lost they read again."""
     if not lives:
         return
     await outbox.append_many(tx, [status_changed(live, source=ctx.source) for live in lives])
     newest = {live.entry.report.evse.uid: live for live in lives}
-    changes = [Change(CHANGE, uid, live.version, body(live)) for uid, live in newest.items()]
-    tx.after_commit(partial(ctx.fanout.offer, *changes))
+    told = b"[" + b",".join(b'{"version":%d,"evse":%b}' % (live.version, body(live)) for live in newest.values()) + b"]"
+    tx.after_commit(partial(ctx.fanout.offer, Change(CHANGES, "", 0, told)))

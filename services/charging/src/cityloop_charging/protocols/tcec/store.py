@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -18,16 +18,8 @@ from cityloop_common.db import Tx, WriteTx
 
 KEPT_FOR = timedelta(hours=24)
 PRUNED_AT_ONCE = 2_000
-_PAIR = [evse.c.operator_id, evse.c.connector_id]
-_KEY = [tcec_seen.c[name] for name in ("operator_id", "interface", "time_stamp", "seq")]
-_ENVELOPE = [*_KEY, tcec_seen.c.sig]
-
-
-class Pair(NamedTuple):
-    """A connector as a message names it."""
-
-    operator_id: str
-    connector_id: str
+_ENVELOPE = [tcec_seen.c[name] for name in ("operator_id", "interface", "time_stamp", "seq", "sig")]
+_ASKED = [*_ENVELOPE, evse.c.connector_id]
 
 
 class Key(NamedTuple):
@@ -49,55 +41,56 @@ class Seen:
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a pair leads to: the version of the operator's secrets, and its EVSE, if it has one."""
+@dataclass(slots=True)
+class Known:
+    """What is known of an envelope and what it names.
 
-    version: int
-    evse: KnownEvse | None
+    `version`: of the operator's secrets, None for no such operator. `answered`: what the same envelope was answered before;
+    `reused`: another one had its key. `evses`: by connector, those that the operator has.
+    """
+
+    version: int | None
+    answered: int | None
+    reused: bool
+    evses: dict[str, KnownEvse]
 
 
-def _connectors(dialect: str) -> str:
+def _look_up(dialect: str) -> str:
+    """Subqueries, not joins: each is a look into an index, whatever the tables' sizes were when the plan was made."""
+    names = ", ".join(f"r.{column.name}" for column in _ASKED)
+    its = " AND ".join(f"s.{name} = r.{name}" for name in ("operator_id", "interface", "time_stamp", "seq"))
+    here = f"e.operator_id = r.operator_id AND e.connector_id = r.connector_id AND e.lifecycle <> '{Lifecycle.REMOVED.value}'"
     return (
-        "SELECT r.operator_id, r.connector_id, operator.version, evse.uid, evse.location_id, evse.bay_no"
-        f" FROM {json_rows.given(dialect, _PAIR)} JOIN operator ON operator.id = r.operator_id"
-        " LEFT JOIN evse ON evse.operator_id = r.operator_id AND evse.connector_id = r.connector_id"
-        f" AND evse.lifecycle <> '{Lifecycle.REMOVED.value}'"
+        f"SELECT {names}, (SELECT o.version FROM operator AS o WHERE o.id = r.operator_id),"
+        f" (SELECT s.status FROM tcec_seen AS s WHERE {its} AND s.sig = r.sig),"
+        f" EXISTS (SELECT 1 FROM tcec_seen AS s WHERE {its} AND s.sig <> r.sig),"
+        f" (SELECT e.uid FROM evse AS e WHERE {here}), (SELECT e.location_id FROM evse AS e WHERE {here}),"
+        f" (SELECT e.bay_no FROM evse AS e WHERE {here}) FROM {json_rows.given(dialect, _ASKED)}"
     )
-
-
-def _seen(dialect: str) -> str:
-    listed = ", ".join(f"seen.{column.name}" for column in _ENVELOPE)
-    same = " AND ".join(f"seen.{column.name} = r.{column.name}" for column in _KEY)
-    return f"SELECT {listed}, seen.status FROM {json_rows.given(dialect, _KEY)} JOIN tcec_seen AS seen ON {same}"
 
 
 def _remember(dialect: str) -> str:
     return f"{json_rows.insertion(dialect, tcec_seen)} ON CONFLICT DO NOTHING RETURNING {', '.join(column.name for column in _ENVELOPE)}"
 
 
-_CONNECTORS = json_rows.statements(_connectors, "rows")
-_SEEN = json_rows.statements(_seen, "rows")
+_LOOK_UP = json_rows.statements(_look_up, "rows")
 _REMEMBER = json_rows.statements(_remember, "rows")
 
 
-async def connectors(tx: Tx, pairs: Iterable[Pair]) -> dict[Pair, Found]:
-    """Where connectors lead; pairs of operators that are not known are missing."""
-    asked = [pair._asdict() for pair in sorted(pairs)]
-    rows = await tx.hot.all(_CONNECTORS[tx.dialect_name], {"rows": json_rows.rows(asked)})
-    found: dict[Pair, Found] = {}
-    for operator_id, connector_id, version, uid, location_id, bay_no in rows:
-        known = None if uid is None else KnownEvse(uid, location_id, operator_id, bay_no)
-        found[Pair(operator_id, connector_id)] = Found(version, known)
-    return found
-
-
-async def seen(tx: Tx, keys: Iterable[Key]) -> dict[Key, dict[str, int]]:
-    """Of envelopes that came with these keys, the answer by signature."""
-    asked = [key._asdict() for key in sorted(keys)]
-    found: dict[Key, dict[str, int]] = {}
-    for operator_id, interface, time_stamp, seq, sig, status in await tx.hot.all(_SEEN[tx.dialect_name], {"rows": json_rows.rows(asked)}):
-        found.setdefault(Key(operator_id, interface, time_stamp, seq), {})[sig] = status
+async def look_up(tx: Tx, envelopes: Mapping[tuple[Key, str], Sequence[str]]) -> dict[tuple[Key, str], Known]:
+    """What is known of envelopes, by key and signature, and of the connectors that each names."""
+    asked = [
+        {**key._asdict(), "sig": sig, "connector_id": connector_id}
+        for (key, sig), connector_ids in envelopes.items()
+        for connector_id in connector_ids
+    ]
+    found: dict[tuple[Key, str], Known] = {}
+    for row in await tx.hot.all(_LOOK_UP[tx.dialect_name], {"rows": json_rows.rows(asked)}):
+        operator_id, interface, time_stamp, seq, sig, connector_id, version, answered, reused, uid, location_id, bay_no = row
+        envelope = (Key(operator_id, interface, time_stamp, seq), sig)
+        known = found.setdefault(envelope, Known(version, answered, bool(reused), {}))
+        if uid is not None:
+            known.evses[connector_id] = KnownEvse(uid, location_id, operator_id, bay_no)
     return found
 
 

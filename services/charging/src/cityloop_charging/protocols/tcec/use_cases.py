@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from cityloop_charging.protocols.tcec.domain import (
     TcecRefusal,
     skew,
 )
-from cityloop_charging.protocols.tcec.store import Found, Key, Pair, Seen
+from cityloop_charging.protocols.tcec.store import Key, Known, Seen
 from cityloop_charging.status import use_cases as status
 from cityloop_charging.status.domain import Report
 from cityloop_common import telemetry
@@ -28,9 +29,10 @@ from cityloop_common.grouped import GroupedWrite
 
 SOURCE = "tcec"
 GROUP = 64
+REUSED = "TimeStamp and Seq came before with other content"
 ENVELOPES = telemetry.counter(
     "tcec_envelopes_total",
-    "Envelopes that passed signature and token: fresh, repeated (answered again), seq_reused (other content), skewed (put aside)",
+    "Envelopes with signature and token: fresh, repeated (answered again), seq_reused (other content), skewed (put aside), refused",
     ("service", "outcome"),
 )
 
@@ -53,6 +55,10 @@ class Push:
     def key(self) -> Key:
         return Key(self.operator_id, Interface.STATION_STATUS.value, self.time_stamp, self.seq)
 
+    @property
+    def envelope(self) -> tuple[Key, str]:
+        return self.key, self.sig
+
 
 Pusher = GroupedWrite[Push, Taken]
 
@@ -69,23 +75,22 @@ async def push_in(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[Push]) -> list
     other content is taken and counted, or refused where the operator's profile is strict. A stamp that cannot be believed
     is put aside and answered as ignored. Refused envelopes are not noted: the same one may be sent again.
     """
-    found = await store.connectors(tx, {Pair(push.operator_id, each.connector_id) for push in pushes for each in push.statuses})
-    seen = await store.seen(tx, {push.key for push in pushes})
+    known = await store.look_up(tx, {push.envelope: [each.connector_id for each in push.statuses] for push in pushes})
+    taken: dict[Key, dict[str, Taken]] = {}  # of this group
     outcomes: list[Taken | Exception] = []
     fresh: dict[int, Seen] = {}
-    counted = dict.fromkeys(("fresh", "repeated", "seq_reused", "skewed"), 0)
+    counted: Counter[str] = Counter()
     for index, push in enumerate(pushes):
-        earlier = seen.setdefault(push.key, {})
-        outcome, kind = _judged(push, earlier, found)
+        here = taken.setdefault(push.key, {})
+        outcome, kind = _judged(push, here, known[push.envelope])
         outcomes.append(outcome)
-        if kind:
-            counted[kind] += 1
+        counted[kind] += 1
         if isinstance(outcome, Taken) and kind != "repeated":
-            earlier[push.sig] = outcome
+            here[push.sig] = outcome
             fresh[index] = Seen(push.key, push.sig, push.strict, outcome)
     if fresh:
-        await _note(tx, fresh, outcomes)
-        await _take(tx, ctx, [pushes[index] for index in fresh], found)
+        await _note(tx, fresh, outcomes, {index: pushes[index] for index in fresh})
+        await _take(tx, ctx, [(pushes[index], known[pushes[index].envelope]) for index in fresh])
     tx.after_commit(partial(_count, ctx, counted))
     return outcomes
 
@@ -100,45 +105,45 @@ async def _push_group(ctx: ChargingCtx, tx: WriteTx, pushes: Sequence[Push]) -> 
     return await push_in(tx, ctx, pushes)
 
 
-def _judged(push: Push, earlier: Mapping[str, int], found: Mapping[Pair, Found]) -> tuple[Taken | TcecRefusal, str]:
-    """What becomes of one, and how it is counted; `earlier` are the answers of envelopes with its TimeStamp and Seq."""
-    if push.sig in earlier:
-        return Taken(earlier[push.sig]), "repeated"
-    if earlier and push.strict:
-        return BadEnvelope("TimeStamp and Seq came before with other content"), "seq_reused"
+def _judged(push: Push, here: Mapping[str, Taken], known: Known) -> tuple[Taken | TcecRefusal, str]:
+    """What becomes of one, and how it is counted; `here` are the answers of this group's envelopes with its TimeStamp and Seq."""
+    answered = here.get(push.sig, known.answered)
+    if answered is not None:
+        return Taken(answered), "repeated"
+    reused = known.reused or bool(here)
+    if reused and push.strict:
+        return BadEnvelope(REUSED), "refused"
+    if known.version != push.version:
+        return BadSignature("the operator's secrets have changed"), "refused"
     for number, each in enumerate(push.statuses, 1):
-        one = found.get(Pair(push.operator_id, each.connector_id))
-        if one is None or one.version != push.version:
-            return BadSignature("the operator's secrets have changed"), ""
-        if one.evse is None:
-            return BadParameter(f"entry {number} of ConnectorStatusInfo: the operator has no connector of this ConnectorID"), ""
+        if each.connector_id not in known.evses:
+            return BadParameter(f"entry {number} of ConnectorStatusInfo: the operator has no connector of this ConnectorID"), "refused"
     if skew(push.stamped_at, push.received_at) is not None:
         return Taken.IGNORED, "skewed"
-    return Taken.ACCEPTED, "seq_reused" if earlier else "fresh"
+    return Taken.ACCEPTED, "seq_reused" if reused else "fresh"
 
 
-async def _note(tx: WriteTx, fresh: dict[int, Seen], outcomes: list[Taken | Exception]) -> None:
+async def _note(tx: WriteTx, fresh: dict[int, Seen], outcomes: list[Taken | Exception], pushes: Mapping[int, Push]) -> None:
     """Notes what is fresh. What another replica noted in the meantime is fresh no more, and answered as there."""
     noted = await store.remember(tx, list(fresh.values()))
-    lost = {index: each for index, each in fresh.items() if (each.key, each.sig) not in noted}
+    lost = [index for index, each in fresh.items() if (each.key, each.sig) not in noted]
     if not lost:
         return
-    seen = await store.seen(tx, {each.key for each in lost.values()})
-    for index, each in lost.items():
+    known = await store.look_up(tx, {pushes[index].envelope: [pushes[index].statuses[0].connector_id] for index in lost})
+    for index in lost:
         del fresh[index]
-        answered = seen.get(each.key, {}).get(each.sig)
-        outcomes[index] = Taken(answered) if answered is not None else BadEnvelope("TimeStamp and Seq came before with other content")
+        answered = known[pushes[index].envelope].answered
+        outcomes[index] = Taken(answered) if answered is not None else BadEnvelope(REUSED)
 
 
-async def _take(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[Push], found: Mapping[Pair, Found]) -> None:
+async def _take(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[tuple[Push, Known]]) -> None:
     """The effect: statuses, or evidence of a clock that is off."""
     believed: list[Report] = []
     aside: list[tuple[Report, str]] = []
-    for push in pushes:
+    for push, known in pushes:
         off = skew(push.stamped_at, push.received_at)
         for each in push.statuses:
-            evse = found[Pair(push.operator_id, each.connector_id)].evse
-            assert evse is not None
+            evse = known.evses[each.connector_id]
             report = Report(evse, each.status, push.stamped_at, SOURCE, int(push.seq), each.park_status, each.lock_status)
             if off is None:
                 believed.append(report)
@@ -150,5 +155,4 @@ async def _take(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[Push], found: Ma
 
 def _count(ctx: ChargingCtx, counted: Mapping[str, int]) -> None:
     for outcome, count in counted.items():
-        if count:
-            ENVELOPES.add(ctx.service, outcome, by=count)
+        ENVELOPES.add(ctx.service, outcome, by=count)
