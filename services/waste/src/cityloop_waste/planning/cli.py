@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.markup import escape
 
 from cityloop_common.clock import Clock, SystemClock
-from cityloop_common.pool import SpawnedPool, WorkDied, WorkFailed
+from cityloop_common.pool import SpawnedPool, WorkFailed
 from cityloop_common.terminal import AsJson, err, fail, out, print_json, progress_bar, run_async
 from cityloop_waste.planning import cvrplib, solver
 from cityloop_waste.planning.cvrplib import Instance, UnreadableInstance
@@ -57,7 +58,7 @@ def solve(
     try:
         instance = _READERS[format](text)
     except UnreadableInstance as error:
-        fail(f"{file}: {error.detail}", 2)
+        _refuse(file, error.detail)
     report = run_async(_solve(text, instance, seconds, best))
     if as_json:
         print_json(asdict(report))
@@ -83,29 +84,34 @@ async def _solve(text: str, instance: Instance, seconds: int, best: float | None
     )
 
 
-async def _answer(text: str, instance: Instance, seconds: int, best: float | None, clock: Clock) -> dict[str, Any]:
-    """What the solver's process answers. Ctrl-C asks it for its best; before it has one, the command ends."""
-    stop = asyncio.Event()
+async def _answer(text: str, instance: Instance, seconds: int, best: float | None, clock: Clock) -> Mapping[str, Any]:
+    """What the solver's process answers, or what it told last when Ctrl-C ends it; before it has told any, the command ends."""
     pool = SpawnedPool(workers=1)
     payload = {"text": text, "seconds": seconds}
-    answer: dict[str, Any] = {}
-    failed: WorkFailed | None = None
-    with progress_bar(f"solve {instance.name}") as advance, _interrupts(stop.set):
+
+    async def attempt() -> Mapping[str, Any] | WorkFailed:
+        try:
+            answer: Mapping[str, Any] = await pool.run(
+                solver.SOLVE_CVRPLIB, payload, kill_after_s=seconds + solver.GRACE_S, on_progress=line.told
+            )
+        except WorkFailed as failed:  # a group would wrap it
+            return failed
+        return answer
+
+    with progress_bar(f"solve {instance.name}") as advance:
         line = _Line(advance, seconds, best, clock)
         async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(line.tick())
-            try:
-                killed_after_s = seconds + solver.GRACE_S
-                answer = await pool.run(solver.SOLVE_CVRPLIB, payload, kill_after_s=killed_after_s, on_progress=line.told, stop=stop)
-            except WorkFailed as error:  # raised below, without the group around it
-                failed = error
+            ticking, solving = group.create_task(line.tick()), group.create_task(attempt())
+            with _interrupts(solving.cancel):
+                await asyncio.wait({solving})
             ticking.cancel()
-    if isinstance(failed, WorkDied) and stop.is_set():
+    outcome = line.last if solving.cancelled() else solving.result()
+    if outcome is None:
         err.print("stopped before the first plan")
         raise typer.Exit(INTERRUPTED)
-    if failed is not None:
-        raise failed
-    return answer
+    if isinstance(outcome, WorkFailed):
+        raise outcome
+    return outcome
 
 
 class _Line:
@@ -114,9 +120,11 @@ class _Line:
     def __init__(self, advance: Callable[[int, int | None, str], None], seconds: int, best: float | None, clock: Clock) -> None:
         self._advance, self._seconds, self._best, self._clock = advance, seconds, best, clock
         self._began, self._note = clock.monotonic(), "s; starting"
+        self.last: Mapping[str, Any] | None = None
 
     def told(self, value: Mapping[str, Any]) -> None:
         """Takes what the solver says of its best plan."""
+        self.last = value
         gap = "" if self._best is None else f", gap {_gap_percent(value['cost'], self._best):.2f} %"
         self._note = f"s; cost {value['cost']}, {value['vehicles']} vehicles{gap}"
 
@@ -128,7 +136,7 @@ class _Line:
 
 
 @contextlib.contextmanager
-def _interrupts(ask: Callable[[], None]) -> Iterator[None]:
+def _interrupts(ask: Callable[[], object]) -> Iterator[None]:
     """The first Ctrl-C calls `ask`; the second ends the command as it always does."""
     loop = asyncio.get_running_loop()
     usual = signal.getsignal(signal.SIGINT)
@@ -153,10 +161,13 @@ def _gap_percent(cost: float, best: float) -> float:
 def _text(file: Path) -> str:
     try:
         if file.stat().st_size > cvrplib.MOST_BYTES:
-            fail(f"{file}: a file has at most {cvrplib.MOST_BYTES // 1_000_000} MB", 2)
+            _refuse(file, f"a file has at most {cvrplib.MOST_BYTES // 1_000_000} MB")
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        fail(f"{file}: {error.strerror or error}", 2)
+        _refuse(file, error.strerror or str(error))
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        fail(f"{file}: line {line}: not UTF-8 text", 2)
+        _refuse(file, f"line {error.object[: error.start].count(bytes([10])) + 1}: not UTF-8 text")
+
+
+def _refuse(file: Path, why: str) -> NoReturn:
+    fail(escape(f"{file}: {why}"), 2)  # what a file holds is no mark-up

@@ -9,7 +9,7 @@ server); `SolveWithParameters` ignores iterated local search without a word.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,6 @@ from cityloop_waste.planning.domain import NoPlanFound, PlanRefused
 from cityloop_waste.planning.model import Loads, Model
 
 TELLS_EVERY_S = 0.25
-ASKS_EVERY_S = 0.05
 _FIVE = ("use_relocate", "use_exchange", "use_cross", "use_two_opt", "use_or_opt")
 _PLAIN = """
 first_solution_strategy: SAVINGS
@@ -67,13 +66,24 @@ class Ended(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far a search is: the best plan so far."""
+    """How far a search is: the best so far, its routes (one a vehicle, without start and end) and what they cost."""
 
     elapsed_s: float
     solutions: int
     cost: int
-    vehicles: int
-    unserved: int
+    routes: tuple[tuple[int, ...], ...]
+
+    def vehicles(self) -> int:
+        """How many are used."""
+        return sum(1 for route in self.routes if route)
+
+    def unserved(self, model: Model) -> int:
+        """How many stops are left out."""
+        return model.copies_from - 1 - sum(1 for route in self.routes for node in route if node < model.copies_from)
+
+    def distance_m(self, model: Model) -> int:
+        """Metres of the routes: their cost without vehicles and stops left out."""
+        return self.cost - self.vehicles() * model.vehicle_cost - self.unserved(model) * (model.penalty or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to end: after `seconds`, or after `solutions` of them. `tell` is called now and then; True from it ends the search."""
+    """When to end: after `seconds`, or after `solutions` of them. `tell` is called now and then; True from it ends the search.
+
+    A PLAIN search cannot be ended from inside (ortools 9.15: cancelled, its rounds go on empty until the time is over): who does
+    not want to wait takes the routes that were told last and ends the process.
+    """
 
     seconds: float
     clock: Clock
@@ -109,7 +123,7 @@ def search(model: Model, recipe: Recipe, limits: Limits, begin: Sequence[Sequenc
         _capacity(routing, manager, model, loads)
     if model.clock is not None:
         _hours(routing, manager, model)
-    parameters = _parameters(recipe, limits.seconds)
+    parameters = _parameters(recipe, limits)
     routing.CloseModelWithParameters(parameters)
     watch = _Watch(routing, manager, model, limits)
     routing.AddAtSolutionCallback(watch)
@@ -124,7 +138,7 @@ def search(model: Model, recipe: Recipe, limits: Limits, begin: Sequence[Sequenc
         raise watch.raised
     if assignment is None:
         raise NoPlanFound(f"nothing was found in {limits.seconds:g} s: give it more time")
-    routes = tuple(_route(routing, manager, assignment, vehicle) for vehicle in range(model.vehicles))
+    routes = _routes(routing, manager, model, assignment.Value)
     cost, told = model.price(routes), assignment.ObjectiveValue()
     if cost != told:
         raise PlanRefused(f"the engine says that its routes cost {told}, they cost {cost}")
@@ -173,7 +187,7 @@ def _hours(routing: Any, manager: Any, model: Model) -> None:
         dimension.CumulVar(routing.End(vehicle)).SetRange(shift.start_s, shift.end_s)
 
 
-def _parameters(recipe: Recipe, seconds: float) -> Any:
+def _parameters(recipe: Recipe, limits: Limits) -> Any:
     parameters = pywrapcp.DefaultRoutingSearchParameters()
     if recipe is Recipe.PLAIN:
         iterated = parameters.iterated_local_search_parameters
@@ -184,41 +198,46 @@ def _parameters(recipe: Recipe, seconds: float) -> Any:
             chosen = optional_boolean_pb2.BOOL_TRUE if operator.name in _FIVE else optional_boolean_pb2.BOOL_FALSE
             setattr(operators, operator.name, chosen)
     text_format.Merge(_PLAIN if recipe is Recipe.PLAIN else _MULTI_TRIP, parameters)
-    parameters.time_limit.FromMilliseconds(max(1, round(seconds * 1000)))
+    parameters.time_limit.FromMilliseconds(max(1, round(limits.seconds * 1000)))
+    if limits.solutions is not None:
+        parameters.solution_limit = limits.solutions
     faults = pywrapcp.FindErrorInRoutingSearchParameters(parameters)
     if faults:
         raise ValueError(f"the search parameters are refused: {faults}")
     return parameters
 
 
-def _route(routing: Any, manager: Any, assignment: Any, vehicle: int) -> tuple[int, ...]:
-    nodes: list[int] = []
-    index = assignment.Value(routing.NextVar(routing.Start(vehicle)))
-    while not routing.IsEnd(index):
-        nodes.append(manager.IndexToNode(index))
-        index = assignment.Value(routing.NextVar(index))
-    return tuple(nodes)
+def _routes(routing: Any, manager: Any, model: Model, value: Callable[[Any], int]) -> tuple[tuple[int, ...], ...]:
+    """The nodes of each vehicle's route; `value` reads a variable of the solution."""
+    routes: list[tuple[int, ...]] = []
+    for vehicle in range(model.vehicles):
+        nodes: list[int] = []
+        index = value(routing.NextVar(routing.Start(vehicle)))
+        while not routing.IsEnd(index):
+            nodes.append(manager.IndexToNode(index))
+            index = value(routing.NextVar(index))
+        routes.append(tuple(nodes))
+    return tuple(routes)
 
 
 class _Watch:
     """Called by the search at each solution, better or not: tells how it goes, ends it, keeps what goes wrong here."""
 
     def __init__(self, routing: Any, manager: Any, model: Model, limits: Limits) -> None:
-        self._routing, self._model, self._limits = routing, model, limits
-        self._stops = [manager.NodeToIndex(node) for node in range(1, model.copies_from)]
+        self._routing, self._manager, self._model, self._limits = routing, manager, model, limits
         self._began = limits.clock.monotonic()
-        self._asked_at = self._told_at = float("-inf")
+        self._told_at = float("-inf")
         self._asked = False
-        self.state = State(0.0, 0, 2**63 - 1, 0, len(self._stops))
+        self.state = State(0.0, 0, 2**63 - 1, ())
         self.raised: Exception | None = None
 
     def __call__(self) -> None:
         try:
-            if self._over():
-                self._routing.solver().FinishCurrentSearch()
+            self._note()
         except Exception as error:  # noqa: BLE001 - raised once the search has ended
             self.raised = error
-            self._routing.solver().FinishCurrentSearch()
+        if self._asked or self.raised is not None:
+            self._routing.solver().FinishCurrentSearch()  # CancelSearch at the first solution would lose it
 
     def ended(self) -> Ended:
         """Why the search came to its end."""
@@ -228,26 +247,17 @@ class _Watch:
         over = self._limits.clock.monotonic() - self._began >= self._limits.seconds
         return Ended.TIME if limited or over else Ended.COMPLETE
 
-    def _over(self) -> bool:
+    def _note(self) -> None:
         now = self._limits.clock.monotonic() - self._began
-        self._note(now)
+        cost = self._routing.CostVar().Value()
+        if cost < self.state.cost:
+            self.state = State(now, self.state.solutions + 1, cost, self._now())
+        else:
+            self.state = replace(self.state, elapsed_s=now, solutions=self.state.solutions + 1)
         if now - self._told_at >= TELLS_EVERY_S:
             self._told_at = now
             self._asked = self._limits.tell(self.state) or self._asked
-        return self._asked or (self._limits.solutions is not None and self.state.solutions >= self._limits.solutions)
 
-    def _note(self, now: float) -> None:
-        cost, solutions = self._routing.CostVar().Value(), self.state.solutions + 1
-        if cost >= self.state.cost:
-            self.state = State(now, solutions, self.state.cost, self.state.vehicles, self.state.unserved)
-            return
-        following = self._routing.NextVar
-        unserved = sum(1 for index in self._stops if following(index).Value() == index) if self._model.penalty is not None else 0
-        starts = map(self._routing.Start, range(self._model.vehicles))
-        vehicles = sum(1 for index in starts if not self._routing.IsEnd(following(index).Value()))
-        self.state = State(now, solutions, cost, vehicles, unserved)
-
-
-def distance(model: Model, state: State) -> int:
-    """Metres of the state's routes: its cost without vehicles and stops left out."""
-    return state.cost - state.vehicles * model.vehicle_cost - state.unserved * (model.penalty or 0)
+    def _now(self) -> tuple[tuple[int, ...], ...]:
+        """The routes of the solution that the search stands at."""
+        return _routes(self._routing, self._manager, self._model, lambda variable: variable.Value())

@@ -28,7 +28,7 @@ Raises InvalidProblem, InvalidRoads, InvalidTravel, BadPosition, NoPlanFound, Pl
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from cityloop_common.clock import Clock, SystemClock
@@ -69,7 +69,7 @@ def planned(problem: Problem, travel: Travel, clock: Clock, progress: Progress, 
         built = model.build(day, begin)
 
         def tell(state: State) -> bool:
-            return progress(_told(state) | {"distance_m": ortools_engine.distance(built, state)})
+            return progress(_told(state, built) | {"distance_m": state.distance_m(built)})
 
         limits = Limits(problem.options.seconds, clock, tell, solutions)
         found = ortools_engine.search(built, Recipe.MULTI_TRIP, limits, built.numbered(begin))
@@ -97,25 +97,33 @@ def travel_of(payload: Mapping[str, Any], problem: Problem) -> Travel:
 
 
 def solve_cvrplib(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Routes for a CVRPLIB file: `{text, seconds, solutions?}` in, `{routes, cost, ended}` out, not yet verified.
+    """Routes for a CVRPLIB file: `{text, seconds, solutions?}` in, `{routes, cost}` out, not yet verified.
 
-    Progress: `{elapsed_s, solutions, cost, vehicles, unserved}`.
+    Progress: `{elapsed_s, solutions, vehicles, unserved, cost, routes}`; this search cannot be asked to stop, so each value brings
+    the best routes.
     """
     _leave_interrupts_to_the_parent()
-    instance = cvrplib.read(payload["text"])
-    limits = Limits(
-        payload["seconds"], SystemClock(), lambda state: progress(_told(state) | {"cost": state.cost}), payload.get("solutions")
-    )
-    found = ortools_engine.search(cvrplib.model(instance), Recipe.PLAIN, limits)
-    return {"routes": [route for route in found.routes if route], "cost": found.cost, "ended": found.ended.value}
+    built = cvrplib.model(cvrplib.read(payload["text"]))
+
+    def tell(state: State) -> bool:
+        progress(_told(state, built) | {"cost": state.cost, "routes": _used(state.routes)})
+        return False
+
+    limits = Limits(payload["seconds"], SystemClock(), tell, payload.get("solutions"))
+    found = ortools_engine.search(built, Recipe.PLAIN, limits)
+    return {"routes": _used(found.routes), "cost": found.cost}
 
 
-def _told(state: State) -> dict[str, object]:
+def _used(routes: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    return [route for route in routes if route]
+
+
+def _told(state: State, built: model.Model) -> dict[str, object]:
     return {
         "elapsed_s": round(state.elapsed_s, 2),
         "solutions": state.solutions,
-        "vehicles": state.vehicles,
-        "unserved": state.unserved,
+        "vehicles": state.vehicles(),
+        "unserved": state.unserved(built),
     }
 
 

@@ -81,7 +81,7 @@ def _pieces(roads: Sequence[Road]) -> _Pieces | None:
     for road in roads:
         numbers = []
         for vertex in road.line:
-            key = (round(vertex.lon, 7), round(vertex.lat, 7))  # 1 cm: the same crossing, written twice
+            key = (round(vertex.lon, 7), round(vertex.lat, 7))  # a centimetre: digits beyond are noise of a conversion
             if key not in nodes:
                 nodes[key] = len(places)
                 places.append(vertex)
