@@ -12,7 +12,7 @@ import orjson
 
 from cityloop_common import jobs, outbox, telemetry
 from cityloop_common.clock import city_day
-from cityloop_common.db import Tx, WriteTx
+from cityloop_common.db import Tx, UniqueViolation, WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change as FanoutChange
 from cityloop_common.jobs import JobView, enqueue_in, request_cancel
@@ -202,8 +202,11 @@ async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
     if live is not None and live.id == plan_id:
         return live
     superseded = await store.supersede(tx, asked.stream, asked.on)
-    published = await store.publish(tx, plan_id, publication=publication, at=ctx.clock.now())
-    if published is None or published.published_at is None:
+    try:
+        published = await store.publish(tx, plan_id, publication=publication, at=ctx.clock.now())
+    except UniqueViolation as violated:  # uq_plan_live: the turn above makes it impossible, the table knows it too
+        raise NotPublishable("another plan of this stream and day has just been published") from violated
+    if published is None:
         raise NotPublishable("its state has just changed")
     closed = await _closures(tx, published)
     version = _version_of(tx, ctx, published, Change.PUBLISHED, closed)

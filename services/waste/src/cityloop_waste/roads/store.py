@@ -29,4 +29,3 @@ async def geojson(tx: Tx, version: str) -> str | None:
     """A base map's text."""
     found = await tx.scalar(select(_R.geojson).where(_R.version == version))
     return None if found is None else str(found)
-
