@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import uvloop
 
 from benchmarks import report
-from benchmarks.rows import events, holds, indicators, observations, search
+from benchmarks.rows import events, holds, indicators, observations, search, stall
 from cityloop_common.clock import city_day
 from tests.support import scaled
 
@@ -22,6 +22,7 @@ ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
     "c": events.measure,
     "d": observations.measure,
     "f": indicators.measure,
+    "g": stall.measure,
 }
 ROUNDS = 5
 

@@ -54,6 +54,25 @@ async def test_a_plan_comes_back_verified_with_progress(pool: SpawnedPool) -> No
     assert heard[-1].keys() == {"elapsed_s", "solutions", "distance_m", "vehicles", "unserved"}
 
 
+async def test_a_solve_does_not_hold_the_event_loop(pool: SpawnedPool) -> None:
+    """In a thread a search of three seconds stops the loop for three; here the loop goes on (benchmarks row g measures how well)."""
+    loop = asyncio.get_running_loop()
+    longest = 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            due = loop.time() + 0.005
+            await asyncio.sleep(0.005)
+            longest = max(longest, loop.time() - due)
+
+    async with asyncio.TaskGroup() as group:
+        ticking = group.create_task(tick())
+        await pool.run(solver.SOLVE, payload(3), kill_after_s=60)
+        ticking.cancel()
+    assert longest < 1.0
+
+
 async def test_asked_to_stop_it_gives_the_plan_it_has(pool: SpawnedPool) -> None:
     """A minute was allowed; asked after the first progress, the whole plan comes within seconds."""
     stop_it = asyncio.Event()
