@@ -55,7 +55,9 @@ async def rate(city: Town, on: date | None = None, known_at: datetime | None = N
 async def test_nothing_weighed_is_no_data(city: Town) -> None:
     """Neither 0 nor good."""
     found = await rate(city)
-    assert {each.total.status for each in found.values()} == {Status.NO_DATA}
+    assert {(each.total.status, each.missing) for each in found.values()} == {
+        (Status.NO_DATA, "nothing was weighed since the first of January")
+    }
 
 
 async def test_each_load_counts_as_what_became_of_it(city: Town) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from cityloop_common.indicator import Moment, Row
+from cityloop_common.indicator import Moment, NoData, Row
 from cityloop_waste.fleet.domain import SiteKind
 from cityloop_waste.streams import HOUSEHOLD, Stream
 
@@ -26,6 +26,7 @@ class Why(StrEnum):
     NOT_HOUSEHOLD = "not-household"
     NO_ESTIMATE = "no-estimate"
     NOT_RECYCLED = "not-recycled"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +59,22 @@ class CountedEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The year up to a day, as known at an instant."""
+    """The year up to a day, as known at an instant. `moved` was told of in it first, and lies outside of it by its newest version."""
 
     loads: Sequence[CountedLoad]
     estimates: Sequence[CountedEstimate]
+    moved: Sequence[CountedLoad] = ()
 
 
 def rows(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
     """A row a load, and with generated mass as denominator a row an estimate.
 
     `hauled`: recycled / all household loads at their last site. `generated`: recycled / estimated, where only days that have
-    an estimate count on both sides: of the load's own district, or of any where the load names none.
+    an estimate count on both sides: of the load's own district, or of any where the load names none. A load that was moved
+    to another time is listed and counts for nothing.
     """
-    return list(_hauled(facts) if scheme == HAULED else _generated(facts))
+    moved = [Row(each.chain_id, 0, 0, each.district, Why.MOVED, each.evidence) for each in facts.moved]
+    return [*(_hauled(facts) if scheme == HAULED else _generated(facts)), *moved]
 
 
 def _hauled(facts: Facts) -> Iterator[Row]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, bindparam, exists, select, tuple_
@@ -35,19 +36,33 @@ def _newest(table: Table, columns: Sequence[str]) -> HotStatement:
 _NEWEST_LOADS, _NEWEST_ESTIMATES = _newest(load, _LOAD), _newest(generation_estimate, _ESTIMATE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """Rows of loads that were corrected since, by load; `here` are the loads of which one lies in the span that is read."""
+
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    here: set[str] = field(default_factory=set)
+
+
 async def read_recycling(tx: Tx, moment: Moment) -> Facts:
     """Loads and estimates from the first of January to the moment, each in its newest version known then."""
     earlier_loads = await _earlier_loads(tx, moment)
     earlier_estimates = await _earlier_estimates(tx, moment)
+    loads = [_load(row, earlier_loads.rows) async for row in _rows(tx, _NEWEST_LOADS, moment)]
+    moved = sorted(earlier_loads.here.difference(each.chain_id for each in loads))
     return Facts(
-        loads=[_load(row, earlier_loads) async for row in _rows(tx, _NEWEST_LOADS, moment)],
+        loads=loads,
         estimates=[_estimate(row, earlier_estimates) async for row in _rows(tx, _NEWEST_ESTIMATES, moment)],
+        moved=[_load(row, earlier_loads.rows) for row in await _newest_of(tx, moved, moment)],
     )
 
 
+def _since(moment: Moment) -> datetime:
+    return day_begins(date(moment.on.year, 1, 1))
+
+
 async def _rows(tx: Tx, statement: HotStatement, moment: Moment) -> AsyncIterator[Sequence[Any]]:
-    since = day_begins(date(moment.on.year, 1, 1))
-    asked: dict[str, object] = {"since": since, "after": "", "until": moment.at, "known_at": moment.known_at, "most": PAGE}
+    asked: dict[str, object] = {"since": _since(moment), "after": "", "until": moment.at, "known_at": moment.known_at, "most": PAGE}
     while True:
         page = await tx.hot.all(statement, asked)
         for row in page:
@@ -64,10 +79,24 @@ def _corrected(table: Table, moment: Moment) -> ColumnElement[bool]:
     return table.c.id.in_(correcting) & (table.c.recorded_at <= moment.known_at)
 
 
-async def _earlier_loads(tx: Tx, moment: Moment) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for row in await tx.all(select(_L.id, _L.chain_id).where(_corrected(load, moment)).order_by(_L.chain_id, _L.version)):
-        found.setdefault(row.chain_id, []).append(row.id)
+async def _earlier_loads(tx: Tx, moment: Moment) -> _Earlier:
+    found, since = _Earlier(), _since(moment)
+    asked = select(_L.id, _L.chain_id, _L.happened_at).where(_corrected(load, moment))
+    for row in await tx.all(asked.order_by(_L.chain_id, _L.version)):
+        found.rows.setdefault(row.chain_id, []).append(row.id)
+        if since <= row.happened_at <= moment.at:
+            found.here.add(row.chain_id)
+    return found
+
+
+async def _newest_of(tx: Tx, chain_ids: Sequence[str], moment: Moment) -> list[Sequence[Any]]:
+    """The newest known versions of some loads, wherever they lie: few."""
+    later = load.alias("later")
+    corrected = exists(select(later.c.id).where(later.c.corrects == _L.id, later.c.recorded_at <= moment.known_at))
+    asked = select(_L.id, _L.happened_at, *(_L[name] for name in _LOAD)).where(_L.recorded_at <= moment.known_at, ~corrected)
+    found: list[Sequence[Any]] = []
+    for start in range(0, len(chain_ids), PAGE):
+        found += await tx.all(asked.where(_L.chain_id.in_(chain_ids[start : start + PAGE])).order_by(_L.id))
     return found
 
 
