@@ -126,6 +126,7 @@ async def test_a_correction_moves_a_load_to_another_day(city: Town) -> None:
     await weigh(city, "K", corrects=first.id, weighed_at=moved_to)
     before, after = (await rate(city, date(2026, 10, 24)))["hauled"], (await rate(city, date(2026, 10, 25)))["hauled"]
     assert (before.total.status, after.total.numerator) == (Status.NO_DATA, 4_000)
+    assert [(row.key, row.why, row.denominator) for row in before.rows] == [(first.id, Why.MOVED, 0)]
 
 
 async def test_the_year_begins_on_its_first_local_day(city: Town) -> None:

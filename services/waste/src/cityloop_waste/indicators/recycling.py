@@ -71,8 +71,10 @@ def rows(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
 
     `hauled`: recycled / all household loads at their last site. `generated`: recycled / estimated, where only days that have
     an estimate count on both sides: of the load's own district, or of any where the load names none. A load that was moved
-    to another time is listed and counts for nothing.
+    to another time is listed and counts for nothing. Raises NoData when there is nothing at all.
     """
+    if not facts.loads and not facts.moved and not (scheme == GENERATED and facts.estimates):
+        raise NoData("nothing was weighed since the first of January")
     moved = [Row(each.chain_id, 0, 0, each.district, Why.MOVED, each.evidence) for each in facts.moved]
     return [*(_hauled(facts) if scheme == HAULED else _generated(facts)), *moved]
 
