@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -19,7 +20,7 @@ from cityloop_waste.fleet.domain import SiteKind
 from cityloop_waste.indicators.figures import RECYCLING_RATE
 from cityloop_waste.indicators.recycling import Why
 from cityloop_waste.ledger import use_cases as ledger
-from cityloop_waste.ledger.domain import Load
+from cityloop_waste.ledger.domain import Load, Ticket
 from cityloop_waste.ledger.tables import load
 from cityloop_waste.streams import Stream
 from tests.contract.waste_support import TEN, Town, site, ticket, town
@@ -199,3 +200,35 @@ async def test_more_loads_than_a_page_are_all_read(city: Town, monkeypatch: pyte
         await tx.run(insert(load), rows)
     found = (await rate(city))["hauled"]
     assert (len(found.rows), found.total.numerator) == (50, 100)
+
+
+CHAINS: list[list[dict[str, Any]]] = [
+    [{"ticket_no": "A"}],
+    [{"ticket_no": "B", "gross_kg": 7_000}, {"ticket_no": "B", "gross_kg": 7_500}],
+    [{"ticket_no": "C", "gross_kg": 6_000}, {"ticket_no": "C", "gross_kg": 6_100}, {"ticket_no": "C2", "gross_kg": 6_200}],
+    [{"ticket_no": "D", "site_id": "incinerator-1"}, {"ticket_no": "D", "site_id": "incinerator-1", "gross_kg": 8_000}],
+    [{"ticket_no": "E", "site_id": "recycler-1", "stream": Stream.RECYCLABLE, "gross_kg": 5_300}],
+]
+
+
+async def test_duplicates_and_the_order_of_tickets_never_matter(tmp_path: Path) -> None:
+    """Loads of five weighbridge clerks in any order, each ticket and correction sent again at any time: the same figure."""
+    seen: set[tuple[object, ...]] = set()
+    for seed in range(6):
+        chance = random.Random(seed)
+        async with town(f"sqlite:///{tmp_path / f'{seed}.db'}", tmp_path) as city:
+            await city.furnish()
+            left, newest, sent = [list(chain) for chain in CHAINS], dict[int, str](), list[Ticket]()
+            while waiting := [number for number, chain in enumerate(left) if chain]:
+                number = chance.choice(waiting)
+                made = ticket(**left[number].pop(0), corrects=newest.get(number))
+                sent.append(made)
+                newest[number] = (await ledger.record(city.ctx, made, operator_id="op")).load.id
+                for again in chance.sample(sent, chance.randrange(len(sent) + 1)):
+                    assert (await ledger.record(city.ctx, again, operator_id="op")).duplicate
+            found = (await rate(city))["hauled"]
+            assert (await city.count(load), len(await city.told("waste.load"))) == (9, 9)
+            nets = sorted(f"{row.evidence['ticket']} {row.evidence['net_kg']}" for row in found.rows)
+            seen.add((found.total.numerator, found.total.denominator, *nets))
+    assert len(seen) == 1
+    assert next(iter(seen))[:2] == (4_000 + 2_500 + 1_200 + 300, 4_000 + 2_500 + 1_200 + 3_000 + 300)
