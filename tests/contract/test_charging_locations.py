@@ -16,9 +16,9 @@ import pytest
 from starlette.types import Message
 
 from cityloop_charging.registry import use_cases as registry
-from cityloop_charging.registry.domain import Lifecycle, LocationFacts, LocationState
-from cityloop_charging.status import api, use_cases
-from cityloop_charging.status.domain import Status
+from cityloop_charging.registry.domain import EvseUid, Lifecycle, LocationFacts, LocationState
+from cityloop_charging.status import api, store, use_cases
+from cityloop_charging.status.domain import Report, Status
 from cityloop_charging.status.replica import Watch
 from cityloop_common import http
 from cityloop_common.geo import Position
@@ -280,6 +280,25 @@ async def test_a_client_goes_on_where_it_was(town: City) -> None:
         async with reading(watch, "no-id") as lost:
             await wait_until(lost.events)
             assert [event for event, _ in lost.events()] == ["reset"]
+
+
+async def test_what_one_unit_changed_is_resumed_from_as_a_whole(town: City) -> None:
+    """Two EVSEs in one unit are two events; only the last carries the position, and nothing after it comes again."""
+    await put(town, station())
+    async with following(town) as watch:
+        async with reading(watch) as reader:
+            now = town.clock.now()
+            async with town.db.write() as tx:
+                found = await store.known(tx, [ONE, TWO])
+                both = [Report(found[EvseUid(uid)], Status.CHARGING, now, "test") for uid in (ONE, TWO)]
+                await use_cases.record_in(tx, town.ctx, both)
+            await wait_until(lambda: len(reader.statuses()) == 2)
+            assert reader.statuses() == [(ONE, "CHARGING"), (TWO, "CHARGING")]
+            assert reader.text.count("\nid: ") + reader.text.startswith("id: ") == 1
+        async with reading(watch, reader.last_id()) as again:
+            await report(town, Status.AVAILABLE, ago=timedelta(seconds=-1))
+            await wait_until(again.statuses)
+            assert again.statuses() == [(ONE, "AVAILABLE")]
 
 
 async def test_changes_that_the_stream_lost_are_found_in_the_database(town: City) -> None:
