@@ -16,10 +16,9 @@ from cityloop_common.pool import PoolFull, WorkDied, WorkFailed
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.planning import use_cases
 from cityloop_waste.planning.domain import PlanRefused
+from cityloop_waste.planning.solver import GRACE_S, SOLVE
 from cityloop_waste.planning.use_cases import Task
 
-SOLVE = "cityloop_waste.planning.work:solve"
-GRACE_S = 30.0  # what a search may take beyond its own time before its process is killed
 TELL_EVERY_S = 1.0
 POOL_BUSY_S = 5.0
 MOST_ATTEMPTS = 3
