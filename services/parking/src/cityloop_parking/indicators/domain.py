@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cityloop_common.clock import rfc3339
-from cityloop_common.indicator import Moment, Row
+from cityloop_common.indicator import Moment, NoData, Row
 from cityloop_parking.places.domain import Access, PlaceState
-from cityloop_parking.search.domain import Freshness
+from cityloop_parking.search.domain import LIVE_INTERVALS, UNKNOWN_AFTER_S, Freshness
 
 PUBLIC, ALL_ACCESS = "public", "all-access"
-LIVE_INTERVALS = 2
-UNKNOWN_AFTER = timedelta(days=1)
+UNKNOWN_AFTER = timedelta(seconds=UNKNOWN_AFTER_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,10 @@ class PlaceFact:
 def live_places(facts: Sequence[PlaceFact], moment: Moment, scheme_id: str) -> list[Row]:
     """A row for every car park: 1 of 1 when at least one of its categories has a live count, 0 of 1 when none has.
 
-    One that is closed, or in the scheme `public` not open to everybody, counts for nothing.
+    One that is closed, or in the scheme `public` not open to everybody, counts for nothing. Raises NoData while no car park is known.
     """
+    if not facts:
+        raise NoData("no car park is known")
     return [_row(each, moment, scheme_id) for each in facts]
 
 
