@@ -127,6 +127,10 @@ async def test_a_correction_moves_a_load_to_another_day(city: Town) -> None:
     await weigh(city, "K", corrects=first.id, weighed_at=moved_to)
     before, after = (await rate(city, date(2026, 10, 24)))["hauled"], (await rate(city, date(2026, 10, 25)))["hauled"]
     assert (before.total.status, after.total.numerator) == (Status.NO_DATA, 4_000)
+    (row,) = before.rows
+    assert (row.key, row.why, row.numerator, row.denominator) == (first.id, Why.MOVED, 0, 0), "what vanished says why, and where to"
+    journal: Any = row.evidence["journal"]
+    assert (row.evidence["day"], journal[0], len(journal)) == ("2026-10-25", first.id, 2)
     assert [(row.key, row.why, row.denominator) for row in before.rows] == [(first.id, Why.MOVED, 0)]
 
 
