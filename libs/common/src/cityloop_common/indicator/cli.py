@@ -80,7 +80,8 @@ async def _both(ctx: Ctx[Any], indicator: Indicator, scheme_id: str, when: When)
 def _body(of: Evaluation, published: Published | None, indicator: Indicator, *, rows: bool) -> Mapping[str, Any]:
     equal = None
     if published is not None and published.formula_version == of.formula_version:
-        equal = published.total == of.total
+        parts = {each.id: each.figure for each in published.by_district}
+        equal = (published.total, parts) == (of.total, dict(of.by_district))
     body: dict[str, Any] = {
         "name": of.indicator,
         "scheme": of.scheme,
