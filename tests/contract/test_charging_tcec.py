@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from cityloop_charging.operators import use_cases as operators
+from cityloop_charging.operators.domain import Secrets
 from cityloop_charging.operators.tables import operator
+from cityloop_charging.operators.use_cases import NewOperator
 from cityloop_charging.protocols.tcec import store as tcec_store
 from cityloop_charging.protocols.tcec import use_cases
 from cityloop_charging.protocols.tcec.domain import MOST_BODY_BYTES, ConnectorStatus, Taken
@@ -210,6 +213,22 @@ async def test_new_secrets_end_the_old_ones_and_their_tokens(desk: Door, sender:
     assert (await sender.push(3)).ret == 4002
     await sender.log_in()
     assert taken(await sender.push(3)) == 0
+
+
+async def test_the_published_token_request_is_answered(desk: Door, data_dir: Path) -> None:
+    """The envelope of 2018, byte for byte: asking for a token has no effect, so its age does not matter; and it is not noted."""
+    vectors = json.loads((data_dir / "charging" / "tcec_vectors.json").read_text())
+    envelope = next(each["envelope"] for each in vectors if each["id"] == "token-request")
+    own = Secrets("1234567890abcdef", b"1234567890abcdef", b"1234567890abcdef", b"1234567890abcdef")
+    new = NewOperator("123456789", "published", secrets=own)
+    await operators.add(desk.town.ctx, operators.open_vault(desk.town.ctx), new)
+    published = Sender(desk.client, "123456789", own, desk.town.clock.now())
+    for _ in range(2):
+        said = await published.send("query_token", envelope)
+        assert (said.ret, said.signed) == (0, True)
+        assert said.parameters is not None
+        assert (said.parameters["SuccStat"], said.parameters["TokenAvailableTime"]) == (0, 7200)
+    assert await desk.town.count(tcec_seen) == 0
 
 
 async def test_a_wrong_operator_secret_gets_no_token(desk: Door, sender: Sender) -> None:
