@@ -9,7 +9,7 @@ from tests.simulation.toy import Toy, ToyBug
 
 
 def scenarios() -> Sequence[str]:
-    return ("toy", "parking")
+    return ("toy", "parking", "city")
 
 
 def case(scenario: str, bug: str = "") -> Case:
@@ -17,6 +17,11 @@ def case(scenario: str, bug: str = "") -> Case:
     if scenario == "toy":
         planted = ToyBug(bug)
         return Case(scenario, lambda world: Toy(world, planted), bug)
+    if scenario == "city":
+        from tests.simulation.city.scenario import City, begins
+        from tests.simulation.planted import CITY_BUGS
+
+        return Case(scenario, City, bug, CITY_BUGS[bug], begins=begins) if bug else Case(scenario, City, begins=begins)
     from tests.simulation.parking import Parking  # the toy must run without it
     from tests.simulation.planted import BUGS
 

@@ -6,6 +6,7 @@ import asyncio
 
 import httpx
 
+from tests.simulation import asgi
 from tests.simulation.node import Node
 from tests.simulation.world import World
 
@@ -48,8 +49,9 @@ class NodeTransport(httpx.AsyncBaseTransport):
                 answer.set_exception(httpx.ReadError("connection reset", request=request))
 
         async def serve() -> None:
+            assert server.app is not None
             try:
-                response = await self._serve(server, request)
+                response = await asgi.answer(server.app, request)
             except Exception as error:
                 self._world.error(f"{server.label} {request.method} {request.url.path}: {error!r}")
                 reset()
@@ -62,14 +64,6 @@ class NodeTransport(httpx.AsyncBaseTransport):
         server.on_death(reset)
         server.spawn(serve(), f"{request.method} {request.url.path}")
         return answer
-
-    @staticmethod
-    async def _serve(server: Node, request: httpx.Request) -> httpx.Response:
-        assert server.app is not None
-        inner = await httpx.ASGITransport(
-            app=server.app, client=request.extensions.get("client", ("127.0.0.1", 40000))
-        ).handle_async_request(request)
-        return httpx.Response(inner.status_code, headers=inner.headers, content=await inner.aread(), request=request)
 
     async def _latency(self) -> None:
         await asyncio.sleep(self._network.rng.uniform(0.0005, 0.02))

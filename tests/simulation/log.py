@@ -27,9 +27,10 @@ FOLLOW_EVERY_S = 1.0
 
 @dataclass(slots=True)
 class Partition:
-    """Kept records and the next offset."""
+    """Kept records, all that there ever were, and the next offset."""
 
     records: list[Record] = field(default_factory=list)
+    history: list[Record] = field(default_factory=list)
     end: int = 0
 
     @property
@@ -86,6 +87,7 @@ class Broker:
         partition = topic.partitions[at.partition]
         record = Record(*at, partition.end, message.key, message.value, dict(message.headers), self.world.now())
         partition.records.append(record)
+        partition.history.append(record)
         partition.end += 1
         for members in self.members.values():
             for member in members:

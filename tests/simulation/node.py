@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cityloop_common.eventlog.port import EventLog
+from tests.simulation.asgi import App
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -35,7 +36,7 @@ class Node:
         self.effects = 0
         self.slow = 1.0
         self.clock = SimClock(world, skew_s)
-        self.app: Callable[..., Any] | None = None
+        self.app: App | None = None
         self.log: EventLog | None = None
         self._armed = 0
         self._last_words: list[Callable[[], None]] = []

@@ -44,10 +44,17 @@ class Caller:
         self.rng: random.Random = suite.world.stream(f"caller/{name}")
         self._network = f"10.{self.rng.randrange(250)}.{self.rng.randrange(250)}.7"
 
+    def now(self) -> datetime:
+        """The true time."""
+        return self._suite.world.now()
+
     async def once(
         self, method: str, path: str, *, body: Mapping[str, object] | None = None, key: str | None = None, seen: str | None = None
     ) -> httpx.Response:
-        """One try; `key` is its Idempotency-Key, `seen` its If-Match. Raises httpx.TransportError when nobody can tell what became of it, Broken for an answer that must not be."""
+        """One try; `key` is its Idempotency-Key, `seen` its If-Match.
+
+        Raises httpx.TransportError when nobody can tell what became of it, Broken for an answer that must not be.
+        """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if key is not None:
             headers["Idempotency-Key"] = key
