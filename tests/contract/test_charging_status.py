@@ -110,6 +110,21 @@ async def test_an_older_report_is_journalled_once_and_changes_nothing(town: City
     assert await told(town) == [(ONE, 1, "CHARGING")]
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["in one unit", "in units of their own"])
+async def test_a_late_report_holds_until_the_status_before_it_was_repeated(town: City, together: bool) -> None:
+    """Also when something newer is known since, and whatever contact was made in that hour; the same again changes nothing."""
+    sent = [report(10, BUSY), report(30, BUSY), report(50, BUSY), report(90, BROKEN), report(20, FREE), report(40, FREE), report(20, FREE)]
+    for group in [sent] if together else [[each] for each in sent]:
+        await send(town, *group)
+    assert [(minute, status) for minute, status, _ in await journal(town)] == [
+        (10, BUSY), (20, FREE), (30, BUSY), (40, FREE), (50, BUSY), (90, BROKEN),
+    ]  # fmt: skip
+    assert await told(town) == [(ONE, 1, "CHARGING"), (ONE, 2, "OUTOFORDER")]
+    async with town.db.read() as tx:
+        at_the_hour = await store.as_of(tx, at=NOON + timedelta(minutes=60), known_at=town.clock.now())
+    assert at_the_hour[ONE].status is BUSY
+
+
 async def test_a_late_report_does_not_hide_a_repetition_after_it(town: City) -> None:
     """The journal gets the repetition, too, and the city hears from when on the status is true."""
     await send(town, report(10, BUSY), report(30, BUSY))

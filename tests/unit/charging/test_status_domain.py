@@ -19,6 +19,7 @@ from cityloop_charging.status.domain import (
     KnownEvse,
     Live,
     Outcome,
+    Repeated,
     Report,
     Status,
     freshness,
@@ -109,6 +110,24 @@ def test_a_late_report_between_repetitions_does_not_hide_what_was_repeated_after
     assert [live.version for live in desk.told] == [1, 2]
     again = desk.take(report(20, FREE))
     assert (again.outcome, again.told) == (Outcome.SUPERSEDED, False)
+
+
+def test_a_late_report_ends_where_what_it_interrupts_was_repeated() -> None:
+    """At the first repetition that is known of, in the present status and in an earlier one; one that says the same ends nowhere."""
+    desk = Desk()
+    verdict = desk.take(report(10, BUSY), report(40, BUSY))
+    late = judge(
+        verdict.live, report(20, FREE), recorded_at=NOON, ids=iter("abcdefg"), repeated=Repeated(BUSY, NOON + timedelta(minutes=30))
+    )
+    assert [(entry.report.status, entry.report.happened_at.minute) for entry in late.entries] == [(FREE, 20), (BUSY, 30)]
+    assert (late.live.since, late.live.last_at, late.told) == (NOON + timedelta(minutes=30), NOON + timedelta(minutes=40), True)
+    now = desk.take(report(59, BROKEN))
+    earlier = Repeated(BUSY, NOON + timedelta(minutes=35))
+    late = judge(now.live, report(32, FREE), recorded_at=NOON, ids=iter("abcdefg"), repeated=earlier)
+    assert [(entry.report.status, entry.report.happened_at.minute) for entry in late.entries] == [(FREE, 32), (BUSY, 35)]
+    assert (late.live, late.told) == (now.live, False)
+    same = judge(now.live, report(32, BUSY), recorded_at=NOON, ids=iter("abcdefg"), repeated=earlier)
+    assert [entry.report.status for entry in same.entries] == [BUSY]
 
 
 def test_of_two_statuses_with_one_stamp_and_seq_the_later_learnt_is_current() -> None:

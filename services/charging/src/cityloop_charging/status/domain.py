@@ -118,12 +118,28 @@ class Judged:
     told: bool = False
 
 
-def judge(live: Live | None, report: Report, *, recorded_at: datetime, ids: Iterator[str]) -> Judged:
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """That the status which a late report interrupts was reported again: the first time after it that is known of."""
+
+    status: Status
+    at: datetime
+
+
+def interrupts(live: Live, report: Report) -> bool:
+    """Whether a report is late and may say something else than what was reported before and after it."""
+    order = (report.happened_at, report.seq)
+    repeats = report.status is live.status and order >= (live.since, live.entry.report.seq)
+    return order < (live.last_at, live.last_seq) and not repeats
+
+
+def judge(live: Live | None, report: Report, *, recorded_at: datetime, ids: Iterator[str], repeated: Repeated | None = None) -> Judged:
     """Places a report among what is known. `ids` gives ids of journal rows and events, ascending.
 
-    Live state and journal never disagree: `live.entry` is always the newest of the EVSE's entries. So a late report that
-    differs, and lies between the first and the newest report of the present status, gets a second entry after it: the
-    newest report's, which changed nothing when it came and now ends what the late one says.
+    A late report that differs gets a second entry after it, where the status that it interrupts was repeated: the repetition
+    changed nothing when it came, and now ends what the late one says. `repeated` is what is known of it. Live state and
+    journal never disagree: `live.entry` is always the newest of the EVSE's entries. So within the present status the newest
+    report is such a repetition, whatever else is known.
     """
     if live is None:
         return _became_current(Entry(next(ids), report, recorded_at), version=1, ids=ids)
@@ -136,11 +152,18 @@ def judge(live: Live | None, report: Report, *, recorded_at: datetime, ids: Iter
     if order > last or (order == last and (in_no_entry or entry.order > live.entry.order)):
         return _became_current(entry, version=live.version + 1, ids=ids)
     if not in_no_entry or entry.order < live.entry.order:
-        return Judged(Outcome.SUPERSEDED, live, (entry,))
-    again = replace(live.entry.report, happened_at=live.last_at, seq=live.last_seq, park_status=None, lock_status=None)
+        return Judged(Outcome.SUPERSEDED, live, (entry, *_affirmed(entry, repeated, ids)))
+    at, seq = (live.last_at, live.last_seq) if repeated is None or repeated.at >= live.last_at else (repeated.at, 0)
+    again = replace(live.entry.report, happened_at=at, seq=seq, park_status=None, lock_status=None)
     affirmed = Entry(next(ids), again, recorded_at)
     moved = replace(live, entry=affirmed, version=live.version + 1, event_id=next(ids))
     return Judged(Outcome.SUPERSEDED, moved, (entry, affirmed), told=True)
+
+
+def _affirmed(late: Entry, repeated: Repeated | None, ids: Iterator[str]) -> Iterator[Entry]:
+    if repeated is not None and repeated.status is not late.report.status:
+        again = replace(late.report, status=repeated.status, happened_at=repeated.at, seq=0, park_status=None, lock_status=None)
+        yield Entry(next(ids), again, late.recorded_at)
 
 
 def _became_current(entry: Entry, *, version: int, ids: Iterator[str]) -> Judged:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from cityloop_charging.registry.domain import EvseUid, Lifecycle
-from cityloop_charging.status.domain import EPOCH, Entry, KnownEvse, Live, Report, Status
+from cityloop_charging.status.domain import EPOCH, Entry, KnownEvse, Live, Repeated, Report, Status, hour_of
 from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
 from cityloop_common import json_rows
 from cityloop_common.db import Tx, WriteTx
@@ -84,6 +84,17 @@ def _entries(dialect: str) -> str:
     return f"SELECT {', '.join(each.name for each in _ENTRY)} FROM evse_status WHERE {json_rows.among(dialect, 'id')}"
 
 
+def _repeated(_dialect: str) -> str:
+    """What held before an instant, and when after it contact was made first, unless an entry lies between the two."""
+    return (
+        "SELECT held.status, heard.at FROM (SELECT status FROM evse_status WHERE evse_uid = :evse_uid AND happened_at <= :at"
+        " ORDER BY happened_at DESC, seq DESC, recorded_at DESC, id DESC LIMIT 1) AS held,"
+        " (SELECT CASE WHEN first_at > :at THEN first_at ELSE last_at END AS at FROM evse_contact"
+        " WHERE evse_uid = :evse_uid AND hour >= :hour AND last_at > :at ORDER BY hour LIMIT 1) AS heard"
+        " WHERE NOT EXISTS (SELECT 1 FROM evse_status WHERE evse_uid = :evse_uid AND happened_at > :at AND happened_at <= heard.at)"
+    )
+
+
 _JOURNAL = json_rows.statements(lambda dialect: json_rows.insertion(dialect, evse_status), "rows")
 _LATE = json_rows.statements(_late, "rows")
 _LOCK = json_rows.statements(_lock, "ids", columns=_LIVE)
@@ -96,6 +107,12 @@ _STANDING_IN = json_rows.statements(_standing_in, "ids", columns=_LIVE)
 _INSTANT = evse_status.c.happened_at.type
 _NEWEST = json_rows.statements(_newest, "at", "known_at", columns=[evse_status.c.id], types={"at": _INSTANT, "known_at": _INSTANT})
 _ENTRIES = json_rows.statements(_entries, "ids", columns=_ENTRY)
+_REPEATED = json_rows.statements(
+    _repeated,
+    *("evse_uid", "at", "hour"),
+    columns=[evse_status.c.status, evse_contact.c.last_at],
+    types={"at": _INSTANT, "hour": _INSTANT},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +139,18 @@ class StatusAt:
 
 async def known(tx: Tx, uids: Iterable[str]) -> dict[EvseUid, KnownEvse]:
     """The EVSEs that are not removed, of those with these ids; an id must be one (`is_evse_uid`)."""
-    rows = await tx.hot.all(_KNOWN[tx.dialect_name], {"ids": json_rows.rows(sorted(uids))})
+    rows = await tx.hot.all(_KNOWN[tx.dialect_name], {"ids": json_rows.rows(tx.dialect_name, sorted(uids))})
     return {row[0]: KnownEvse(*row) for row in rows}
 
 
 async def lock(tx: WriteTx, evses: Mapping[EvseUid, KnownEvse]) -> dict[EvseUid, Live]:
     """Holds the EVSEs' rows until the unit ends, in the order of their ids; what is known of those that were reported before."""
-    ids = {"ids": json_rows.rows(sorted(evses))}
+    ids = {"ids": json_rows.rows(tx.dialect_name, sorted(evses))}
     rows = await tx.hot.all(_LOCK[tx.dialect_name], ids)
     if len(rows) < len(evses):
         there = {row[0] for row in rows}
         new = [_identity(evses[uid]) | _NOTHING for uid in sorted(evses) if uid not in there]
-        await tx.hot.run(_FIRST[tx.dialect_name], {"rows": json_rows.rows(new)})
+        await tx.hot.run(_FIRST[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, new)})
         rows = await tx.hot.all(_LOCK[tx.dialect_name], ids)
     lives = [_live(row) for row in rows]
     return {live.entry.report.evse.uid: live for live in lives if live.version}
@@ -141,19 +158,28 @@ async def lock(tx: WriteTx, evses: Mapping[EvseUid, KnownEvse]) -> dict[EvseUid,
 
 async def write_journal(tx: WriteTx, entries: Sequence[tuple[Entry, str | None]]) -> None:
     """Appends entries, each with the event that tells of it."""
-    await tx.hot.run(_JOURNAL[tx.dialect_name], {"rows": json_rows.rows([_entry_row(entry, event_id) for entry, event_id in entries])})
+    await tx.hot.run(
+        _JOURNAL[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, [_entry_row(entry, event_id) for entry, event_id in entries])}
+    )
 
 
 async def write_late(tx: WriteTx, entries: Sequence[Entry]) -> None:
     """Appends entries that nobody is told of, unless the journal has them: same EVSE, instant, sequence and status."""
     distinct = {(e.report.evse.uid, e.report.happened_at, e.report.seq, e.report.status): e for e in reversed(entries)}
     rows = [_entry_row(entry, None) for entry in reversed(distinct.values())]
-    await tx.hot.run(_LATE[tx.dialect_name], {"rows": json_rows.rows(rows)})
+    await tx.hot.run(_LATE[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
+
+
+async def repeated_after(tx: Tx, report: Report) -> Repeated | None:
+    """Where the status that a late report interrupts was reported again, as far as contact tells: to the first and last of an hour."""
+    at = report.happened_at
+    row = await tx.hot.first(_REPEATED[tx.dialect_name], {"evse_uid": report.evse.uid, "at": at, "hour": hour_of(at)})
+    return None if row is None else Repeated(Status(row[0]), row[1])
 
 
 async def keep(tx: WriteTx, lives: Iterable[Live]) -> None:
     """Writes what is known now of EVSEs that `lock` holds."""
-    await tx.hot.run(_KEEP[tx.dialect_name], {"rows": json_rows.rows([_live_row(live) for live in lives])})
+    await tx.hot.run(_KEEP[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, [_live_row(live) for live in lives])})
 
 
 async def heard(tx: WriteTx, contacts: Iterable[Contact]) -> None:
@@ -162,13 +188,13 @@ async def heard(tx: WriteTx, contacts: Iterable[Contact]) -> None:
         {"evse_uid": c.evse_uid, "hour": c.hour, "first_at": c.first_at, "last_at": c.last_at, "count": c.count}
         for c in sorted(contacts, key=lambda each: (each.evse_uid, each.hour))
     ]
-    await tx.hot.run(_CONTACT[tx.dialect_name], {"rows": json_rows.rows(rows)})
+    await tx.hot.run(_CONTACT[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
 
 
 async def quarantine(tx: WriteTx, entries: Sequence[tuple[Entry, str]]) -> None:
     """Keeps reports with a stamp that cannot be believed, each with how it is off."""
     rows = [_entry_row(entry, None) | {"skew": skew} for entry, skew in entries]
-    await tx.hot.run(_QUARANTINE[tx.dialect_name], {"rows": json_rows.rows(rows)})
+    await tx.hot.run(_QUARANTINE[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
 
 
 async def prune_quarantine(tx: WriteTx) -> int:
@@ -180,7 +206,7 @@ async def prune_quarantine(tx: WriteTx) -> int:
 
 async def standing_in(tx: Tx, location_ids: Iterable[str]) -> dict[EvseUid, Live]:
     """What is known of the EVSEs of stations; those that were never reported are missing."""
-    rows = await tx.hot.all(_STANDING_IN[tx.dialect_name], {"ids": json_rows.rows(sorted(location_ids))})
+    rows = await tx.hot.all(_STANDING_IN[tx.dialect_name], {"ids": json_rows.rows(tx.dialect_name, sorted(location_ids))})
     return {row[0]: _live(row) for row in rows}
 
 
@@ -207,7 +233,7 @@ async def told_since(tx: Tx, since: datetime) -> list[Live]:
 async def as_of(tx: Tx, *, at: datetime, known_at: datetime) -> dict[EvseUid, StatusAt]:
     """Every EVSE's status at `at`, as it was known at `known_at`; EVSEs with no entry by then are missing."""
     newest = await tx.hot.all(_NEWEST[tx.dialect_name], {"at": at, "known_at": known_at})
-    ids = json_rows.rows([row[0] for row in newest if row[0] is not None])
+    ids = json_rows.rows(tx.dialect_name, [row[0] for row in newest if row[0] is not None])
     found = await tx.hot.all(_ENTRIES[tx.dialect_name], {"ids": ids})
     return {uid: StatusAt(uid, Status(status), since, recorded_at, id_) for uid, status, since, recorded_at, id_ in found}
 

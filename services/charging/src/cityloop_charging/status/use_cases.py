@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.registry.domain import EvseUid, UnknownEvse, is_evse_uid
 from cityloop_charging.status import store
-from cityloop_charging.status.domain import Entry, Judged, Live, Outcome, Report, Status, hour_of, judge
+from cityloop_charging.status.domain import Entry, Judged, Live, Outcome, Report, Status, hour_of, interrupts, judge
 from cityloop_charging.status.events import body, status_changed
 from cityloop_charging.status.store import Contact
 from cityloop_common import outbox, telemetry
@@ -41,14 +41,17 @@ async def record_in(tx: WriteTx, ctx: ChargingCtx, reports: Sequence[Report]) ->
     lives = await store.lock(tx, {report.evse.uid: report.evse for report in reports})
     ids = iter(ctx.ids.new, "")
     judged: list[Judged] = []
+    written = 0
     for report in reports:
-        verdict = judge(lives.get(report.evse.uid), report, recorded_at=tx.recorded_at, ids=ids)
+        live, repeated = lives.get(report.evse.uid), None
+        if live is not None and interrupts(live, report):
+            await _write(tx, lives, reports[written : len(judged)], judged[written:])
+            written = len(judged)
+            repeated = await store.repeated_after(tx, report)
+        verdict = judge(live, report, recorded_at=tx.recorded_at, ids=ids, repeated=repeated)
         lives[report.evse.uid] = verdict.live
         judged.append(verdict)
-    await _write_journal(tx, judged)
-    await store.keep(tx, lives.values())
-    if contacts := _contacts(reports, judged):
-        await store.heard(tx, contacts)
+    await _write(tx, lives, reports[written:], judged[written:])
     await _tell(tx, ctx, [verdict.live for verdict in judged if verdict.told])
     for outcome in Outcome:
         if count := sum(verdict.outcome is outcome for verdict in judged):
@@ -81,6 +84,16 @@ async def prune(ctx: ChargingCtx) -> int:
     """Sweep: forgets what was quarantined long ago."""
     async with ctx.db.write() as tx:
         return await store.prune_quarantine(tx)
+
+
+async def _write(tx: WriteTx, lives: Mapping[EvseUid, Live], reports: Sequence[Report], judged: Sequence[Judged]) -> None:
+    """What some reports of a group have come to."""
+    if not judged:
+        return
+    await _write_journal(tx, judged)
+    await store.keep(tx, lives.values())
+    if contacts := _contacts(reports, judged):
+        await store.heard(tx, contacts)
 
 
 async def _write_journal(tx: WriteTx, judged: Sequence[Judged]) -> None:
