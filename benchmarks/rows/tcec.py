@@ -15,13 +15,14 @@ import asyncpg
 import httpx
 
 from benchmarks.report import Measured
-from benchmarks.servers import answering, free_port, fresh_database, process, wrk
+from benchmarks.servers import answering, free_port, fresh_database, process, servers, wrk
 from cityloop_charging.operators.domain import Secrets
 from cityloop_charging.protocols.tcec.client import Client
 from cityloop_charging.protocols.tcec.crypto import Keys
 from cityloop_charging.protocols.tcec.domain import stamp_text
 from cityloop_common.clock import SystemClock
 from tests.e2e.processes import Process, command, token
+from tests.servers import own_redis
 
 CLIENTS = 64
 SECONDS = 6
@@ -61,7 +62,8 @@ async def measure(rounds: int) -> list[Measured]:
     async with AsyncExitStack() as stack:
         folder, pg, lite_folder, messages = (Path(stack.enter_context(TemporaryDirectory())) for _ in range(4))
         on_postgres = await stack.enter_async_context(fresh_database())
-        target = await _charging(stack, pg, {"CITYLOOP_CHARGING_DATABASE_URL": on_postgres})
+        redis_url = await stack.enter_async_context(own_redis(servers()))
+        target = await _charging(stack, pg, {"CITYLOOP_CHARGING_DATABASE_URL": on_postgres, "CITYLOOP_CACHE_URL": redis_url})
         on_sqlite = await _charging(stack, lite_folder, {})
         bare_url = stack.enter_context(_bare(folder, await stack.enter_async_context(fresh_database()), target.secrets))
         await answering(bare_url, "/ready")
@@ -78,7 +80,7 @@ async def measure(rounds: int) -> list[Measured]:
         " one API process without worker"
     )
     what = "T/CEC status notifications, decrypted to durable, against a bare FastAPI endpoint that decrypts, parses and inserts one row"
-    both = f"both on PostgreSQL, fsync and synchronous_commit on; {conditions}"
+    both = f"both on PostgreSQL, fsync and synchronous_commit on, ours with Redis; {conditions}"
     return [
         Measured("e", what, both, ours, bare, "messages/s", 0.5, 1.0, "the bare one checks neither signature nor token"),
         Measured("e2", "the same on SQLite", f"ours SQLite, synchronous=FULL; {conditions}", lite, bare, "messages/s", None, None),

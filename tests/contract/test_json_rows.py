@@ -40,13 +40,15 @@ async def test_values_of_every_type_arrive(kit_db: Database) -> None:
     full = row('O\'Neill "雪"', small=-7, large=2**53 + 1, share=0.1, yes=True, at=AT)
     rows = [full, row("b", yes=False), row("a")]
     async with kit_db.write() as tx:
-        added = await tx.hot.all(ADD[tx.dialect_name], {"rows": json_rows.rows(rows)})
-        again = await tx.hot.all(ADD[tx.dialect_name], {"rows": json_rows.rows([row("a", small=1), row("c"), row("c", small=2)])})
+        added = await tx.hot.all(ADD[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
+        again = await tx.hot.all(
+            ADD[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, [row("a", small=1), row("c"), row("c", small=2)])}
+        )
     assert [each[0] for each in added] == [each["id"] for each in rows]
     assert [each[0] for each in again] == ["c"]
     async with kit_db.read() as tx:
         found = await tx.all(select(kept).order_by(kept.c.id))
-        named = await tx.hot.all(AMONG[tx.dialect_name], {"ids": json_rows.rows(["b", full["id"], "none"])})
+        named = await tx.hot.all(AMONG[tx.dialect_name], {"ids": json_rows.rows(tx.dialect_name, ["b", full["id"], "none"])})
     stored = {each.id: dict(each._mapping) for each in found}
     assert stored[full["id"]] == full
     assert (stored["a"]["small"], stored["b"]["yes"], stored["c"]["small"]) == (None, False, None)
@@ -60,4 +62,6 @@ def test_what_has_no_json_form_is_refused_at_once() -> None:
     with pytest.raises(TypeError):
         json_rows.insertion("postgresql", blob)
     with pytest.raises(TypeError):
-        json_rows.rows([{"raw": b"x"}])
+        json_rows.rows("sqlite", [{"raw": b"x"}])
+    with pytest.raises(TypeError):
+        json_rows.rows("postgresql", [{"raw": b"x"}])

@@ -29,8 +29,8 @@ class _Compiled:
         self._defaults = {name: given[name] for bind, name in compiled.bind_names.items() if not bind.required}
         self._wanted = {name for bind, name in compiled.bind_names.items() if bind.required}
         self._into: list[Process | None] = [compiled._bind_processors.get(name) for name in self._names]  # type: ignore[misc]
-        self.out = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in compiled._result_columns]
-        self.converts = any(self.out)
+        out = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in compiled._result_columns]
+        self._out = [(index, process) for index, process in enumerate(out) if process]
 
     def args(self, params: Mapping[str, object]) -> list[object]:
         if missing := self._wanted - params.keys():  # else NULL would be sent for it
@@ -42,9 +42,16 @@ class _Compiled:
         return values
 
     def rows(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-        if not self.converts:
+        if not self._out:
             return rows
-        return [tuple(process(value) if process else value for process, value in zip(self.out, row, strict=True)) for row in rows]
+        return [self._converted(row) for row in rows]
+
+    def _converted(self, row: Sequence[Any]) -> Sequence[Any]:
+        """Only the columns that need it are touched: of a wide row they are few."""
+        values = list(row)
+        for index, process in self._out:
+            values[index] = process(values[index])
+        return tuple(values)
 
 
 class HotStatement:

@@ -16,8 +16,10 @@ from cityloop_common.hot import HotStatement
 DIALECTS = ("sqlite", "postgresql")
 
 
-def rows(values: object) -> str:
-    """Values as the JSON text that a statement takes; instants as both dialects read them."""
+def rows(dialect: str, values: object) -> str:
+    """Values as the JSON text that a statement takes. SQLite gets instants as it stores them, PostgreSQL reads any."""
+    if dialect == "postgresql":
+        return orjson.dumps(values, option=orjson.OPT_UTC_Z).decode()
     return orjson.dumps(values, default=_instant, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 

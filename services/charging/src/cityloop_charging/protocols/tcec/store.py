@@ -85,7 +85,7 @@ async def look_up(tx: Tx, envelopes: Mapping[tuple[Key, str], Sequence[str]]) ->
         for connector_id in connector_ids
     ]
     found: dict[tuple[Key, str], Known] = {}
-    for row in await tx.hot.all(_LOOK_UP[tx.dialect_name], {"rows": json_rows.rows(asked)}):
+    for row in await tx.hot.all(_LOOK_UP[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, asked)}):
         operator_id, interface, time_stamp, seq, sig, connector_id, version, answered, reused, uid, location_id, bay_no = row
         envelope = (Key(operator_id, interface, time_stamp, seq), sig)
         known = found.setdefault(envelope, Known(version, answered, bool(reused), {}))
@@ -100,7 +100,7 @@ async def remember(tx: WriteTx, envelopes: Sequence[Seen]) -> set[tuple[Key, str
         {**each.key._asdict(), "sig": each.sig, "strict": each.strict, "status": each.status, "recorded_at": tx.recorded_at}
         for each in sorted(envelopes, key=lambda one: (one.key, one.sig))  # in one order, so that replicas wait and never deadlock
     ]
-    noted = await tx.hot.all(_REMEMBER[tx.dialect_name], {"rows": json_rows.rows(rows)})
+    noted = await tx.hot.all(_REMEMBER[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
     return {(Key(*row[:4]), row[4]) for row in noted}
 
 
