@@ -16,6 +16,7 @@ from cityloop_waste.planning.admission import DEPOT, Day
 from cityloop_waste.planning.domain import Plan, Reason, Route, Truck, Unserved, Visit, VisitKind, Window
 from cityloop_waste.planning.schedule import Call, tour
 
+MOST_COPIES = 400
 PENALTY_TIMES = 10  # what leaving a stop out costs, in the longest trips there are
 
 
@@ -124,7 +125,7 @@ def _copies(day: Day, begin: Sequence[Sequence[int]]) -> list[int]:
         -(-sum(stop.demand_dm3 for stop in stops) // max(truck.capacity_dm3 for truck in day.trucks)),
     )
     wanted = trips + len(day.trucks)
-    each = min(wanted, len(stops), -(-2 * wanted // len(day.sites)))
+    each = min(wanted, len(stops), -(-min(2 * wanted, MOST_COPIES) // len(day.sites)))
     used = Counter(row for route in begin for row in route)
     return [site for site in day.sites for _ in range(max(each, used[site]))]
 

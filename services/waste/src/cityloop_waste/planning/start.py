@@ -16,6 +16,8 @@ from cityloop_waste.planning.admission import DEPOT, Day
 from cityloop_waste.planning.domain import LATEST_S, Truck, Window
 from cityloop_waste.planning.schedule import service_start
 
+SWEPT_TWICE = 500
+NEAR_SITES = 3
 _ANY_TIME = (Window(0, LATEST_S),)
 
 
@@ -23,9 +25,12 @@ def first_routes(day: Day) -> list[list[int]]:
     """Rows that each truck of the day visits, unloads on the way included, the last one (folded into the way home) not.
 
     Stops with little room in time come first, the others as a hand sweeps the map, each where it costs least; what fits
-    nowhere is left out. Swept around the sites, then around the depot; the cheaper of both is taken.
+    nowhere is left out. Swept around the sites, then (not with very many stops) around the depot; the cheaper is taken.
     """
-    return min((_swept(day, day.closing), _swept(day, dict.fromkeys(day.stops, DEPOT))), key=lambda swept: swept[0])[1]
+    centres: list[Mapping[int, int]] = [day.closing]
+    if len(day.stops) <= SWEPT_TWICE:
+        centres.append(dict.fromkeys(day.stops, DEPOT))
+    return min((_swept(day, around) for around in centres), key=lambda swept: swept[0])[1]
 
 
 def _swept(day: Day, around: Mapping[int, int]) -> tuple[tuple[int, int], list[list[int]]]:
@@ -55,7 +60,7 @@ def _insert(tours: Sequence[_Tour], row: int, open_cost: int) -> bool:
     found = [(cost, at, number, (row,)) for number, tour in enumerate(used) for cost, at in tour.between(row)]
     if not found:
         found = [(cost, at, number, rows) for number, tour in enumerate(used) for cost, at, rows in tour.with_unload(row)]
-        resting = [tour for tour in tours if not tour.rows]
+        resting = list({tour.kind(): tour for tour in reversed(tours) if not tour.rows}.values())  # of equal trucks the first
         found += [
             (cost + open_cost, at, len(used) + number, (row,)) for number, tour in enumerate(resting) for cost, at in tour.between(row)
         ]
@@ -84,6 +89,10 @@ class _Tour:
     def __post_init__(self) -> None:
         self._follow()
 
+    def kind(self) -> tuple[object, ...]:
+        """What tells trucks apart."""
+        return self.truck.capacity_kg, self.truck.capacity_dm3, self.truck.shift
+
     def metres(self) -> int:
         """The length of its way, home included."""
         places = (DEPOT, *self.rows)
@@ -108,8 +117,9 @@ class _Tour:
     def with_unload(self, row: int) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         """Cost and place of each way to take it along with an unload before or behind it."""
         kg, dm3 = self._demand(row)
+        sites = self._near(row)
         for at in range(len(self.rows) + 1):
-            for site in self.day.sites:
+            for site in sites:
                 for rows, share in (((site, row), self.rest[at]), ((row, site), self.loads[at])):
                     if share[0] + kg <= self.truck.capacity_kg and share[1] + dm3 <= self.truck.capacity_dm3:
                         cost = self._cost(at, rows)
@@ -175,6 +185,10 @@ class _Tour:
         site = self.day.closing[row]
         there, back = self._leg(row, site), self._leg(site, DEPOT)
         return None if there is None or back is None else (there[0] + self._service(site) + back[0], there[1] + back[1])
+
+    def _near(self, row: int) -> list[int]:
+        legs = [(leg[1], site) for site in self.day.sites if (leg := self._leg(row, site)) is not None]
+        return [site for _, site in sorted(legs)[:NEAR_SITES]]
 
     def _demand(self, row: int) -> tuple[int, int]:
         stop = self.day.stop(row) if row in self.day.closing else None
