@@ -28,6 +28,7 @@ async def measure(rounds: int) -> list[Measured]:
     payload = {"problem": problem_json.write(town()), "roads": invented.base_map()}
     solving: list[float] = []
     resting: list[float] = []
+    worked: list[float] = []
     heard = 0
 
     def tell(_progress: object) -> None:
@@ -41,21 +42,30 @@ async def measure(rounds: int) -> list[Measured]:
         with Ticker() as ticker:
             answer = await pool.run(solver.SOLVE, payload, kill_after_s=SECONDS + solver.GRACE_S, on_progress=tell)
         solving.append(ticker.longest_ms)
+        worked.append(ticker.most_work_ms)
         if not (answer["verified"] and not answer["unserved"]):
             raise RuntimeError("the plan that was measured is no plan")
     await pool.close()
     conditions = f"{STOPS} stops, 6 trucks, 2 sites, 300 windows, {SECONDS} s a solve; uvloop; {heard // rounds} progress values a solve"
     worst = max(solving)
-    note = f"lower is better; at most {WANTED_MS:g} ms in every round: {'reached' if worst <= WANTED_MS else 'missed'} (worst {worst:.1f})"
+    verdict = "reached" if worst <= WANTED_MS else "**missed**"
+    note = (
+        f"lower is better; wanted in every round: at most {WANTED_MS:g} ms: {verdict} (worst {worst:.1f});"
+        f" the loop's own work between two ticks: at most {max(worked):.1f} ms of processor time"
+    )
     what = "longest stall of the event loop while the pool solves a plan, against the loop at rest"
     return [Measured("g", what, conditions, solving, resting, "ms", None, None, note)]
 
 
 class Ticker:
-    """Wakes every 5 ms and keeps how late it came at most; building the task, reading progress and the answer count too."""
+    """Wakes every 5 ms and keeps how late it came at most; building the task, reading progress and the answer count too.
+
+    On a busy machine it comes late without anybody's fault; the work of the loop's own thread between two ticks tells them apart.
+    """
 
     def __init__(self) -> None:
-        self.longest_ms = 0.0
+        self.longest_ms = self.most_work_ms = 0.0
+        self._worked = 0.0
         self._due = 0.0
         self._handle: asyncio.TimerHandle | None = None
 
@@ -69,6 +79,7 @@ class Ticker:
         self._late()  # a stall at the very end
 
     def _rearm(self) -> None:
+        self._worked = time.thread_time()
         self._due = time.perf_counter() + TICK_S
         self._handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
@@ -78,6 +89,7 @@ class Ticker:
 
     def _late(self) -> None:
         self.longest_ms = max(self.longest_ms, (time.perf_counter() - self._due) * 1000)
+        self.most_work_ms = max(self.most_work_ms, (time.thread_time() - self._worked) * 1000)
 
 
 def town() -> Problem:
