@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
@@ -99,7 +99,7 @@ async def put(tx: WriteTx, new: Sequence[NewVersion], *, new_id: Callable[[], st
     await tx.hot.many(_TELL_LOCATION, [_journal_row(one, new_id(), each.source) for each, one in changed])
     moved = await _moved_evses(tx, changed)
     if moved:
-        await tx.hot.many(_PUT_EVSE[tx.dialect_name], [{**row, "updated_at": tx.recorded_at} for row, _ in moved])
+        await tx.hot.many(_PUT_EVSE[tx.dialect_name], [row for row, _ in moved])
         await tx.hot.many(_TELL_EVSE, [_evse_journal_row(row, tx, new_id(), each) for row, each in moved])
     return [one for _, one in changed]
 
@@ -176,7 +176,10 @@ async def by_connector(tx: Tx, operator_id: str, connector_ids: Iterable[str]) -
 
 
 async def _moved_evses(tx: WriteTx, changed: Sequence[tuple[NewVersion, Location]]) -> list[tuple[Mapping[str, object], NewVersion]]:
-    """Rows of EVSEs that are new, other or gone; those that are gone first, so that their connectors are free."""
+    """Rows of EVSEs that are new, other or gone; those that are gone first, so that their connectors are free.
+
+    Of one EVSE each change happens after the one before, whatever the clocks of two replicas say.
+    """
     known: dict[str, dict[str, Row[Any]]] = {one.id: {} for _, one in changed}
     for row in await tx.all(select(evse).where(evse.c.location_id.in_(list(known)))):
         known[row.location_id][row.uid] = row
@@ -185,12 +188,17 @@ async def _moved_evses(tx: WriteTx, changed: Sequence[tuple[NewVersion, Location
         wanted = {one.facts.uid(fact): _evse_row(one.facts, fact) for fact in one.facts.evses}
         for uid, row in known[one.id].items():
             if uid not in wanted and row.lifecycle != Lifecycle.REMOVED:
-                moved.append(({name: row._mapping[name] for name in _EVSE} | {"lifecycle": Lifecycle.REMOVED.value}, each))
+                gone = {name: row._mapping[name] for name in _EVSE} | {"lifecycle": Lifecycle.REMOVED.value}
+                moved.append((gone | {"updated_at": _after(row.updated_at, tx)}, each))
         for uid, new in wanted.items():
             old = known[one.id].get(uid)
             if old is None or any(old._mapping[name] != new[name] for name in _EVSE_STATE):
-                moved.append((new, each))
+                moved.append((new | {"updated_at": tx.recorded_at if old is None else _after(old.updated_at, tx)}, each))
     return sorted(moved, key=lambda pair: (pair[0]["lifecycle"] != Lifecycle.REMOVED, str(pair[0]["uid"])))
+
+
+def _after(before: datetime, tx: WriteTx) -> datetime:
+    return max(tx.recorded_at, before + timedelta(microseconds=1))
 
 
 async def _with_evses(tx: Tx, rows: Sequence[Row[Any]]) -> list[Location]:
@@ -304,7 +312,7 @@ def _evse_journal_row(row: Mapping[str, object], tx: WriteTx, id: str, new: NewV
     return state | {
         "id": id,
         "evse_uid": row["uid"],
-        "happened_at": tx.recorded_at,
+        "happened_at": row["updated_at"],
         "recorded_at": tx.recorded_at,
         "source": new.source,
         "event_id": new.event_id,
