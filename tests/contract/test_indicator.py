@@ -21,8 +21,8 @@ from cityloop_common.db import Tx
 from cityloop_common.http import Health, create_app
 from cityloop_common.indicator import Better, Figures, Indicator, Moment, Row, Scheme, Status, When, evaluate
 from cityloop_common.indicator import store as values
-from cityloop_common.indicator.evaluating import Evaluator, asked
-from cityloop_common.indicator.publishing import Slot, publish, publish_due, republished
+from cityloop_common.indicator.evaluating import Evaluator, TooManyQuestions, asked
+from cityloop_common.indicator.publishing import FAILED, Slot, due, publish, publish_due, republished
 from cityloop_common.journal import closed_instant
 from cityloop_common.tables import outbox
 from tests.contract.kit_support import ShiftedClock, close_ctx, effect, opened_ctx
@@ -102,12 +102,48 @@ async def test_the_sweep_publishes_what_is_due_and_catches_up(tmp_path: Path) ->
     """Yesterday and this hour at first; after two days away, each day that was missed. (PostgreSQL refuses a clock so far off.)"""
     clock = ShiftedClock()
     ctx = await opened_ctx(f"sqlite:///{tmp_path / 'kit.db'}", tmp_path, clock=clock)
-    first = await publish_due(ctx, [EFFECTS])
-    assert first in {2, 4}  # in the first eleven minutes of a day yesterday is not closed yet
-    assert await publish_due(ctx, [EFFECTS]) == 0
-    clock.by = timedelta(days=2)
-    assert await publish_due(ctx, [EFFECTS]) >= 4
+    for away in (timedelta(), timedelta(days=2), timedelta(days=2, hours=1)):
+        clock.by = away
+        async with ctx.db.read() as tx:
+            wanted = due(clock.now(), await values.first_day(tx))
+        await publish_due(ctx, [EFFECTS])
+        assert await publish_due(ctx, [EFFECTS]) == 0
+        async with ctx.db.read() as tx:
+            there = await values.published_at(tx, [slot.known_at for slot in wanted])
+        assert {(on, known_at) for on, known_at, _, _ in there} == {(slot.on, slot.known_at) for slot in wanted}
+        assert len(wanted) >= (3 if away else 1)
     await close_ctx(ctx)
+
+
+async def test_a_figure_that_cannot_be_computed_stops_no_other(ctx: Ctx[Any]) -> None:
+    """It is counted and tried again; the worker lives."""
+
+    def broken(_facts: Any, _moment: Moment, _scheme: str) -> Sequence[Row]:
+        raise KeyError("a bug")
+
+    before = FAILED.value(ctx.service, "broken")
+    published = await publish_due(ctx, [replace(EFFECTS, name="broken", formulas={1: broken}), EFFECTS])
+    assert published in {2, 4}
+    assert FAILED.value(ctx.service, "broken") > before
+
+
+async def test_questions_wait_for_their_turn_and_too_many_are_refused(ctx: Ctx[Any]) -> None:
+    """Two evaluations at a time, 32 questions behind them, and what is kept is bounded."""
+    running = most = 0
+
+    async def slow(tx: Tx, moment: Moment) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return await _read(tx, moment)
+
+    evaluator, indicator = Evaluator(), replace(EFFECTS, read=slow)
+    asks = [When(None, CLOSED - timedelta(minutes=number)) for number in range(40)]
+    answers = await asyncio.gather(*(evaluator.evaluate(ctx, indicator, ask) for ask in asks), return_exceptions=True)
+    assert most == 2
+    assert sum(isinstance(each, TooManyQuestions) for each in answers) == 8
 
 
 async def test_a_republished_figure_is_the_same_event(ctx: Ctx[Any]) -> None:

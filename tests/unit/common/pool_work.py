@@ -40,3 +40,8 @@ def wait_for_stop(_payload: dict[str, Any], progress: Progress) -> str:
     while not progress.stopped():
         time.sleep(0.01)
     return "stopped"
+
+
+def babble(_payload: dict[str, Any], _progress: Progress) -> str:
+    print("x" * 200_000)
+    return "said"

@@ -110,3 +110,8 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_what_a_library_prints_is_never_an_error(pool: SpawnedPool) -> None:
+    """Not even a line of 200,000 characters."""
+    assert await pool.run(f"{WORK}:babble", {}, kill_after_s=20) == "said"

@@ -212,8 +212,8 @@ async def _awaited(work: Awaitable[None]) -> None:
 
 async def _listen(process: asyncio.subprocess.Process, complaints: deque[str]) -> None:
     assert process.stderr is not None
-    while line := await process.stderr.readline():
-        complaints.append(line.decode(errors="replace").rstrip()[:500])
+    while part := await process.stderr.read(4096):  # not by line: one of 64 KiB would be an error of ours
+        complaints.extend(line[:500] for line in part.decode(errors="replace").splitlines() if line.strip())
 
 
 async def _pass_on(process: asyncio.subprocess.Process, stop: asyncio.Event | None) -> None:

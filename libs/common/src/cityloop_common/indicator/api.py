@@ -204,7 +204,7 @@ def router(indicators: Sequence[Indicator]) -> APIRouter:
     return routes
 
 
-_ANYONE = [Depends(auth.public), Depends(limit("indicators", per_minute=240, by=By.NETWORK))]
+_ANYONE = [Depends(auth.public), Depends(limit("indicators", per_minute=120, by=By.NETWORK))]
 
 
 def _add_figures(routes: APIRouter, named: Named) -> None:

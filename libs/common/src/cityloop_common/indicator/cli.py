@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +36,9 @@ def register(app: typer.Typer, service: Service) -> None:
             str, typer.Option(help="As known at this instant; the latest closed one when left out.", metavar="INSTANT")
         ] = "",
         scheme: Annotated[str | None, typer.Option(help="Scheme; the headline when left out.")] = None,
-        formula: Annotated[int | None, typer.Option(help="Version of the formula; the present one when left out.")] = None,
+        formula: Annotated[
+            int | None, typer.Option(help="Version of the formula; that of the published figure, else the present one, when left out.")
+        ] = None,
         rows: Annotated[bool, typer.Option("--rows", help="With the rows behind it.")] = False,
         as_json: AsJson = False,
     ) -> None:
@@ -71,9 +74,11 @@ async def _both(ctx: Ctx[Any], indicator: Indicator, scheme_id: str, when: When)
     ask = asked(ctx, indicator, when)
     if ask.provisional and when.known_at is not None:
         raise Invalid("known_at is less than a minute ago: rows may still appear under it.")
-    evaluation = (await evaluate(ctx, indicator, ask))[scheme_id]
     async with ctx.db.read() as tx:
         published = await store.at(tx, indicator.name, scheme_id, ask.moment.on, ask.moment.known_at)
+    if published is not None and when.formula_version is None:  # what was published is computed again as it was
+        ask = replace(ask, formula_version=published.formula_version)
+    evaluation = (await evaluate(ctx, indicator, ask))[scheme_id]
     return evaluation, published, indicator
 
 
@@ -91,7 +96,7 @@ def _body(of: Evaluation, published: Published | None, indicator: Indicator, *, 
         "unit": indicator.unit,
         **figure_view(of.total),
         "missing": of.missing,
-        "districts_version": of.districts_version,
+        "districts_version": of.districts_version if published is None else published.districts_version,
         "districts": [{"id": name or None, **figure_view(figure)} for name, figure in of.by_district.items()],
         "row_count": len(of.rows),
         "published": None if published is None else {**figure_view(published.total), "formula_version": published.formula_version},

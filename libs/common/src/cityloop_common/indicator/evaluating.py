@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from cityloop_common.clock import city_day
 from cityloop_common.context import Ctx
+from cityloop_common.errors import Unavailable
 from cityloop_common.indicator.domain import Ask, Evaluation, Indicator, evaluated, moment
 from cityloop_common.journal import KnownAt, closed_instant, known_at
 
 KEPT = 32
+KEPT_ROWS = 300_000  # of all that is kept: about 100 MB
+AT_A_TIME = 2  # evaluations of one process: they share its connections with everybody else's work
+MOST_WAITING = 32
 STEP_S = 5  # instants that nobody named are rounded down to this, so that many askers share one evaluation
 Evaluations = Mapping[str, Evaluation]  # by scheme
+
+
+class TooManyQuestions(Unavailable):
+    """More different figures are asked for than this process computes soon."""
+
+    slug, title = "too-many-questions", "Too many figures are being computed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +39,55 @@ class When:
 
 
 class Evaluator:
-    """Figures of one service in one process; two who ask for the same wait for one evaluation."""
+    """Figures of one service in one process. Whoever asks for the same waits for one evaluation; at most `AT_A_TIME` run."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, Ask], Evaluations] = OrderedDict()
-        self._turns: dict[tuple[str, Ask], asyncio.Lock] = {}
+        self._turns: dict[tuple[str, Ask], _Turn] = {}
+        self._running = asyncio.Semaphore(AT_A_TIME)
 
     async def evaluate(self, ctx: Ctx[Any], indicator: Indicator, when: When) -> Evaluations:
-        """Every scheme of an indicator. Raises Invalid (known_at lies in the future), NotYet, UnknownFormula."""
+        """Every scheme of an indicator. Raises Invalid (known_at lies in the future), NotYet, UnknownFormula, TooManyQuestions."""
         ask = asked(ctx, indicator, when)
-        if ask.provisional:
-            return await evaluate(ctx, indicator, ask)
         key = (indicator.name, ask)
-        turn = self._turns.setdefault(key, asyncio.Lock())
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if key not in self._turns and len(self._turns) >= MOST_WAITING:
+            raise TooManyQuestions(retry_after_s=5)
+        turn = self._turns.setdefault(key, _Turn())
+        turn.askers += 1
         try:
-            async with turn:
-                found = self._kept.get(key)
-                if found is None:
-                    found = self._kept[key] = await evaluate(ctx, indicator, ask)
-                    while len(self._kept) > KEPT:
-                        self._kept.popitem(last=False)
-                self._kept.move_to_end(key)
-                return found
+            async with turn.lock:
+                if turn.answer is None:
+                    async with self._running:
+                        turn.answer = await evaluate(ctx, indicator, ask)
+                    self._keep(key, turn.answer)
+                return turn.answer
         finally:
-            if not turn.locked():
+            turn.askers -= 1
+            if not turn.askers:
                 self._turns.pop(key, None)
+
+    def _keep(self, key: tuple[str, Ask], found: Evaluations) -> None:
+        if key[1].provisional:
+            return  # rows may still appear under it
+        self._kept[key] = found
+        while len(self._kept) > 1 and (len(self._kept) > KEPT or sum(map(_row_count, self._kept.values())) > KEPT_ROWS):
+            self._kept.popitem(last=False)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One question that is being answered, and how many wait for it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    askers: int = 0
+    answer: Evaluations | None = None
+
+
+def _row_count(of: Evaluations) -> int:
+    return sum(len(each.rows) for each in of.values())
 
 
 def asked(ctx: Ctx[Any], indicator: Indicator, when: When) -> Ask:

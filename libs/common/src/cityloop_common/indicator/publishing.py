@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cityloop_common import outbox
+from cityloop_common import outbox, telemetry
 from cityloop_common.clock import city_day, day_begins
 from cityloop_common.context import Ctx
 from cityloop_common.envelope import Event, EventType, Kind
+from cityloop_common.errors import Unavailable
 from cityloop_common.indicator import store
 from cityloop_common.indicator.domain import Ask, Evaluation, Indicator, moment
 from cityloop_common.indicator.evaluating import evaluate
@@ -26,6 +27,8 @@ from cityloop_common.journal import closed_instant
 DAILY_AT = timedelta(minutes=10)
 CATCH_UP_DAYS = 31
 PAGE = 200
+FAILED = telemetry.counter("indicator_failures_total", "Figures that could not be published when they were due", ("service", "indicator"))
+_log = telemetry.get_logger(__name__)
 
 
 class DistrictV1(BaseModel):
@@ -88,8 +91,20 @@ async def publish_due(ctx: Ctx[Any], indicators: Sequence[Indicator]) -> int:
     for slot in slots:
         for indicator in indicators:
             if any((slot.on, slot.known_at, indicator.name, scheme.id) not in there for scheme in indicator.schemes):
-                published += await publish(ctx, indicator, slot)
+                published += await _publish_or_say(ctx, indicator, slot)
     return published
+
+
+async def _publish_or_say(ctx: Ctx[Any], indicator: Indicator, slot: Slot) -> int:
+    """One figure that cannot be computed stops neither the others nor the worker; it is tried again at the next look."""
+    try:
+        return await publish(ctx, indicator, slot)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a formula raises is told, and tried again
+        FAILED.add(ctx.service, indicator.name)
+        _log.exception("indicator-not-published", indicator=indicator.name, on=slot.on.isoformat(), error=type(error).__name__)
+        return 0
 
 
 async def publish(ctx: Ctx[Any], indicator: Indicator, slot: Slot) -> int:
