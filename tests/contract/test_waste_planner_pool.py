@@ -146,7 +146,7 @@ def _searching(pid: int) -> bool:
         try:
             fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
             if int(fields[1]) == pid and "ortools" in (folder / "maps").read_text():
-                return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 4
+                return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") > 3
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended meanwhile
     return False
