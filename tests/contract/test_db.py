@@ -107,6 +107,86 @@ async def test_a_savepoint_fails_alone(kit_db: Database) -> None:
     assert await rows(kit_db) == 2
 
 
+def last(tx: WriteTx, did: list[str], key: str, does: str = "") -> None:
+    """Notes work that adds a row and says that it ran."""
+
+    async def work() -> None:
+        did.append(does or key)
+        await add(tx, key)
+
+    tx.at_end((key,), work)
+
+
+async def test_work_at_the_end_runs_in_the_order_of_its_keys_and_once(kit_db: Database) -> None:
+    """Whatever the order in which it was noted; of two works of a key the later; stored with the unit."""
+    did: list[str] = []
+    async with kit_db.write() as tx:
+        for key in ("b", "a", "c"):
+            last(tx, did, key)
+        last(tx, did, "b", "b again")
+        assert did == []
+    assert (did, await rows(kit_db)) == (["a", "b again", "c"], 3)
+
+
+async def test_work_at_the_end_is_part_of_its_unit(kit_db: Database) -> None:
+    """It does not run when the body raised; when it raises itself, nothing of the unit is stored and nobody is told."""
+    did: list[str] = []
+    with pytest.raises(ZeroDivisionError):
+        async with kit_db.write() as tx:
+            last(tx, did, "a")
+            raise ZeroDivisionError
+    assert did == []
+    with pytest.raises(UniqueViolation):
+        async with kit_db.write() as tx:
+            await add(tx, "a")
+            last(tx, did, "a")
+            tx.after_commit(lambda: did.append("told"))
+    assert (did, await rows(kit_db)) == (["a"], 0)
+    async with kit_db.write() as tx:  # and the connection is a good one
+        await add(tx, "a")
+
+
+async def test_work_at_the_end_notes_no_more_work(kit_db: Database) -> None:
+    """Its order would be no order any more."""
+
+    async def work() -> None:
+        last(tx, [], "z")
+
+    with pytest.raises(RuntimeError, match="at its end"):
+        async with kit_db.write() as tx:
+            tx.at_end(("a",), work)
+    assert await rows(kit_db) == 0
+
+
+async def test_work_that_was_noted_in_a_lost_part_is_lost(kit_db: Database) -> None:
+    """A savepoint that is rolled back leaves the works that were noted before it, each as it was."""
+    did: list[str] = []
+    async with kit_db.write() as tx:
+        last(tx, did, "a", "before")
+        with pytest.raises(ZeroDivisionError):
+            async with tx.savepoint():
+                last(tx, did, "a", "lost")
+                last(tx, did, "b", "lost")
+                raise ZeroDivisionError
+        async with tx.savepoint():
+            last(tx, did, "c", "kept")
+    assert did == ["before", "kept"]
+
+
+async def test_work_at_the_end_counts_into_the_units_time(kit_url: str) -> None:
+    """A unit whose last work takes too long is refused like any other."""
+    clock = ShiftedClock()
+    db = await opened_db(kit_url, clock)
+
+    async def slow() -> None:
+        clock.by += timedelta(seconds=31)
+
+    with pytest.raises(UnitTooOld):
+        async with db.write() as tx:
+            tx.at_end(("a",), slow)
+    await db.close()
+
+
 async def test_violations_have_one_name_on_both(kit_db: Database) -> None:
     """A key that is there, and a value that is not allowed."""
     async with kit_db.write() as tx:

@@ -96,6 +96,23 @@ class WriteTx(Tx):
         self.recorded_at = recorded_at
         self.signals = signals
         self.callbacks: list[Callable[[], None]] = []
+        self._last: dict[tuple[str, ...], Callable[[], Awaitable[None]]] | None = {}
+
+    def at_end(self, key: tuple[str, ...], work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` once when the body is done, in the unit and before its COMMIT; never when the body raised.
+
+        Works run in the order of their keys, so units that lock the same rows there lock them in one order. A second work of
+        a key takes the place of the first. A savepoint that is rolled back forgets the works that were noted in it. A work
+        may not note another: raises RuntimeError.
+        """
+        if self._last is None:
+            raise RuntimeError("the unit is at its end: it takes no more work")
+        self._last[key] = work
+
+    async def _end(self) -> None:
+        noted, self._last = self._last or {}, None
+        for key in sorted(noted):
+            await noted[key]()
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Runs `callback` once the unit is stored; never when it is not."""
@@ -106,14 +123,14 @@ class WriteTx(Tx):
         """A part of the unit that can fail alone."""
         self._savepoints += 1
         name = f"s{self._savepoints}"
-        broken_before = self._watch.broken
+        broken_before, noted_before = self._watch.broken, None if self._last is None else self._last.copy()
         await self._control(f"SAVEPOINT {name}")
         try:
             yield
         except Exception:
             await self._control(f"ROLLBACK TO SAVEPOINT {name}")
             await self._control(f"RELEASE SAVEPOINT {name}")
-            self._watch.broken = broken_before
+            self._watch.broken, self._last = broken_before, noted_before
             raise
         await self._control(f"RELEASE SAVEPOINT {name}")
 
@@ -229,6 +246,8 @@ class Database:
         tx = WriteTx(lease.conn, lease.driver, self.dialect_name, self._clock.now(), self.signals)
         try:
             yield tx
+            if not tx._watch.broken:  # what fails in a broken unit would hide what broke it
+                await tx._end()
             if tx._watch.broken:
                 raise UnitBroken
             if self._clock.now() - tx.recorded_at > COMMIT_WITHIN:
