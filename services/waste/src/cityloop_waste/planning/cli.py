@@ -119,14 +119,14 @@ class _Line:
 
     def __init__(self, advance: Callable[[int, int | None, str], None], seconds: int, best: float | None, clock: Clock) -> None:
         self._advance, self._seconds, self._best, self._clock = advance, seconds, best, clock
-        self._began, self._note = clock.monotonic(), "s; starting"
+        self._began, self._note = clock.monotonic(), "s, starting"
         self.last: Mapping[str, Any] | None = None
 
     def told(self, value: Mapping[str, Any]) -> None:
         """Takes what the solver says of its best plan."""
         self.last = value
         gap = "" if self._best is None else f", gap {_gap_percent(value['cost'], self._best):.2f} %"
-        self._note = f"s; cost {value['cost']}, {value['vehicles']} vehicles{gap}"
+        self._note = f"s, cost {value['cost']}{gap}"
 
     async def tick(self) -> None:
         """Draws it again and again."""
