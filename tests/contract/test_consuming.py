@@ -111,6 +111,20 @@ async def test_facts_take_effect_in_any_order(kit_ctx: Ctx[Any]) -> None:
     assert metrics.consumer_gaps.value("kit", "kit-test") == before + 1
 
 
+async def test_a_chunk_is_handled_in_the_order_of_its_keys(kit_ctx: Ctx[Any]) -> None:
+    """Whoever stores many aggregates in a unit locks them in the order of their keys; a consumer does, too. Facts of one key keep theirs."""
+    handled: list[tuple[str, int]] = []
+
+    async def note(tx: WriteTx, ctx: Ctx[Any], event: Event, body: Thing) -> None:
+        await store_effect(tx, ctx, event, body)
+        handled.append((event.key, body.n))
+
+    await send(kit_ctx, *(made(FACT, kit_ctx, key, n) for n in (1, 2) for key in ("c", "a", "d", "b")))
+    async with consuming(kit_ctx, note):
+        await until_effects(kit_ctx, 8)
+    assert handled == [(key, n) for key in ("a", "b", "c", "d") for n in (1, 2)]
+
+
 async def test_an_older_state_is_superseded(kit_ctx: Ctx[Any]) -> None:
     """Each newer version takes effect in order, an older or equal one never."""
     async with consuming(kit_ctx):

@@ -177,7 +177,7 @@ async def _apply(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[str, On[An
         return
     async with ctx.db.write() as tx:
         fresh = await _fresh(tx, ctx, consumer, taken)
-        for one in fresh:
+        for one in sorted(fresh, key=lambda each: each.event.key):  # units that lock many aggregates do so in one order
             await one.on.handle(tx, ctx, one.event, one.body)
     metrics.consumer_events.add(ctx.service, consumer.name, "applied", by=len(fresh))
     metrics.consumer_events.add(ctx.service, consumer.name, "skipped", by=len(taken) - len(fresh))
