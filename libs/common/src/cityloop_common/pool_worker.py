@@ -42,6 +42,7 @@ class Progress:
 
 def main() -> None:
     _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal: what becomes of a task is its parent's to say
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     answers = os.dup(1)
