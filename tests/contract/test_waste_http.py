@@ -123,6 +123,28 @@ async def test_a_plan_is_asked_for_searched_read_and_published(desk: Desk) -> No
     assert withdrawn.json()["state"] == "withdrawn"
 
 
+async def test_a_load_is_taken_back_over_http(desk: Desk) -> None:
+    """By its site's operator, with a reason, once however often it is sent; nobody else's word counts."""
+    load_id = (await desk.send("POST", "/loads", "site_operator", body=LOAD)).json()["id"]
+    path, why = f"/loads/{load_id}/voiding", {"reason": "weighed twice"}
+    for who, body, status in ((None, why, 401), ("officer", why, 403), ("rival", why, 404), ("nobody", why, 403)):
+        assert (await desk.send("POST", path, who, body=body)).status_code == status
+    for refused in ({}, {"reason": ""}, {"reason": "x" * 201}, {"reason": "a\x00b"}, {"reason": 1}, {**why, "more": 1}):
+        assert (await desk.send("POST", path, "site_operator", body=refused)).status_code == 422
+    for unknown in ("%00", "nonsense", load_id.replace("-7", "-4", 1)):
+        assert (await desk.send("POST", f"/loads/{unknown}/voiding", "site_operator", body=why)).status_code in (400, 404, 422)
+    before = await desk.rows()
+    first, again = [await desk.send("POST", path, "site_operator", body=why, key="v1") for _ in range(2)]
+    other = await desk.send("POST", path, "site_operator", body={"reason": "another word"})
+    assert (first.status_code, first.json()) == (again.status_code, again.json()) == (other.status_code, other.json())
+    assert (first.json()["void"], first.json()["void_reason"], first.json()["corrects"]) == (True, "weighed twice", load_id)
+    versions = (await desk.send("GET", f"/loads/{load_id}", "officer")).json()["loads"]
+    assert [(each["version"], each["void"], each["void_reason"]) for each in versions] == [(1, False, None), (2, True, "weighed twice")]
+    assert (await desk.rows())[2] == before[2] + 1
+    corrected = await desk.send("POST", "/loads", "site_operator", body={**LOAD, "gross_kg": 9100, "corrects": load_id})
+    assert (corrected.status_code, corrected.json()["type"].rpartition(":")[2]) == (409, "load-voided")
+
+
 async def test_a_full_problem_is_taken_as_it_is(desk: Desk) -> None:
     """GCJ-02 is converted; today when no day is named; a problem without a fitting truck is planned, not refused."""
     asked = await desk.send("POST", "/plans", "dispatcher", body={**PROBLEM, "datum": "gcj02", "publish": "when-ready"})
@@ -366,6 +388,7 @@ CALLERS: dict[tuple[str, str], Access] = {
     ("POST", "/plans/{plan_id}/withdrawal"): frozenset({Role.DISPATCHER}),
     ("GET", "/stream"): PUBLIC,
     ("POST", "/loads"): frozenset({Role.SITE_OPERATOR}),
+    ("POST", "/loads/{load_id}/voiding"): frozenset({Role.SITE_OPERATOR}),
     ("GET", "/loads"): frozenset({Role.SITE_OPERATOR, Role.OFFICER, Role.CITY_ADMIN}),
     ("GET", "/loads/{load_id}"): frozenset({Role.SITE_OPERATOR, Role.OFFICER, Role.CITY_ADMIN}),
     ("PUT", "/generation-estimates"): frozenset({Role.OFFICER, Role.CITY_ADMIN}),

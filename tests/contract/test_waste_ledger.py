@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from cityloop_common.db import UniqueViolation
-from cityloop_waste.fleet.domain import SiteUnknown, TruckUnknown
+from cityloop_waste.fleet import store as fleet
+from cityloop_waste.fleet.domain import SiteKind, SiteUnknown, TruckUnknown
 from cityloop_waste.ledger import store
 from cityloop_waste.ledger import use_cases as ledger
 from cityloop_waste.ledger.domain import (
@@ -24,6 +26,7 @@ from cityloop_waste.ledger.domain import (
     InvalidLoad,
     LoadFromTheFuture,
     LoadUnknown,
+    LoadVoided,
     NetNotPositive,
     StreamNotAccepted,
     Ticket,
@@ -36,7 +39,7 @@ from cityloop_waste.ledger.tables import generation_estimate, load
 from cityloop_waste.ledger.tables import ticket as ticket_table
 from cityloop_waste.ledger.use_cases import Recorded
 from cityloop_waste.streams import Stream
-from tests.contract.waste_support import TEN, TODAY, Town, ticket, town
+from tests.contract.waste_support import TEN, TODAY, Town, site, ticket, town, truck
 
 
 @pytest.fixture
@@ -162,6 +165,96 @@ async def test_a_correction_stays_at_its_site_and_says_something(city: Town) -> 
     assert renumbered.version == 2
     with pytest.raises(TicketTaken):
         await weigh(city, ticket("A9", gross_kg=6_000))
+
+
+async def other_registry(city: Town) -> None:
+    """The biogas plant burns from now on, takes other waste from other operators only; T01 is another district's and lighter."""
+    burning = replace(site(SiteKind.BIOGAS, (Stream.OTHER,)), kind=SiteKind.INCINERATOR, haulers=("nobody",))
+    async with city.db.write() as tx:
+        await fleet.put_sites(tx, [burning])
+        await fleet.put_trucks(tx, [replace(truck(), district="d2", max_mass_kg=6_000)])
+
+
+async def test_a_correction_leaves_what_it_does_not_touch_as_it_was_told(city: Town) -> None:
+    """Site kind, district, flags and admission are those of the load's own time, however the registry has changed since."""
+    async with city.db.write() as tx:
+        await fleet.put_trucks(tx, [replace(truck(), district="d1")])
+    first = (await weigh(city, ticket())).load
+    await other_registry(city)
+    tare = (await weigh(city, ticket(tare_kg=4_980, corrects=first.id))).load
+    assert (tare.site_kind, tare.district, tare.flags) == (SiteKind.BIOGAS, "d1", ())
+    named = (await weigh(city, ticket(tare_kg=4_980, district="d3", corrects=tare.id))).load
+    assert (named.site_kind, named.district) == (SiteKind.BIOGAS, "d3")
+    gross = (await weigh(city, ticket(gross_kg=9_100, district="d3", corrects=named.id))).load
+    assert gross.flags == (Flag.OVER_MAX_MASS,), "another weight is another question"
+    (event,) = [each for each in await city.told("waste.load") if each.sequence == 2]
+    assert (event.body()["site_kind"], event.body()["district"]) == ("biogas", "d1")
+
+
+async def test_a_correction_asks_for_what_it_changes(city: Town) -> None:
+    """Another truck has its own district and must be let in; another stream must be taken."""
+    first = (await weigh(city, ticket())).load
+    with pytest.raises(StreamNotAccepted):
+        await weigh(city, ticket(stream=Stream.OTHER, corrects=first.id))
+    async with city.db.write() as tx:
+        await fleet.put_trucks(tx, [replace(truck("T03", operator="other-op"), district="d9")])
+    other = (await weigh(city, ticket(truck_id="T03", corrects=first.id))).load
+    assert other.district == "d9"
+    await other_registry(city)
+    with pytest.raises(ForeignTruck):
+        await weigh(city, ticket(corrects=other.id))
+
+
+async def test_a_load_that_should_not_be_there_is_taken_back(city: Town) -> None:
+    """One more version, told once; again it is the same one, and the weighing stands in nobody's way any more."""
+    first = (await weigh(city, ticket())).load
+    second = (await weigh(city, ticket(gross_kg=8_500, corrects=first.id))).load
+    with pytest.raises(AlreadyCorrected) as refused:
+        await ledger.void(city.ctx, first.id, "never came", operator_id="op")
+    assert refused.value.members == {"load_id": second.id}
+    void = await ledger.void(city.ctx, second.id, "never came", operator_id="op")
+    assert (void.version, void.chain_id, void.ticket.corrects, void.void_reason) == (3, first.id, second.id, "never came")
+    for again in (second.id, void.id):
+        assert (await ledger.void(city.ctx, again, "another word", operator_id="op")) == void
+    told = [(event.type, event.sequence, event.body().get("void")) for event in await city.told("waste.load")]
+    assert told[1:] == [("waste.load.corrected.v1", 2, None), ("waste.load.corrected.v1", 3, True)]
+    assert [event async for event in ledger.republished(city.ctx, None)] == await city.told("waste.load")
+    assert await city.count(load) == 3
+    assert not (await weigh(city, ticket("B2", gross_kg=8_500))).duplicate, "the truck was weighed after all, under another number"
+
+
+async def test_a_load_that_was_taken_back_is_corrected_no_more(city: Town) -> None:
+    """Neither the row that was taken back nor the one that did it; its first ticket, sent again, is still no new load."""
+    first = (await weigh(city, ticket())).load
+    void = await ledger.void(city.ctx, first.id, "twice", operator_id="op")
+    for each in (first.id, void.id):
+        with pytest.raises(LoadVoided) as refused:
+            await weigh(city, ticket(gross_kg=8_500, corrects=each))
+        assert refused.value.members == {"load_id": void.id}
+        with pytest.raises(LoadVoided):
+            await weigh(city, ticket(corrects=each))
+    assert (await weigh(city, ticket())).duplicate
+    assert await city.count(load) == 2
+
+
+async def test_only_the_sites_operator_takes_a_load_back(city: Town) -> None:
+    """Another's load is as unknown as none."""
+    first = (await weigh(city, ticket())).load
+    for load_id, operator in ((first.id, "rival"), ("01a217ac-8aac-7600-99a4-5f766d5bc32c", "op")):
+        with pytest.raises(UnknownLoad):
+            await ledger.void(city.ctx, load_id, "no", operator_id=operator)
+    assert await city.count(load) == 1
+
+
+async def test_a_correction_and_a_voiding_at_once_are_one_line(city: Town) -> None:
+    """One of them is the next version; the other hears of it."""
+    first = (await weigh(city, ticket())).load
+    voidings = [ledger.void(city.ctx, first.id, "twice", operator_id="op") for _ in range(3)]
+    corrections = [weigh(city, ticket(gross_kg=8_000 + number, corrects=first.id)) for number in range(3)]
+    found = await asyncio.gather(*voidings, *corrections, return_exceptions=True)
+    expected = {"Load", "LoadVoided"} if any(type(each).__name__ == "Load" for each in found) else {"Recorded", "AlreadyCorrected"}
+    assert {type(each).__name__ for each in found} == expected
+    assert await city.count(load) == 2
 
 
 async def test_story_9_another_stream_than_the_trucks_is_flagged_and_not_moved(city: Town) -> None:

@@ -134,6 +134,24 @@ async def test_a_correction_moves_a_load_to_another_day(city: Town) -> None:
     assert [(row.key, row.why, row.denominator) for row in before.rows] == [(first.id, Why.MOVED, 0)]
 
 
+async def test_a_load_that_is_taken_back_counts_from_then_on_for_nothing(city: Town) -> None:
+    """The figure that was closed before is computed again as it was; the one of today lists the load, with every row of its journal."""
+    first = await weigh(city, "K", district="d1")
+    await weigh(city, "B", gross_kg=6_000)
+    await ledger.estimate(city.ctx, "d1", date(2026, 10, 20), mass_kg=20_000, method="per head")
+    closed_at = city.clock.now()
+    closed = await rate(city, date(2026, 10, 20), closed_at)
+    city.clock.at = TEN
+    void = await ledger.void(city.ctx, first.id, "weighed at the wrong site", operator_id="op")
+    again, restated = await rate(city, date(2026, 10, 20), closed_at), await rate(city, date(2026, 10, 20))
+    for scheme, before, after in (("hauled", (5_000, 5_000), (1_000, 1_000)), ("generated", (5_000, 20_000), (1_000, 20_000))):
+        assert (closed[scheme].total, closed[scheme].rows) == (again[scheme].total, again[scheme].rows)
+        assert (again[scheme].total.numerator, again[scheme].total.denominator) == before
+        assert (restated[scheme].total.numerator, restated[scheme].total.denominator) == after
+        (row,) = [row for row in restated[scheme].rows if row.key == first.id]
+        assert (row.why, row.numerator, row.denominator, row.evidence["journal"]) == (Why.VOID, 0, 0, [first.id, void.id])
+
+
 async def test_the_year_begins_on_its_first_local_day(city: Town) -> None:
     """What was weighed in the last minutes of the year before is that year's."""
     new_year = datetime(2026, 12, 31, 16, 0, tzinfo=TEN.tzinfo)
@@ -154,6 +172,16 @@ async def test_a_load_keeps_the_kind_its_site_had(city: Town) -> None:
     assert (await rate(city))["hauled"].total.numerator == 4_000
     await weigh(city, "L")
     assert (await rate(city))["hauled"].total.numerator == 4_000
+
+
+async def test_a_small_correction_does_not_turn_a_load_into_another_kind(city: Town) -> None:
+    """20 kg less of what was burnt are still burnt, also when the plant makes gas of it since."""
+    burnt = await weigh(city, "K", site_id="incinerator-1")
+    async with city.db.write() as tx:
+        await fleet.put_sites(tx, [replace(site(SiteKind.INCINERATOR, (Stream.KITCHEN,)), kind=SiteKind.BIOGAS)])
+    await weigh(city, "K", site_id="incinerator-1", gross_kg=8_980, corrects=burnt.id, weighed_at=burnt.ticket.weighed_at)
+    found = (await rate(city))["hauled"].total
+    assert (found.numerator, found.denominator) == (0, 3_980)
 
 
 async def test_an_estimate_is_restated_too(city: Town) -> None:

@@ -27,11 +27,13 @@ class Why(StrEnum):
     NO_ESTIMATE = "no-estimate"
     NOT_RECYCLED = "not-recycled"
     MOVED = "moved"
+    VOID = "void"
 
 
 @dataclass(frozen=True, slots=True)
 class CountedLoad:
-    """The newest known version of a load. `evidence` names its ticket and the journal rows of all known versions, oldest first."""
+    """The newest known version of a load. `evidence` names its ticket and the journal rows of all known versions, oldest first;
+    `void` was taken back."""
 
     chain_id: str
     day: date
@@ -40,6 +42,7 @@ class CountedLoad:
     net_kg: int
     district: str | None
     evidence: Mapping[str, object]
+    void: bool = False
 
     @property
     def recycled(self) -> bool:
@@ -102,6 +105,8 @@ def _generated(facts: Facts) -> Iterator[Row]:
 
 
 def _not_counted(load: CountedLoad) -> Why | None:
+    if load.void:
+        return Why.VOID
     if load.stream not in HOUSEHOLD:
         return Why.NOT_HOUSEHOLD
     return Why.TRANSFER if load.site_kind == SiteKind.TRANSFER else None

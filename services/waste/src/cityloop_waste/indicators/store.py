@@ -17,7 +17,7 @@ from cityloop_waste.ledger.tables import generation_estimate, load
 
 PAGE = 2_000  # a year has tens of thousands of loads: others have their turn between two pages
 _L, _E = load.c, generation_estimate.c
-_LOAD = ("chain_id", "version", "on_day", "site_id", "site_kind", "truck_id", "stream", "ticket_no", "net_kg", "district")
+_LOAD = ("chain_id", "version", "on_day", "site_id", "site_kind", "truck_id", "stream", "ticket_no", "net_kg", "district", "void_reason")
 _ESTIMATE = ("version", "district", "on_day", "mass_kg", "method")
 
 
@@ -109,7 +109,7 @@ async def _earlier_estimates(tx: Tx, moment: Moment) -> dict[tuple[str, date], l
 
 
 def _load(row: Sequence[Any], earlier: dict[str, list[str]]) -> CountedLoad:
-    id_, _, chain_id, version, day, site_id, site_kind, truck_id, stream, ticket_no, net_kg, district = row
+    id_, _, chain_id, version, day, site_id, site_kind, truck_id, stream, ticket_no, net_kg, district, void_reason = row
     evidence = {
         "ticket": ticket_no,
         "site": site_id,
@@ -120,7 +120,7 @@ def _load(row: Sequence[Any], earlier: dict[str, list[str]]) -> CountedLoad:
         "day": day.isoformat(),
         "journal": [*earlier.get(chain_id, ()), id_] if version > 1 else [id_],
     }
-    return CountedLoad(chain_id, day, stream, site_kind, net_kg, district, evidence)
+    return CountedLoad(chain_id, day, stream, site_kind, net_kg, district, evidence, void_reason is not None)
 
 
 def _estimate(row: Sequence[Any], earlier: dict[tuple[str, date], list[str]]) -> CountedEstimate:

@@ -51,7 +51,7 @@ class LoadBody(BaseModel):
 
 
 class LoadView(BaseModel):
-    """One version of a load. `chain_id` is the same for all its versions, `corrected_by` the next one."""
+    """One version of a load. `chain_id` is the same for all its versions, `corrected_by` the next one; `void`: it was taken back."""
 
     id: str
     chain_id: str
@@ -69,6 +69,8 @@ class LoadView(BaseModel):
     flags: list[str]
     corrects: str | None
     corrected_by: str | None
+    void: bool
+    void_reason: str | None
     recorded_at: datetime
 
 
@@ -76,6 +78,14 @@ class LoadTaken(LoadView):
     """The answer to a ticket; a duplicate is the load that it told of before."""
 
     duplicate: bool
+
+
+class VoidingBody(BaseModel):
+    """Why a load that was told of is none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
 
 class LoadPage(BaseModel):
@@ -133,6 +143,23 @@ async def record(ctx: Context, caller: Weigher, asked: Repeatable, body: LoadBod
         content = {**_load(recorded.load), "duplicate": recorded.duplicate}
         headers = {"location": f"/{ctx.service}/v1/loads/{recorded.load.id}"}
         return Answer(200 if recorded.duplicate else 201, orjson.dumps(content, option=orjson.OPT_UTC_Z), headers)
+
+    return await answer_once(ctx, asked, effect)
+
+
+@router.post("/loads/{load_id}/voiding", response_model=LoadView, summary="Take a load back")
+async def void(
+    ctx: Context, caller: Weigher, asked: Repeatable, load_id: Annotated[str, Path(pattern=LOAD_ID)], body: VoidingBody
+) -> Response:
+    """A further version that counts for nothing: for a load that never was, or was told of twice. Its newest version is named.
+
+    Taking it back again answers the same. It is corrected no more: what was tipped after all is told of under a new ticket number.
+    """
+    operator_id = _operator(caller)
+
+    async def effect(tx: WriteTx) -> Answer:
+        taken_back = await use_cases.void_in(tx, ctx, load_id, body.reason, operator_id=operator_id)
+        return Answer(200, orjson.dumps(_load(taken_back), option=orjson.OPT_UTC_Z))
 
     return await answer_once(ctx, asked, effect)
 
@@ -233,6 +260,8 @@ def _load(of: Load) -> Mapping[str, object]:
         "flags": of.flags,
         "corrects": ticket.corrects,
         "corrected_by": of.corrected_by,
+        "void": of.void,
+        "void_reason": of.void_reason,
         "recorded_at": of.recorded_at,
     }
 

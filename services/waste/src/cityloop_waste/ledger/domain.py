@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
@@ -35,7 +35,8 @@ class LedgerError(errors.CityLoopError):
     ├── TicketTaken 409            the ticket number stands for another load of this site
     ├── WeighingTaken 409          the truck was weighed there in that minute with this gross, and something else differs
     ├── AlreadyCorrected 409       it corrects a load that has a newer version
-    └── InvalidEstimate 422        a day that is not over, a district that nobody knows
+    ├── LoadVoided 409             it was taken back: nothing follows
+    └── InvalidEstimate 422        a day that has not begun, a district that nobody knows
     """
 
 
@@ -83,6 +84,10 @@ class AlreadyCorrected(LedgerError, errors.Conflict):
     slug, title = "already-corrected", "The load has a newer version"
 
 
+class LoadVoided(LedgerError, errors.Conflict):
+    slug, title = "load-voided", "The load was taken back"
+
+
 class InvalidEstimate(LedgerError, errors.Invalid):
     slug, title = "estimate-invalid", "The estimate cannot be used"
 
@@ -126,7 +131,10 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A journal row: one version of a load. The first row's id is the `chain_id` of all its versions."""
+    """A journal row: one version of a load. The first row's id is the `chain_id` of all its versions.
+
+    A version with a `void_reason` takes the load back: it says what the one before it said, and counts for nothing.
+    """
 
     id: str
     chain_id: str
@@ -138,6 +146,12 @@ class Load:
     event_id: str
     recorded_at: datetime
     corrected_by: str | None = None
+    void_reason: str | None = None
+
+    @property
+    def void(self) -> bool:
+        """Whether the load was taken back."""
+        return self.void_reason is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +186,68 @@ def admit(ticket: Ticket, site: Site, truck: Truck) -> tuple[Flag, ...]:
 
     A ticket of another stream than the truck's is flagged and stays what the ticket says: nothing is moved.
     """
+    _accept(ticket, site)
+    _let_in(truck, site)
+    return _flags(ticket, truck, over_max_mass=_over_max_mass(ticket, truck))
+
+
+def admit_correction(ticket: Ticket, site: Site, truck: Truck, before: Load) -> tuple[Flag, ...]:
+    """`admit` for a correction: what it leaves as it was is not asked of today's registry again.
+
+    The load was let in when it came. Raises StreamNotAccepted, ForeignTruck.
+    """
+    told = before.ticket
+    if ticket.stream is not told.stream:
+        _accept(ticket, site)
+    if ticket.truck_id != told.truck_id:
+        _let_in(truck, site)
+    weighed_alike = (ticket.truck_id, ticket.gross_kg) == (told.truck_id, told.gross_kg)
+    over = Flag.OVER_MAX_MASS in before.flags if weighed_alike else _over_max_mass(ticket, truck)
+    return _flags(ticket, truck, over_max_mass=over)
+
+
+def corrected_district(ticket: Ticket, truck: Truck, before: Load) -> str | None:
+    """Where a corrected load is from: what its ticket says, else the district that its truck had when it was first told of.
+
+    Only where the correction names another truck, or takes back a district that was named, the truck's present one is asked.
+    """
+    if ticket.district is not None:
+        return ticket.district
+    stays = ticket.truck_id == before.ticket.truck_id and before.ticket.district is None
+    return before.district if stays else truck.district
+
+
+def voided(before: Load, reason: str, *, id: str, event_id: str, recorded_at: datetime) -> Load:
+    """The version that takes a load back."""
+    return replace(
+        before,
+        id=id,
+        version=before.version + 1,
+        ticket=replace(before.ticket, corrects=before.id),
+        event_id=event_id,
+        recorded_at=recorded_at,
+        corrected_by=None,
+        void_reason=reason,
+    )
+
+
+def _accept(ticket: Ticket, site: Site) -> None:
     if ticket.stream not in site.streams:
         raise StreamNotAccepted(f"{site.id} takes {', '.join(site.streams)}, not {ticket.stream}")
+
+
+def _let_in(truck: Truck, site: Site) -> None:
     if not site.admits(truck):
         raise ForeignTruck(f"trucks of {truck.operator_id} may not unload at {site.id}")
-    flags = []
-    if ticket.stream is not truck.stream:
-        flags.append(Flag.STREAM_DIFFERS)
-    if truck.max_mass_kg is not None and ticket.gross_kg > truck.max_mass_kg:
-        flags.append(Flag.OVER_MAX_MASS)
-    return tuple(flags)
+
+
+def _over_max_mass(ticket: Ticket, truck: Truck) -> bool:
+    return truck.max_mass_kg is not None and ticket.gross_kg > truck.max_mass_kg
+
+
+def _flags(ticket: Ticket, truck: Truck, *, over_max_mass: bool) -> tuple[Flag, ...]:
+    flags = [Flag.STREAM_DIFFERS] if ticket.stream is not truck.stream else []
+    return (*flags, Flag.OVER_MAX_MASS) if over_max_mass else tuple(flags)
 
 
 def _weights(ticket: Ticket) -> Mapping[str, int]:

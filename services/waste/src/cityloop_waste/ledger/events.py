@@ -36,9 +36,13 @@ class LoadWeighedV1(BaseModel):
 
 
 class LoadCorrectedV1(LoadWeighedV1):
-    """A load was told of anew: this version replaces the one that it corrects."""
+    """A load was told of anew: this version replaces the one that it corrects.
+
+    `void`: the load was taken back; it counts for nothing, whatever else this says of it.
+    """
 
     corrects: str
+    void: bool | None = None
 
 
 LOAD_WEIGHED = EventType("waste.load.weighed.v1", TOPIC, Kind.FACT, LoadWeighedV1)
@@ -67,7 +71,8 @@ def load_told(load: Load, *, source: str) -> Event:
     }
     if ticket.corrects is None:
         return _event(LOAD_WEIGHED, LoadWeighedV1.model_validate(body), load, source)
-    return _event(LOAD_CORRECTED, LoadCorrectedV1.model_validate({**body, "corrects": ticket.corrects}), load, source)
+    correction = {**body, "corrects": ticket.corrects, "void": True if load.void else None}
+    return _event(LOAD_CORRECTED, LoadCorrectedV1.model_validate(correction), load, source)
 
 
 def _event(event_type: EventType[M], body: M, load: Load, source: str) -> Event:

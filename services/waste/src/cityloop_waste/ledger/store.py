@@ -74,9 +74,12 @@ async def chain(tx: Tx, chain_id: str) -> list[Load]:
 
 
 async def same_weighing(tx: Tx, of: Ticket, *, but_chain: str | None) -> Load | None:
-    """Another load whose newest version says that the truck stood on this weighbridge in this minute with this gross."""
+    """Another load whose newest version says that the truck stood on this weighbridge in this minute with this gross.
+
+    One that was taken back stands in nobody's way.
+    """
     there = and_(_L.site_id == of.site_id, _L.truck_id == of.truck_id, _L.minute == of.minute, _L.gross_kg == of.gross_kg)
-    asked = _loads().where(there, _newer.c.id.is_(None))
+    asked = _loads().where(there, _newer.c.id.is_(None), _L.void_reason.is_(None))
     if but_chain is not None:
         asked = asked.where(_L.chain_id != but_chain)
     row = await tx.first(asked.order_by(_L.id).limit(1))
@@ -184,6 +187,7 @@ def _load(row: Row[Any]) -> Load:
         event_id=row.event_id,
         recorded_at=row.recorded_at,
         corrected_by=row.corrected_by,
+        void_reason=row.void_reason,
     )
 
 
@@ -210,6 +214,7 @@ def _load_row(of: Load) -> Mapping[str, object]:
         "district_given": of.ticket.district,
         "district": of.district,
         "flags": [each.value for each in of.flags],
+        "void_reason": of.void_reason,
     }
 
 

@@ -10,7 +10,7 @@ from cityloop_waste.schema import metadata
 
 # The journal of loads: a row a version, `happened_at` is when it was weighed, `on_day` the local day of that. Never updated or
 # deleted. Each row is corrected at most once, so the versions of a load are one line; site kind and district stand here because
-# the registry may change.
+# the registry may change. A row with a `void_reason` takes its load back.
 load = Table(
     "load",
     metadata,
@@ -31,10 +31,12 @@ load = Table(
     Column("district_given", String(80)),
     Column("district", String(80)),
     Column("flags", Json, nullable=False),
+    Column("void_reason", String(200)),
     UniqueConstraint("corrects"),
     UniqueConstraint("chain_id", "version"),
     CheckConstraint("net_kg = gross_kg - tare_kg AND net_kg > 0 AND tare_kg >= 0", name="net"),
     CheckConstraint("(version = 1) = (corrects IS NULL)", name="version"),
+    CheckConstraint("void_reason IS NULL OR corrects IS NOT NULL", name="void"),
 )
 Index("ix_load_happened_at", load.c.happened_at, load.c.id)
 Index("ix_load_site_id", load.c.site_id, load.c.id)

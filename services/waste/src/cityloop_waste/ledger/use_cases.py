@@ -1,4 +1,4 @@
-"""What people do with the ledger: weigh a load, correct one, estimate what is generated, read."""
+"""What people do with the ledger: weigh a load, correct one, take one back, estimate what is generated, read."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from cityloop_waste.ledger.domain import (
     InvalidLoad,
     Load,
     LoadUnknown,
+    LoadVoided,
     Ticket,
     TicketTaken,
     UnknownLoad,
     WeighingTaken,
 )
 from cityloop_waste.ledger.events import load_told
-from cityloop_waste.ledger.scope import Scope, WholeCity
+from cityloop_waste.ledger.scope import Scope, SitesOf, WholeCity
 
 PAGE = 200
 ESTIMATE_TRIES = 10
@@ -54,7 +55,8 @@ async def record(ctx: WasteCtx, ticket: Ticket, *, operator_id: str) -> Recorded
 async def record_in(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, *, operator_id: str) -> Recorded:
     """`record` in an open unit: journal row, what the ticket number stands for, event.
 
-    Raises SiteUnknown, ForeignSite, TruckUnknown, InvalidLoad and its kinds, TicketTaken, WeighingTaken, AlreadyCorrected.
+    Raises SiteUnknown, ForeignSite, TruckUnknown, InvalidLoad and its kinds, TicketTaken, WeighingTaken, AlreadyCorrected,
+    LoadVoided.
     """
     try:
         site = await fleet.site_by_id(tx, ticket.site_id)
@@ -70,6 +72,32 @@ async def record_in(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, *, operator_id: 
     outcome = "duplicate" if recorded.duplicate else "stored"
     tx.after_commit(lambda: LOADS.add(outcome))
     return recorded
+
+
+async def void(ctx: WasteCtx, load_id: str, reason: str, *, operator_id: str) -> Load:
+    """Takes a load back that should not be there. See `void_in`."""
+    async with ctx.db.write() as tx:
+        return await void_in(tx, ctx, load_id, reason, operator_id=operator_id)
+
+
+async def void_in(tx: WriteTx, ctx: WasteCtx, load_id: str, reason: str, *, operator_id: str) -> Load:
+    """`void` in an open unit: a further version that counts for nothing; answers it. Taking it back again changes nothing.
+
+    Raises UnknownLoad (also at another operator's site), AlreadyCorrected (it names an older version).
+    """
+    asked = await store.get(tx, load_id, SitesOf(operator_id))
+    if asked is None:
+        raise UnknownLoad
+    if asked.corrected_by is None and not asked.void:
+        new = domain.voided(asked, reason, id=ctx.ids.new(), event_id=ctx.ids.new(), recorded_at=tx.recorded_at)
+        if await store.append(tx, new):
+            await outbox.append(tx, load_told(new, source=ctx.source))
+            tx.after_commit(lambda: LOADS.add("voided"))
+            return new
+    newest = await store.newest(tx, asked.chain_id)
+    if newest is not None and newest.void and load_id in (newest.id, newest.ticket.corrects):
+        return newest
+    raise AlreadyCorrected("take the newest version back", load_id=newest.id if newest else None)
 
 
 async def find(ctx: WasteCtx, load_id: str, scope: Scope) -> list[Load]:
@@ -137,7 +165,8 @@ async def _weighed(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, site: Site) -> Re
     known = await store.claimed(tx, ticket.site_id, ticket.ticket_no)
     if known is not None:
         return await _repeated(tx, ticket, known)
-    truck = await _believed(tx, ctx, ticket, site)
+    truck = await _believed(tx, ctx, ticket)
+    flags = domain.admit(ticket, site, truck)
     same = await store.same_weighing(tx, ticket, but_chain=None)
     load_id = ctx.ids.new()
     claim = store.Claimed(load_id, load_id) if same is None else store.Claimed(same.id, same.chain_id)
@@ -150,7 +179,17 @@ async def _weighed(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, site: Site) -> Re
         return await _repeated(tx, ticket, known)
     if same is not None:
         return Recorded(same, duplicate=True)
-    new = _version(tx, ctx, ticket, site, truck, id=load_id, chain_id=load_id, version=1)
+    new = Load(
+        id=load_id,
+        chain_id=load_id,
+        version=1,
+        ticket=ticket,
+        site_kind=site.kind,
+        district=ticket.district or truck.district,
+        flags=flags,
+        event_id=ctx.ids.new(),
+        recorded_at=tx.recorded_at,
+    )
     if not await store.append(tx, new):
         raise Contention
     await outbox.append(tx, load_told(new, source=ctx.source))
@@ -169,19 +208,32 @@ async def _repeated(tx: WriteTx, ticket: Ticket, known: store.Claimed) -> Record
 
 
 async def _corrected(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, site: Site) -> Recorded:
-    """The next version of a load, unless it is known."""
+    """The next version of a load, unless it is known. What the correction does not touch stays as it was told: the registry may differ."""
     before = await store.get(tx, ticket.corrects or "", WholeCity())
     if before is None or before.ticket.site_id != ticket.site_id:
         raise LoadUnknown("a correction names a load of the same site")
     if before.corrected_by is not None:
         return await _corrected_before(tx, ticket, before)
-    truck = await _believed(tx, ctx, ticket, site)
+    if before.void:
+        raise LoadVoided("a load that is there is weighed anew", load_id=before.id)
+    truck = await _believed(tx, ctx, ticket)
+    flags = domain.admit_correction(ticket, site, truck, before)
     if _says(ticket) == _says(before.ticket):
         raise InvalidLoad("the correction changes nothing")
     same = await store.same_weighing(tx, ticket, but_chain=before.chain_id)
     if same is not None:
         raise WeighingTaken("another load has this truck, minute and gross", load_id=same.id)
-    new = _version(tx, ctx, ticket, site, truck, id=ctx.ids.new(), chain_id=before.chain_id, version=before.version + 1)
+    new = Load(
+        id=ctx.ids.new(),
+        chain_id=before.chain_id,
+        version=before.version + 1,
+        ticket=ticket,
+        site_kind=before.site_kind,
+        district=domain.corrected_district(ticket, truck, before),
+        flags=flags,
+        event_id=ctx.ids.new(),
+        recorded_at=tx.recorded_at,
+    )
     if not await store.claim(tx, ticket.site_id, ticket.ticket_no, store.Claimed(new.id, new.chain_id)):
         known = await store.claimed(tx, ticket.site_id, ticket.ticket_no)
         if known is None or known.chain_id != before.chain_id:
@@ -194,37 +246,24 @@ async def _corrected(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, site: Site) -> 
 
 async def _corrected_before(tx: WriteTx, ticket: Ticket, before: Load) -> Recorded:
     known = await store.get(tx, before.corrected_by or "", WholeCity())
-    if known is not None and known.ticket == ticket:
+    if known is not None and not known.void and known.ticket == ticket:
         return Recorded(known, duplicate=True)
     newest = await store.newest(tx, before.chain_id)
+    if newest is not None and newest.void:
+        raise LoadVoided("a load that is there is weighed anew", load_id=newest.id)
     raise AlreadyCorrected("correct the newest version", load_id=newest.id if newest else before.corrected_by)
 
 
-async def _believed(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, site: Site) -> Truck:
+async def _believed(tx: WriteTx, ctx: WasteCtx, ticket: Ticket) -> Truck:
     """The truck of a ticket that can be true, locked: its weighings are looked at one after the other."""
     domain.check(ticket, ctx.clock.now())
     truck = await fleet.truck_by_id(tx, ticket.truck_id)
     if truck is None:
         raise TruckUnknown(f"there is no truck {ticket.truck_id}")
-    domain.admit(ticket, site, truck)
     if ticket.district is not None and len(ctx.districts) and ctx.districts.get(ticket.district) is None:
         raise InvalidLoad("no such district")
     await store.lock_truck(tx, truck)
     return truck
-
-
-def _version(tx: WriteTx, ctx: WasteCtx, ticket: Ticket, site: Site, truck: Truck, *, id: str, chain_id: str, version: int) -> Load:
-    return Load(
-        id=id,
-        chain_id=chain_id,
-        version=version,
-        ticket=ticket,
-        site_kind=site.kind,
-        district=ticket.district or truck.district,
-        flags=domain.admit(ticket, site, truck),
-        event_id=ctx.ids.new(),
-        recorded_at=tx.recorded_at,
-    )
 
 
 def _says(ticket: Ticket) -> tuple[object, ...]:
