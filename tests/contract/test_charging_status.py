@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -17,6 +20,7 @@ from cityloop_charging.status import store, use_cases
 from cityloop_charging.status.domain import KnownEvse, Outcome, Report, Status
 from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
 from cityloop_common.errors import CityLoopError
+from cityloop_common.hot import Hot, HotStatement
 from tests.contract.charging_support import OPERATOR, City, city, make_tables, station
 from tests.contract.kit_support import DIALECTS
 
@@ -61,6 +65,29 @@ async def journal(town: City, uid: EvseUid = ONE) -> list[tuple[float, Status, b
     async with town.db.read() as tx:
         found = await tx.all(rows)
     return [((row.happened_at - NOON).total_seconds() / 60, Status(row.status), row.event_id is not None) for row in found]
+
+
+async def heard_of(town: City, uid: EvseUid) -> list[tuple[object, ...]]:
+    """The contact of an EVSE."""
+    c = evse_contact.c
+    async with town.db.read() as tx:
+        return [
+            tuple(row) for row in await tx.all(select(c.hour, c.first_at, c.last_at, c.count).where(c.evse_uid == uid).order_by(c.hour))
+        ]
+
+
+def count_statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows handed to each hot statement from now on."""
+    sent: list[int] = []
+    for name in ("all", "run"):
+        sends = getattr(Hot, name)
+
+        async def counted(self: Hot, statement: HotStatement, params: Mapping[str, object], sends: Any = sends) -> Any:
+            sent.append(max((len(json.loads(value)) for key, value in params.items() if key in {"rows", "ids"}), default=0))  # type: ignore[arg-type]
+            return await sends(self, statement, params)
+
+        monkeypatch.setattr(Hot, name, counted)
+    return sent
 
 
 async def told(town: City) -> list[tuple[str, int, object]]:
@@ -123,6 +150,48 @@ async def test_a_late_report_holds_until_the_status_before_it_was_repeated(town:
     async with town.db.read() as tx:
         at_the_hour = await store.as_of(tx, at=NOON + timedelta(minutes=60), known_at=town.clock.now())
     assert at_the_hour[ONE].status is BUSY
+
+
+async def test_a_group_comes_to_what_its_reports_come_to_one_by_one(town: City) -> None:
+    """Journal, contact and what was told, whatever comes in which order: groups of all sizes beside units of one report each."""
+    pairs = 12
+    async with town.db.write() as tx:
+        await registry.put_in(tx, town.ctx, [station(2, evses=2 * pairs)], source="test")
+    uids = [EvseUid(f"{OPERATOR}*S002*S002{number:02d}") for number in range(1, 2 * pairs + 1)]
+    chance = random.Random(5)
+    for together, alone in zip(uids[:pairs], uids[pairs:], strict=True):
+        minutes = [chance.randrange(0, 180, 3) for _ in range(60)]
+        sent = [report(minute, chance.choice([FREE, BUSY, BROKEN]), seq=chance.randrange(2)) for minute in minutes]
+        while sent:
+            group, sent = sent[:20], sent[chance.choice([5, 20]) :]
+            at_once = await send(town, *(replace(each, evse=known(together)) for each in group))
+            assert at_once == [(await send(town, replace(each, evse=known(alone))))[0] for each in group]
+        assert [row[:2] for row in await journal(town, together)] == [row[:2] for row in await journal(town, alone)]
+        assert await heard_of(town, together) == await heard_of(town, alone)
+    versions = {uid: [(sequence, status) for key, sequence, status in await told(town) if key == uid] for uid in uids}
+    assert [versions[uid] for uid in uids[:pairs]] == [versions[uid] for uid in uids[pairs:]]
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["within the present status", "within an earlier one"])
+async def test_late_reports_cost_the_same_few_statements_however_many_they_are(
+    town: City, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    """Two hundred that each interrupt a repeated status, in one unit with others: no more statements than two, and a row each."""
+    costs: list[tuple[int, int]] = []
+    for number, uid in enumerate((ONE, TWO)):
+        most = (2, 200)[number]
+        await send(town, report(-1, BUSY, uid=uid), *(report(2 * minute, BUSY, uid=uid) for minute in range(most + 1)))
+        if newer:
+            await send(town, report(2 * most + 2, BROKEN, uid=uid))
+        late = [report(2 * minute + 1, FREE, uid=uid) for minute in reversed(range(most))]
+        with monkeypatch.context() as counting:
+            sent = count_statements(counting)
+            outcomes = await send(town, *late, *(report(500 + minute, FREE, uid=uid) for minute in range(2)))
+        assert outcomes[:most] == [Outcome.SUPERSEDED] * most
+        costs.append((len(sent), max(sent)))
+    (few, _), (many, rows) = costs
+    assert many == few <= 10
+    assert rows <= 2 * 200 + 2
 
 
 async def test_a_late_report_does_not_hide_a_repetition_after_it(town: City) -> None:

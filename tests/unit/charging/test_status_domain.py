@@ -117,16 +117,20 @@ def test_a_late_report_ends_where_what_it_interrupts_was_repeated() -> None:
     desk = Desk()
     verdict = desk.take(report(10, BUSY), report(40, BUSY))
     late = judge(
-        verdict.live, report(20, FREE), recorded_at=NOON, ids=iter("abcdefg"), repeated=Repeated(BUSY, NOON + timedelta(minutes=30))
+        verdict.live,
+        report(20, FREE),
+        recorded_at=NOON,
+        ids=iter("abcdefg"),
+        repeated_after=lambda _: Repeated(BUSY, NOON + timedelta(minutes=30)),
     )
     assert [(entry.report.status, entry.report.happened_at.minute) for entry in late.entries] == [(FREE, 20), (BUSY, 30)]
     assert (late.live.since, late.live.last_at, late.told) == (NOON + timedelta(minutes=30), NOON + timedelta(minutes=40), True)
     now = desk.take(report(59, BROKEN))
     earlier = Repeated(BUSY, NOON + timedelta(minutes=35))
-    late = judge(now.live, report(32, FREE), recorded_at=NOON, ids=iter("abcdefg"), repeated=earlier)
+    late = judge(now.live, report(32, FREE), recorded_at=NOON, ids=iter("abcdefg"), repeated_after=lambda _: earlier)
     assert [(entry.report.status, entry.report.happened_at.minute) for entry in late.entries] == [(FREE, 32), (BUSY, 35)]
     assert (late.live, late.told) == (now.live, False)
-    same = judge(now.live, report(32, BUSY), recorded_at=NOON, ids=iter("abcdefg"), repeated=earlier)
+    same = judge(now.live, report(32, BUSY), recorded_at=NOON, ids=iter("abcdefg"), repeated_after=lambda _: earlier)
     assert [entry.report.status for entry in same.entries] == [BUSY]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -126,20 +127,141 @@ class Repeated:
     at: datetime
 
 
-def interrupts(live: Live, report: Report) -> bool:
-    """Whether a report is late and may say something else than what was reported before and after it."""
-    order = (report.happened_at, report.seq)
-    repeats = report.status is live.status and order >= (live.since, live.entry.report.seq)
-    return order < (live.last_at, live.last_seq) and not repeats
+Order = tuple[datetime, int, datetime, str]
+Key = tuple[EvseUid, datetime, int, Status]
 
 
-def judge(live: Live | None, report: Report, *, recorded_at: datetime, ids: Iterator[str], repeated: Repeated | None = None) -> Judged:
+def key_of(report: Report) -> Key:
+    """What two late reports have in common that are one row of the journal."""
+    return (report.evse.uid, report.happened_at, report.seq, report.status)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Reports of one EVSE and hour that changed nothing."""
+
+    evse_uid: EvseUid
+    hour: datetime
+    first_at: datetime
+    last_at: datetime
+    count: int = 1
+
+    def with_(self, other: Contact) -> Contact:
+        """Both together, of the same EVSE and hour."""
+        first_at, last_at = min(self.first_at, other.first_at), max(self.last_at, other.last_at)
+        return replace(self, first_at=first_at, last_at=last_at, count=self.count + other.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What was stored around a late report: the newest entry up to its instant, the instant of the next one, and contact.
+
+    `in_hour` is the contact of the report's own hour (first, last), `later_at` the first one of a later hour. `journalled`: the
+    report is in the journal already.
+    """
+
+    held: tuple[Order, Status] | None = None
+    next_at: datetime | None = None
+    in_hour: tuple[datetime, datetime] | None = None
+    later_at: datetime | None = None
+    journalled: bool = False
+
+
+class Group:
+    """Reports that are judged one after the other before any is stored: what lies around a late one, the group's own included.
+
+    So a group needs to be read for once and written once, and comes to what its reports would have come to one by one.
+    """
+
+    def __init__(self, stored: Mapping[Key, Around]) -> None:
+        self._stored = stored
+        self._entries: dict[EvseUid, list[Entry]] = {}
+        self._heard: dict[EvseUid, dict[datetime, Contact]] = {}
+        self._late: set[Key] = set()
+
+    @property
+    def contacts(self) -> list[Contact]:
+        """Of each EVSE and hour the reports that changed nothing."""
+        return [contact for hours in self._heard.values() for contact in hours.values()]
+
+    def add(self, report: Report, verdict: Judged) -> None:
+        """A report has been judged."""
+        if verdict.outcome is Outcome.UNCHANGED:
+            at, hours = report.happened_at, self._heard.setdefault(report.evse.uid, {})
+            new = Contact(report.evse.uid, hour_of(at), at, at)
+            had = hours.get(new.hour)
+            hours[new.hour] = new if had is None else had.with_(new)
+        key = key_of(report)
+        again = verdict.outcome is Outcome.SUPERSEDED and (key in self._late or self._around(key).journalled)
+        self._late.add(key)
+        for entry in verdict.entries[again:]:  # what the journal has stays one row, in its place
+            insort(self._entries.setdefault(report.evse.uid, []), entry, key=_order)
+
+    def repeated_after(self, report: Report) -> Repeated | None:
+        """Where the status that a late report interrupts was reported again, as far as contact tells: to the first and last of an hour."""
+        around, at = self._around(key_of(report)), report.happened_at
+        own = self._entries.get(report.evse.uid, ())
+        behind = bisect_right(own, at, key=_instant)
+        held = [found for found in (around.held, *((each.order, each.report.status) for each in own[max(behind - 1, 0) : behind])) if found]
+        heard_at = self._heard_after(around, report)
+        following = [around.next_at, *(each.report.happened_at for each in own[behind : behind + 1])]
+        if not held or heard_at is None or any(next_at is not None and next_at <= heard_at for next_at in following):
+            return None
+        return Repeated(max(held)[1], heard_at)
+
+    def _around(self, key: Key) -> Around:
+        return self._stored.get(key, Around())
+
+    def _heard_after(self, around: Around, report: Report) -> datetime | None:
+        """Of the report's own hour the first contact after it, or the last; else the first of a later hour."""
+        at, hour, hours = report.happened_at, hour_of(report.happened_at), self._heard.get(report.evse.uid, {})
+        known = [around.in_hour] if around.in_hour else []
+        known += [(own.first_at, own.last_at) for own in [hours.get(hour)] if own]
+        if known and (last_at := max(last for _, last in known)) > at:
+            first_at = min(first for first, _ in known)
+            return first_at if first_at > at else last_at
+        later = [own.first_at for own in hours.values() if own.hour > hour]
+        return min([*later, *([around.later_at] if around.later_at else [])], default=None)
+
+
+def _order(entry: Entry) -> Order:
+    return entry.order
+
+
+def _instant(entry: Entry) -> datetime:
+    return entry.report.happened_at
+
+
+def late_in(reports: Sequence[Report], lives: Mapping[EvseUid, Live]) -> list[Report]:
+    """The reports of a group that are behind the newest of their EVSE by their turn: what is stored around them may be asked for."""
+    newest = {uid: (live.last_at, live.last_seq) for uid, live in lives.items()}
+    late: dict[Key, Report] = {}
+    for report in reports:
+        order = (report.happened_at, report.seq)
+        if order < newest.setdefault(report.evse.uid, order):
+            late.setdefault(key_of(report), report)
+        newest[report.evse.uid] = max(newest[report.evse.uid], order)
+    return list(late.values())
+
+
+def never(_late: Report) -> None:
+    """No repetition is known of."""
+
+
+def judge(
+    live: Live | None,
+    report: Report,
+    *,
+    recorded_at: datetime,
+    ids: Iterator[str],
+    repeated_after: Callable[[Report], Repeated | None] = never,
+) -> Judged:
     """Places a report among what is known. `ids` gives ids of journal rows and events, ascending.
 
     A late report that differs gets a second entry after it, where the status that it interrupts was repeated: the repetition
-    changed nothing when it came, and now ends what the late one says. `repeated` is what is known of it. Live state and
-    journal never disagree: `live.entry` is always the newest of the EVSE's entries. So within the present status the newest
-    report is such a repetition, whatever else is known.
+    changed nothing when it came, and now ends what the late one says. `repeated_after` is asked for it, of such a report only.
+    Live state and journal never disagree: `live.entry` is always the newest of the EVSE's entries. So within the present
+    status the newest report is such a repetition, whatever else is known.
     """
     if live is None:
         return _became_current(Entry(next(ids), report, recorded_at), version=1, ids=ids)
@@ -151,6 +273,7 @@ def judge(live: Live | None, report: Report, *, recorded_at: datetime, ids: Iter
     in_no_entry = last > first  # the newest report changed nothing
     if order > last or (order == last and (in_no_entry or entry.order > live.entry.order)):
         return _became_current(entry, version=live.version + 1, ids=ids)
+    repeated = repeated_after(report) if order < last else None
     if not in_no_entry or entry.order < live.entry.order:
         return Judged(Outcome.SUPERSEDED, live, (entry, *_affirmed(entry, repeated, ids)))
     at, seq = (live.last_at, live.last_seq) if repeated is None or repeated.at >= live.last_at else (repeated.at, 0)

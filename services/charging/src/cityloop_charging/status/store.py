@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Boolean, Column, String, delete, select
 
 from cityloop_charging.registry.domain import EvseUid, Lifecycle
-from cityloop_charging.status.domain import EPOCH, Entry, KnownEvse, Live, Repeated, Report, Status, hour_of
+from cityloop_charging.status.domain import EPOCH, Around, Contact, Entry, Key, KnownEvse, Live, Report, Status, hour_of, key_of
 from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
 from cityloop_common import json_rows
 from cityloop_common.db import Tx, WriteTx
@@ -19,7 +19,15 @@ PRUNED_AT_ONCE = 2_000
 QUARANTINED_FOR = timedelta(days=90)
 _LIVE = list(evse_live.columns)
 _LIVE_NAMES = [column.name for column in _LIVE]
-_ENTRY = [evse_status.c[name] for name in ("evse_uid", "status", "happened_at", "recorded_at", "id")]
+_ENTRY = [evse_status.c[name] for name in ("evse_uid", "status", "happened_at", "recorded_at", "id", "seq")]
+_LATE_NAMES = ("evse_uid", "happened_at", "seq", "status", "hour")
+_LATE_REPORT = [*(evse_status.c[name] for name in _LATE_NAMES[:4]), evse_contact.c.hour]
+_FOUND_AROUND: list[Column[Any]] = [
+    *(Column(column.name, column.type) for column in _LATE_REPORT[:4]),
+    Column("held", String),
+    *(Column(name, evse_status.c.happened_at.type) for name in ("next_at", "first_at", "last_at", "later_at")),
+    Column("journalled", Boolean),
+]
 _NOTHING: dict[str, object] = {
     "status": "UNKNOWN", "happened_at": EPOCH, "seq": 0, "recorded_at": EPOCH, "entry_id": "", "source": "", "last_at": EPOCH,
     "last_seq": 0, "version": 0, "event_id": "",
@@ -84,14 +92,19 @@ def _entries(dialect: str) -> str:
     return f"SELECT {', '.join(each.name for each in _ENTRY)} FROM evse_status WHERE {json_rows.among(dialect, 'id')}"
 
 
-def _repeated(_dialect: str) -> str:
-    """What held before an instant, and when after it contact was made first, unless an entry lies between the two."""
+def _around(dialect: str) -> str:
+    """Subqueries, not joins: each is a step down an index for each late report, whatever the tables' sizes were at the plan."""
+    ours, theirs = "FROM evse_status AS j WHERE j.evse_uid = r.evse_uid", "FROM evse_contact AS c WHERE c.evse_uid = r.evse_uid"
+    named = ", ".join(f"r.{column.name}" for column in _LATE_REPORT[:4])
     return (
-        "SELECT held.status, heard.at FROM (SELECT status FROM evse_status WHERE evse_uid = :evse_uid AND happened_at <= :at"
-        " ORDER BY happened_at DESC, seq DESC, recorded_at DESC, id DESC LIMIT 1) AS held,"
-        " (SELECT CASE WHEN first_at > :at THEN first_at ELSE last_at END AS at FROM evse_contact"
-        " WHERE evse_uid = :evse_uid AND hour >= :hour AND last_at > :at ORDER BY hour LIMIT 1) AS heard"
-        " WHERE NOT EXISTS (SELECT 1 FROM evse_status WHERE evse_uid = :evse_uid AND happened_at > :at AND happened_at <= heard.at)"
+        f"SELECT {named},"
+        f" (SELECT j.id {ours} AND j.happened_at <= r.happened_at"
+        " ORDER BY j.happened_at DESC, j.seq DESC, j.recorded_at DESC, j.id DESC LIMIT 1),"
+        f" (SELECT j.happened_at {ours} AND j.happened_at > r.happened_at ORDER BY j.happened_at LIMIT 1),"
+        f" (SELECT c.first_at {theirs} AND c.hour = r.hour), (SELECT c.last_at {theirs} AND c.hour = r.hour),"
+        f" (SELECT c.first_at {theirs} AND c.hour > r.hour ORDER BY c.hour LIMIT 1),"
+        f" EXISTS (SELECT 1 {ours} AND j.happened_at = r.happened_at AND j.seq = r.seq AND j.status = r.status)"
+        f" FROM {json_rows.given(dialect, _LATE_REPORT)}"
     )
 
 
@@ -107,23 +120,7 @@ _STANDING_IN = json_rows.statements(_standing_in, "ids", columns=_LIVE)
 _INSTANT = evse_status.c.happened_at.type
 _NEWEST = json_rows.statements(_newest, "at", "known_at", columns=[evse_status.c.id], types={"at": _INSTANT, "known_at": _INSTANT})
 _ENTRIES = json_rows.statements(_entries, "ids", columns=_ENTRY)
-_REPEATED = json_rows.statements(
-    _repeated,
-    *("evse_uid", "at", "hour"),
-    columns=[evse_status.c.status, evse_contact.c.last_at],
-    types={"at": _INSTANT, "hour": _INSTANT},
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """Reports of one hour that changed nothing."""
-
-    evse_uid: EvseUid
-    hour: datetime
-    first_at: datetime
-    last_at: datetime
-    count: int
+_AROUND = json_rows.statements(_around, "rows", columns=_FOUND_AROUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +167,20 @@ async def write_late(tx: WriteTx, entries: Sequence[Entry]) -> None:
     await tx.hot.run(_LATE[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
 
 
-async def repeated_after(tx: Tx, report: Report) -> Repeated | None:
-    """Where the status that a late report interrupts was reported again, as far as contact tells: to the first and last of an hour."""
-    at = report.happened_at
-    row = await tx.hot.first(_REPEATED[tx.dialect_name], {"evse_uid": report.evse.uid, "at": at, "hour": hour_of(at)})
-    return None if row is None else Repeated(Status(row[0]), row[1])
+async def around(tx: Tx, reports: Iterable[Report]) -> dict[Key, Around]:
+    """What journal and contact have around late reports."""
+    asked = [dict(zip(_LATE_NAMES, (*key_of(each), hour_of(each.happened_at)), strict=True)) for each in reports]
+    rows = await tx.hot.all(_AROUND[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, asked)})
+    ids = json_rows.rows(tx.dialect_name, sorted({row[4] for row in rows if row[4] is not None}))
+    held = {
+        id_: ((happened_at, seq, recorded_at, id_), Status(status))
+        for _, status, happened_at, recorded_at, id_, seq in await tx.hot.all(_ENTRIES[tx.dialect_name], {"ids": ids})
+    }
+    found: dict[Key, Around] = {}
+    for uid, happened_at, seq, status, held_id, next_at, first_at, last_at, later_at, journalled in rows:
+        in_hour = None if first_at is None else (first_at, last_at)
+        found[EvseUid(uid), happened_at, seq, Status(status)] = Around(held.get(held_id), next_at, in_hour, later_at, journalled)
+    return found
 
 
 async def keep(tx: WriteTx, lives: Iterable[Live]) -> None:
@@ -235,7 +241,7 @@ async def as_of(tx: Tx, *, at: datetime, known_at: datetime) -> dict[EvseUid, St
     newest = await tx.hot.all(_NEWEST[tx.dialect_name], {"at": at, "known_at": known_at})
     ids = json_rows.rows(tx.dialect_name, [row[0] for row in newest if row[0] is not None])
     found = await tx.hot.all(_ENTRIES[tx.dialect_name], {"ids": ids})
-    return {uid: StatusAt(uid, Status(status), since, recorded_at, id_) for uid, status, since, recorded_at, id_ in found}
+    return {uid: StatusAt(uid, Status(status), since, recorded_at, id_) for uid, status, since, recorded_at, id_, _ in found}
 
 
 async def entries_of(tx: Tx, source: str, *, most: int) -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from functools import partial
 
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.registry.domain import EvseUid, UnknownEvse, is_evse_uid
 from cityloop_charging.status import store
-from cityloop_charging.status.domain import Entry, Judged, Live, Outcome, Report, Status, hour_of, interrupts, judge
+from cityloop_charging.status.domain import Entry, Group, Judged, Live, Outcome, Report, Status, judge, late_in
 from cityloop_charging.status.events import body, status_changed
-from cityloop_charging.status.store import Contact
 from cityloop_common import outbox, telemetry
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
@@ -39,19 +38,20 @@ async def record_in(tx: WriteTx, ctx: ChargingCtx, reports: Sequence[Report]) ->
     if not reports:
         return []
     lives = await store.lock(tx, {report.evse.uid: report.evse for report in reports})
+    late = late_in(reports, lives)
+    group = Group(await store.around(tx, late) if late else {})
     ids = iter(ctx.ids.new, "")
     judged: list[Judged] = []
-    written = 0
     for report in reports:
-        live, repeated = lives.get(report.evse.uid), None
-        if live is not None and interrupts(live, report):
-            await _write(tx, lives, reports[written : len(judged)], judged[written:])
-            written = len(judged)
-            repeated = await store.repeated_after(tx, report)
-        verdict = judge(live, report, recorded_at=tx.recorded_at, ids=ids, repeated=repeated)
+        live = lives.get(report.evse.uid)
+        verdict = judge(live, report, recorded_at=tx.recorded_at, ids=ids, repeated_after=group.repeated_after)
         lives[report.evse.uid] = verdict.live
+        group.add(report, verdict)
         judged.append(verdict)
-    await _write(tx, lives, reports[written:], judged[written:])
+    await _write_journal(tx, judged)
+    await store.keep(tx, lives.values())
+    if contacts := group.contacts:
+        await store.heard(tx, contacts)
     await _tell(tx, ctx, [verdict.live for verdict in judged if verdict.told])
     for outcome in Outcome:
         if count := sum(verdict.outcome is outcome for verdict in judged):
@@ -86,16 +86,6 @@ async def prune(ctx: ChargingCtx) -> int:
         return await store.prune_quarantine(tx)
 
 
-async def _write(tx: WriteTx, lives: Mapping[EvseUid, Live], reports: Sequence[Report], judged: Sequence[Judged]) -> None:
-    """What some reports of a group have come to."""
-    if not judged:
-        return
-    await _write_journal(tx, judged)
-    await store.keep(tx, lives.values())
-    if contacts := _contacts(reports, judged):
-        await store.heard(tx, contacts)
-
-
 async def _write_journal(tx: WriteTx, judged: Sequence[Judged]) -> None:
     """Entries that tell something, then the late ones; an affirmed status comes with the late report that it follows."""
     told = [(verdict.live.entry, verdict.live.event_id) for verdict in judged if verdict.told]
@@ -105,19 +95,6 @@ async def _write_journal(tx: WriteTx, judged: Sequence[Judged]) -> None:
         await store.write_journal(tx, told)
     if late:
         await store.write_late(tx, late)
-
-
-def _contacts(reports: Sequence[Report], judged: Sequence[Judged]) -> list[Contact]:
-    """Of each EVSE and hour the reports that changed nothing."""
-    found: dict[tuple[EvseUid, datetime], Contact] = {}
-    for report, verdict in zip(reports, judged, strict=True):
-        if verdict.outcome is not Outcome.UNCHANGED:
-            continue
-        at, key = report.happened_at, (report.evse.uid, hour_of(report.happened_at))
-        had = found.get(key)
-        first, last, count = (at, at, 0) if had is None else (min(had.first_at, at), max(had.last_at, at), had.count)
-        found[key] = Contact(*key, first, last, count + 1)
-    return list(found.values())
 
 
 async def _tell(tx: WriteTx, ctx: ChargingCtx, lives: Sequence[Live]) -> None:
