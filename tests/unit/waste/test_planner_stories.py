@@ -14,6 +14,7 @@ from cityloop_waste.planning import model, ortools_engine, problem_json, verifie
 from cityloop_waste.planning.admission import admit
 from cityloop_waste.planning.domain import Plan, PlanRefused, Problem, Truck, VisitKind, Window
 from cityloop_waste.planning.ortools_engine import Ended
+from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads.domain import InvalidTravel, Travel, TravelSource
 from tests.unit.waste.towns import DAY, SIX, Quiet, planned, problem, served, site, stop, travel, truck, unserved, visits
 
@@ -90,6 +91,32 @@ def test_a_stop_too_far_for_any_shift_has_not_enough_time() -> None:
     plan, _ = planned(problem([stop("far", (200_000, 0)), stop("P2", (600, 0))]))
     assert unserved(plan) == {"far": "not-enough-time"}
     assert served(plan) == ["P2"]
+
+
+def test_a_near_site_that_takes_all_day_is_no_reason_when_another_is_quick() -> None:
+    """500 m away an unload lasts eight hours, 3 km away a quarter of an hour: the stop is served, and tipped at the second."""
+    sites = [site("slow", (500, 0), service_s=8 * 3600), site("quick", (3000, 0), service_s=900)]
+    plan, _ = planned(problem([stop("P1", (400, 0)), stop("P2", (450, 0), 950)], sites=sites))
+    assert served(plan) == ["P1", "P2"]
+    assert {visit.id for visit in visits(plan, VisitKind.UNLOAD)} == {"quick"}
+
+
+def test_the_nearest_site_that_is_in_time_for_the_window_is_taken() -> None:
+    """A stop open at one o'clock only: the near site would keep the truck beyond its shift, the next one not, the far one costs more."""
+    sites = [site("slow", (600, 0), service_s=3600), site("far", (9000, 0)), site("next", (2000, 0))]
+    plan, _ = planned(problem([stop("P1", (500, 0), windows=[Window(13 * 3600, 13 * 3600 + 60)])], sites=sites))
+    assert [visit.id for visit in visits(plan, VisitKind.UNLOAD)] == ["next"]
+
+
+def test_a_truck_with_a_short_shift_begins_with_a_site_that_it_can_use() -> None:
+    """Two stops open at once need both trucks; only the long shift bears the near site's unload, the short one tips elsewhere."""
+    sites = [site(f"slow{n}", (600 + n, 0), service_s=5 * 3600) for n in range(4)] + [site("quick", (3000, 0), service_s=900)]
+    at_six = [Window(SIX, SIX + 1800)]
+    stops = [stop(name, (500, 0), service_s=3600, windows=at_six) for name in ("P1", "P2")]
+    asked = problem(stops, [truck("long"), truck("short", shift=Window(SIX, SIX + 2 * 3600))], sites)
+    by = travel(asked)
+    assert [[1], [2, 7]] == first_routes(admit(asked, by))
+    assert served(planned(asked, by)[0]) == ["P1", "P2"]
 
 
 def test_what_the_shifts_cannot_hold_is_listed_and_as_much_as_possible_is_served() -> None:

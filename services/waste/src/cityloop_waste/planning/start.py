@@ -59,11 +59,17 @@ def _insert(tours: Sequence[_Tour], row: int, open_cost: int) -> bool:
     found: list[tuple[int, int, int, tuple[int, ...]]]
     found = [(cost, at, number, (row,)) for number, tour in enumerate(used) for cost, at in tour.between(row)]
     if not found:
-        found = [(cost, at, number, rows) for number, tour in enumerate(used) for cost, at, rows in tour.with_unload(row)]
+        found = [(cost, at, number, rows) for number, tour in enumerate(used) for cost, at, rows in tour.with_unload(row, tour.near(row))]
         resting = list({tour.kind(): tour for tour in reversed(tours) if not tour.rows}.values())  # of equal trucks the first
         found += [
             (cost + open_cost, at, len(used) + number, (row,)) for number, tour in enumerate(resting) for cost, at in tour.between(row)
         ]
+        if not found:  # a short shift may have time for another site than the stop's own
+            found = [
+                (cost + open_cost, at, len(used) + number, rows)
+                for number, tour in enumerate(resting)
+                for cost, at, rows in tour.with_unload(row, tour.day.sites)
+            ]
         used += resting
     if found:
         _, at, number, rows = min(found)
@@ -114,10 +120,9 @@ class _Tour:
                 if cost is not None:
                     yield cost, at
 
-    def with_unload(self, row: int) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """Cost and place of each way to take it along with an unload before or behind it."""
+    def with_unload(self, row: int, sites: Sequence[int]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+        """Cost and place of each way to take it along with an unload at one of the sites before or behind it."""
         kg, dm3 = self._demand(row)
-        sites = self._near(row)
         for at in range(len(self.rows) + 1):
             for site in sites:
                 for rows, share in (((site, row), self.rest[at]), ((row, site), self.loads[at])):
@@ -125,6 +130,11 @@ class _Tour:
                         cost = self._cost(at, rows)
                         if cost is not None:
                             yield cost, at, rows
+
+    def near(self, row: int) -> list[int]:
+        """The sites nearest to a stop."""
+        legs = [(leg[1], site) for site in self.day.sites if (leg := self._leg(row, site)) is not None]
+        return [site for _, site in sorted(legs)[:NEAR_SITES]]
 
     def _cost(self, at: int, rows: Sequence[int]) -> int | None:
         """Metres that rows before visit number `at` add; None when time or roads do not allow it, or nothing would be unloaded."""
@@ -185,10 +195,6 @@ class _Tour:
         site = self.day.closing[row]
         there, back = self._leg(row, site), self._leg(site, DEPOT)
         return None if there is None or back is None else (there[0] + self._service(site) + back[0], there[1] + back[1])
-
-    def _near(self, row: int) -> list[int]:
-        legs = [(leg[1], site) for site in self.day.sites if (leg := self._leg(row, site)) is not None]
-        return [site for _, site in sorted(legs)[:NEAR_SITES]]
 
     def _demand(self, row: int) -> tuple[int, int]:
         stop = self.day.stop(row) if row in self.day.closing else None
