@@ -97,7 +97,7 @@ FROM (
 ) AS j WHERE told <= $2""",
     f"""
 INSERT INTO evse_version ({_names(evse_version)})
-SELECT {_uuid("told", "uid || v")}, uid, location_id, '999000001', connector_id, power_w, current, standard, bay_no,
+SELECT {_uuid("told", "uid || v")}, uid, v, location_id, '999000001', connector_id, power_w, current, standard, bay_no,
     CASE WHEN v = 1 AND n % 5 = 0 THEN 'planned' WHEN v = 3 THEN lifecycle ELSE 'in_service' END,
     told, told, 'import', {_uuid("told", "v || uid")}, NULL
 FROM (
@@ -120,7 +120,7 @@ FROM (
 ) AS j WHERE told <= $2""",
     f"""
 INSERT INTO vehicle_registration ({_names(vehicle_registration)})
-SELECT {_uuid("told", "m || '/' || k || '/' || d || '/' || n")}, (told AT TIME ZONE 'Asia/Shanghai')::date,
+SELECT {_uuid("told", "m || '/' || k || '/' || d || '/' || n")}, (told AT TIME ZONE 'Asia/Shanghai')::date, 1,
     (ARRAY['passenger', 'bus', 'truck', 'other'])[k], (ARRAY['bev', 'phev'])[d], d = 1, {_DISTRICT}, 400 + m * 10 + n,
     told, told + interval '9 hours', 'registry', {_uuid("told", "m::text")}, NULL
 FROM (

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cityloop_charging.vehicles import store, use_cases
-from cityloop_charging.vehicles.domain import Drive, InvalidStock, Statement, UnknownStock, VehicleClass, VehicleCount, begins
+from cityloop_charging.vehicles.domain import Drive, InvalidStock, Statement, UnknownStock, VehicleClass, VehicleCount
 from cityloop_charging.vehicles.tables import vehicle_registration
-from cityloop_common.clock import city_day
+from cityloop_common.clock import city_day, day_begins
 from tests.contract.charging_support import City, city, make_tables
 from tests.contract.kit_support import DIALECTS
 
@@ -69,7 +69,7 @@ async def test_a_second_statement_for_a_day_corrects_row_by_row(town: City) -> N
         ("passenger", "bev", 1900, was["passenger", "bev"]),
         ("passenger", "phev", 0, was["passenger", "phev"]),
     ]
-    assert {row.happened_at for row in rows} == {begins(on)}
+    assert {row.happened_at for row in rows} == {day_begins(on)}, "it holds from the local day's beginning"
     third = await use_cases.state(town.ctx, stock(on, CARS))
     assert third.version == 3
     assert sum(each.vehicles for each in third.statement.counts) == 2000
@@ -99,7 +99,7 @@ async def test_the_stock_can_be_read_as_it_was(town: City) -> None:
     async with town.db.read() as tx:
 
         async def counted(at_day: int, known_at: object) -> list[int]:
-            at = begins(day(town, at_day))
+            at = day_begins(day(town, at_day))
             return [each.count.vehicles for each in await store.as_of(tx, at, known_at)]  # type: ignore[arg-type]
 
         assert await counted(4, now) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,6 @@ from cityloop_charging.vehicles.domain import (
     Statement,
     VehicleClass,
     VehicleCount,
-    begins,
     check,
     with_dropped,
 )
@@ -35,11 +34,6 @@ counts = st.lists(
 
 def stock(*listed: VehicleCount, on: date = TODAY) -> Statement:
     return Statement(on, "test", listed)
-
-
-def test_a_stock_holds_from_the_local_days_beginning() -> None:
-    """Midnight in the city is 16:00 UTC of the day before."""
-    assert begins(TODAY).astimezone(UTC) == datetime(2026, 5, 31, 16, tzinfo=UTC)
 
 
 def test_counts_come_in_one_order() -> None:

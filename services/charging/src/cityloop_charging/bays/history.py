@@ -39,7 +39,7 @@ class LinkAsOf:
 
 _PLACE = ("id", "place_id", "name", "access", "state", "kind", "district", "total_bays", "ev_bays")
 _LINK = ("id", "location_id", "place_id", "state", "decider")
-PLACES = HotStatement(as_of(place_version, place_version.c.place_id, place, place.c.id, _PLACE, newest_by=("sequence",)))
+PLACES = HotStatement(as_of(place_version, place_version.c.place_id, place, place.c.id, _PLACE, by="sequence"))
 LINKS = HotStatement(as_of(link_version, link_version.c.location_id, link, link.c.location_id, _LINK))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, and_, bindparam, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_charging.bays.domain import By, Decider, Link, LinkState, Place
@@ -125,7 +125,7 @@ async def last_of_pair(tx: Tx, location_id: str, place_id: str) -> Link | None:
     """The newest word on this station and this car park, also when the station has another proposal by now."""
     v = link_version.c
     asked = select(link_version).where(v.location_id == location_id, v.place_id == place_id)
-    row = await tx.first(asked.order_by(v.happened_at.desc(), v.recorded_at.desc(), v.id.desc()).limit(1))
+    row = await tx.first(asked.order_by(v.version.desc()).limit(1))
     return None if row is None else _link(row)
 
 
@@ -195,13 +195,15 @@ async def _write(tx: WriteTx, new: Link, cause: Cause, *, only_open: bool) -> bo
         "recorded_at": new.recorded_at,
     }
     make = postgresql.insert if tx.dialect_name == "postgresql" else sqlite.insert
-    statement = make(link).values(row)
-    changes = {name: statement.excluded[name] for name in row if name != "location_id"}
+    statement = make(link).values(version=1, **row)
+    changes: dict[str, ColumnElement[Any]] = {name: statement.excluded[name] for name in row if name != "location_id"}
+    changes["version"] = link.c.version + 1
     condition = _OPEN_TO_SCORING if only_open else None
     upsert = statement.on_conflict_do_update(index_elements=[link.c.location_id], set_=changes, where=condition)
-    if not await tx.all(upsert.returning(link.c.location_id)):
+    written = await tx.first(upsert.returning(link.c.version))
+    if written is None:
         return False
-    journal = {**row, "id": cause.row_id, "source": cause.source, "event_id": cause.event_id, "corrects": None}
+    journal = {**row, "id": cause.row_id, "version": written.version, "source": cause.source, "event_id": cause.event_id, "corrects": None}
     await tx.run(insert(link_version), journal)
     return True
 

@@ -31,7 +31,9 @@ place = Table(
 )
 Index("ix_place_lat", place.c.lat, place.c.lon)
 
-# The journal of what was heard of car parks: happened when its event says so, recorded when it came. Never updated or deleted.
+# The journal of what was heard of car parks: happened when its event says so, recorded when it came. What
+# one was at an instant is its highest `sequence` of those that had happened: clocks of two replicas of parking differ. Never updated
+# or deleted.
 place_version = Table(
     "place_version",
     metadata,
@@ -50,19 +52,14 @@ place_version = Table(
     *journal_columns(),
     UniqueConstraint("place_id", "sequence"),
 )
-Index(
-    "ix_place_version_state_as_of",
-    place_version.c.place_id,
-    place_version.c.happened_at,
-    place_version.c.recorded_at,
-    place_version.c.id,
-)
 
-# The newest word on which car park a station stands in. `subject` is a keyed hash of the person's.
+# The newest word on which car park a station stands in. `subject` is a keyed hash of the person's,
+# `version` counts what was said.
 link = Table(
     "link",
     metadata,
     Column("location_id", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
     Column("place_id", String(64), nullable=False),
     Column("state", String(10), nullable=False),
     Column("decider", String(20), nullable=False),
@@ -71,6 +68,7 @@ link = Table(
     Column("happened_at", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     CheckConstraint(_STATES, name="state"),
+    CheckConstraint("version >= 1", name="version"),
 )
 Index("ix_link_state", link.c.state, link.c.location_id)
 Index("ix_link_place_id", link.c.place_id)
@@ -81,6 +79,7 @@ link_version = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("location_id", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
     Column("place_id", String(64), nullable=False),
     Column("state", String(10), nullable=False),
     Column("decider", String(20), nullable=False),
@@ -88,11 +87,5 @@ link_version = Table(
     Column("evidence", Json, nullable=False),
     *journal_columns(),
     CheckConstraint(_STATES, name="state"),
-)
-Index(
-    "ix_link_version_state_as_of",
-    link_version.c.location_id,
-    link_version.c.happened_at,
-    link_version.c.recorded_at,
-    link_version.c.id,
+    UniqueConstraint("location_id", "version"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from cityloop_charging.bays import store
@@ -104,7 +105,7 @@ async def claim_in(tx: WriteTx, ctx: ChargingCtx, claim: Claim) -> Link:
     by = By(Decider.OPERATOR)
     if known is not None and (known.state, known.by, known.place_id, known.evidence) == (LinkState.PROPOSED, by, claim.place_id, evidence):
         return known
-    return await _decide(tx, ctx, _moved(tx, location.id, claim.place_id, LinkState.PROPOSED, by, evidence), ctx.ids.new())
+    return await _decide(tx, ctx, _moved(tx, known, location.id, claim.place_id, LinkState.PROPOSED, by, evidence), ctx.ids.new())
 
 
 async def confirm(ctx: ChargingCtx, location_id: str, place_id: str, by: By) -> Link:
@@ -125,7 +126,7 @@ async def confirm_in(tx: WriteTx, ctx: ChargingCtx, location_id: str, place_id: 
     same = known is not None and known.place_id == place_id
     evidence = known.evidence if known is not None and same else await _evidence(tx, location, place_id)
     told = await set_place_in(tx, ctx, location.id, place_id, source=str(by.decider))
-    confirmed = _moved(tx, location.id, place_id, LinkState.CONFIRMED, by, evidence)
+    confirmed = _moved(tx, known, location.id, place_id, LinkState.CONFIRMED, by, evidence)
     return await _decide(tx, ctx, confirmed, told.event_id if told else ctx.ids.new())
 
 
@@ -140,7 +141,7 @@ async def reject_in(tx: WriteTx, ctx: ChargingCtx, location_id: str, place_id: s
         raise LinkDecided("It is confirmed: withdraw it instead.")
     if known is None or known.place_id != place_id or known.state is not LinkState.PROPOSED:
         return await _as_before(tx, location, place_id, LinkState.REJECTED)
-    rejected = _moved(tx, location.id, place_id, LinkState.REJECTED, by, known.evidence)
+    rejected = _moved(tx, known, location.id, place_id, LinkState.REJECTED, by, known.evidence)
     event_id = ctx.ids.new()
     await _decide(tx, ctx, rejected, event_id)
     await _propose_in(tx, ctx, location, event_id)
@@ -157,7 +158,7 @@ async def withdraw_in(tx: WriteTx, ctx: ChargingCtx, location_id: str, place_id:
     if known is None or known.place_id != place_id or known.state is not LinkState.CONFIRMED:
         return await _as_before(tx, location, place_id, LinkState.WITHDRAWN)
     told = await set_place_in(tx, ctx, location.id, None, source=str(by.decider))
-    withdrawn = _moved(tx, location.id, place_id, LinkState.WITHDRAWN, by, known.evidence)
+    withdrawn = _moved(tx, known, location.id, place_id, LinkState.WITHDRAWN, by, known.evidence)
     event_id = told.event_id if told else ctx.ids.new()
     await _decide(tx, ctx, withdrawn, event_id)
     await _propose_in(tx, ctx, location, event_id)
@@ -187,10 +188,10 @@ async def _propose_in(tx: WriteTx, ctx: ChargingCtx, location: Location, event_i
     if not outranks(best, known):
         return
     if best is not None:
-        new = _moved(tx, location.id, best.place_id, LinkState.PROPOSED, BY_SCORE, best.evidence())
+        new = _moved(tx, known, location.id, best.place_id, LinkState.PROPOSED, BY_SCORE, best.evidence())
     else:
         assert known is not None
-        new = _moved(tx, location.id, known.place_id, LinkState.WITHDRAWN, BY_SCORE, {"reason": f"not within {WITHIN_M} m any more"})
+        new = _moved(tx, known, location.id, known.place_id, LinkState.WITHDRAWN, BY_SCORE, {"reason": f"not within {WITHIN_M} m any more"})
     await store.propose(tx, new, Cause(ctx.ids.new(), event_id, str(Decider.SCORE)))
 
 
@@ -224,8 +225,10 @@ async def _decide(tx: WriteTx, ctx: ChargingCtx, new: Link, event_id: str) -> Li
     return new
 
 
-def _moved(tx: WriteTx, location_id: str, place_id: str, state: LinkState, by: By, evidence: Any) -> Link:
-    return Link(location_id, place_id, state, by, evidence, tx.recorded_at, tx.recorded_at)
+def _moved(tx: WriteTx, known: Link | None, location_id: str, place_id: str, state: LinkState, by: By, evidence: Any) -> Link:
+    """The next word on a station's car park; it happened after the one that is held, whatever the clocks of two replicas say."""
+    happened_at = tx.recorded_at if known is None else max(tx.recorded_at, known.happened_at + timedelta(microseconds=1))
+    return Link(location_id, place_id, state, by, evidence, happened_at, tx.recorded_at)
 
 
 def _station(location: Location) -> Station:

@@ -49,16 +49,11 @@ class EvseAsOf:
     lifecycle: Lifecycle
 
 
-BY_TIME = ("happened_at", "recorded_at", "id")
+def as_of(journal: Table, object_id: Any, of: FromClause, key: Any, columns: Sequence[str], *, by: str = "version") -> Select[Any]:
+    """The highest version of each object of `of` that had happened by :at and was known by :known_at.
 
-
-def as_of(
-    journal: Table, object_id: Any, of: FromClause, key: Any, columns: Sequence[str], *, newest_by: Sequence[str] = BY_TIME
-) -> Select[Any]:
-    """The newest journal row of each object of `of` that had happened by :at and was known by :known_at.
-
-    By time it is one seek an object in the journal's index (object, happened_at, recorded_at, id), however long its history is.
-    Where each row is a version, the version says which one is newer, because replicas' clocks differ; an object has few.
+    The version and no clock says which row is newer: replicas' clocks differ. One seek an object in the journal's index
+    (object, version), backwards from its newest row.
     """
     older = journal.alias("older")
     newest = (
@@ -68,7 +63,7 @@ def as_of(
             older.c.happened_at <= bindparam("at", type_=UtcDateTime()),
             older.c.recorded_at <= bindparam("known_at", type_=UtcDateTime()),
         )
-        .order_by(*(older.c[name].desc() for name in newest_by))
+        .order_by(older.c[by].desc())
         .limit(1)
         .correlate(of)
         .scalar_subquery()
@@ -85,9 +80,7 @@ _LOCATION = (
     "id", "location_id", "version", "operator_id", "name", "lon", "lat", "district", "access", "bay_count", "state", "place_id",
 )  # fmt: skip
 _EVSE = ("id", "evse_uid", "location_id", "operator_id", "connector_id", "power_w", "current", "standard", "bay_no", "lifecycle")
-LOCATIONS = HotStatement(
-    as_of(location_version, location_version.c.location_id, location, location.c.id, _LOCATION, newest_by=("version",))
-)
+LOCATIONS = HotStatement(as_of(location_version, location_version.c.location_id, location, location.c.id, _LOCATION))
 EVSES = HotStatement(as_of(evse_version, evse_version.c.evse_uid, evse, evse.c.uid, _EVSE))
 
 

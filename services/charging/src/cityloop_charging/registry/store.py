@@ -32,7 +32,7 @@ from cityloop_common.geo import Position, distance_m
 
 METRES_A_DEGREE = 111_000.0  # of latitude, rounded down: a box made with it is never too small
 _LOCATION = tuple(column.name for column in location.columns)
-_LOCATION_KEPT = ("id", "operator_id", "station_id", "place_id", "version", "recorded_at")
+_LOCATION_KEPT = ("id", "operator_id", "station_id", "place_id", "version", "recorded_at", "updated_at")
 _EVSE = tuple(column.name for column in evse.columns)
 _EVSE_STATE = ("connector_id", "power_w", "current", "standard", "bay_no", "lifecycle")
 
@@ -67,7 +67,7 @@ def _put_location(dialect: str) -> HotStatement:
         or_(expected == int(Expect.ANYTHING), location.c.version == expected),
     )
     upsert = statement.on_conflict_do_update(index_elements=[location.c.id], set_=changes, where=condition)
-    return HotStatement(upsert.returning(location.c.version, location.c.place_id, location.c.recorded_at))
+    return HotStatement(upsert.returning(location.c.version, location.c.place_id, location.c.recorded_at, location.c.updated_at))
 
 
 def _put_evse(dialect: str) -> HotStatement:
@@ -79,6 +79,9 @@ def _put_evse(dialect: str) -> HotStatement:
 
 _PUT_LOCATION = {dialect: _put_location(dialect) for dialect in ("sqlite", "postgresql")}
 _PUT_EVSE = {dialect: _put_evse(dialect) for dialect in ("sqlite", "postgresql")}
+_STAMP = HotStatement(
+    update(location).where(location.c.id == bindparam("of_id")).values(updated_at=bindparam("at", type_=location.c.updated_at.type))
+)
 _TELL_LOCATION = HotStatement(insert(location_version).values({column.name: bindparam(column.name) for column in location_version.columns}))
 _TELL_EVSE = HotStatement(insert(evse_version).values({column.name: bindparam(column.name) for column in evse_version.columns}))
 
@@ -92,15 +95,17 @@ async def put(tx: WriteTx, new: Sequence[NewVersion], *, new_id: Callable[[], st
     for each in sorted(new, key=lambda one: one.facts.id):
         row = await tx.hot.first(_PUT_LOCATION[tx.dialect_name], _location_row(each, tx.recorded_at))
         if row is not None:
-            version, place_id, recorded_at = row
-            changed.append((each, Location(each.facts, place_id, version, each.event_id, recorded_at, tx.recorded_at)))
+            version, place_id, recorded_at, before = row
+            stamp = tx.recorded_at if version == 1 else _after(before, tx)
+            changed.append((each, Location(each.facts, place_id, version, each.event_id, recorded_at, stamp)))
     if not changed:
         return []
-    await tx.hot.many(_TELL_LOCATION, [_journal_row(one, new_id(), each.source) for each, one in changed])
+    await _stamp(tx, [one for _, one in changed if one.version > 1])
+    await tx.hot.many(_TELL_LOCATION, [_journal_row(one, tx, new_id(), each.source) for each, one in changed])
     moved = await _moved_evses(tx, changed)
     if moved:
-        await tx.hot.many(_PUT_EVSE[tx.dialect_name], [row for row, _ in moved])
-        await tx.hot.many(_TELL_EVSE, [_evse_journal_row(row, tx, new_id(), each) for row, each in moved])
+        await tx.hot.many(_PUT_EVSE[tx.dialect_name], [row for row, _, _ in moved])
+        await tx.hot.many(_TELL_EVSE, [_evse_journal_row(row, one, tx, new_id(), each.source) for row, each, one in moved])
     return [one for _, one in changed]
 
 
@@ -109,13 +114,15 @@ async def set_place(tx: WriteTx, location_id: str, place_id: str | None, *, even
     statement = (
         update(location)
         .where(location.c.id == location_id, location.c.place_id.is_distinct_from(place_id))
-        .values(place_id=place_id, version=location.c.version + 1, event_id=event_id, updated_at=tx.recorded_at)
+        .values(place_id=place_id, version=location.c.version + 1, event_id=event_id)
     )
     if not await tx.run(statement):
         return None
-    changed = await get(tx, location_id)
-    assert changed is not None
-    await tx.hot.many(_TELL_LOCATION, [_journal_row(changed, row_id, source)])
+    noted = await get(tx, location_id)
+    assert noted is not None
+    changed = replace(noted, updated_at=_after(noted.updated_at, tx))
+    await _stamp(tx, [changed])
+    await tx.hot.many(_TELL_LOCATION, [_journal_row(changed, tx, row_id, source)])
     return changed
 
 
@@ -175,30 +182,36 @@ async def by_connector(tx: Tx, operator_id: str, connector_ids: Iterable[str]) -
     return {row.connector_id: _evse(row) for row in await tx.all(statement)}
 
 
-async def _moved_evses(tx: WriteTx, changed: Sequence[tuple[NewVersion, Location]]) -> list[tuple[Mapping[str, object], NewVersion]]:
-    """Rows of EVSEs that are new, other or gone; those that are gone first, so that their connectors are free.
-
-    Of one EVSE each change happens after the one before, whatever the clocks of two replicas say.
-    """
+async def _moved_evses(
+    tx: WriteTx, changed: Sequence[tuple[NewVersion, Location]]
+) -> list[tuple[Mapping[str, object], NewVersion, Location]]:
+    """Rows of EVSEs that are new, other or gone; those that are gone first, so that their connectors are free."""
     known: dict[str, dict[str, Row[Any]]] = {one.id: {} for _, one in changed}
     for row in await tx.all(select(evse).where(evse.c.location_id.in_(list(known)))):
         known[row.location_id][row.uid] = row
-    moved: list[tuple[Mapping[str, object], NewVersion]] = []
+    moved: list[tuple[Mapping[str, object], NewVersion, Location]] = []
     for each, one in changed:
         wanted = {one.facts.uid(fact): _evse_row(one.facts, fact) for fact in one.facts.evses}
         for uid, row in known[one.id].items():
             if uid not in wanted and row.lifecycle != Lifecycle.REMOVED:
                 gone = {name: row._mapping[name] for name in _EVSE} | {"lifecycle": Lifecycle.REMOVED.value}
-                moved.append((gone | {"updated_at": _after(row.updated_at, tx)}, each))
+                moved.append((gone | {"updated_at": one.updated_at}, each, one))
         for uid, new in wanted.items():
             old = known[one.id].get(uid)
             if old is None or any(old._mapping[name] != new[name] for name in _EVSE_STATE):
-                moved.append((new | {"updated_at": tx.recorded_at if old is None else _after(old.updated_at, tx)}, each))
-    return sorted(moved, key=lambda pair: (pair[0]["lifecycle"] != Lifecycle.REMOVED, str(pair[0]["uid"])))
+                moved.append((new | {"updated_at": one.updated_at}, each, one))
+    return sorted(moved, key=lambda each: (each[0]["lifecycle"] != Lifecycle.REMOVED, str(each[0]["uid"])))
 
 
 def _after(before: datetime, tx: WriteTx) -> datetime:
+    """When a change of a station happened whose row is held: after the one before, whatever the clocks of two replicas say."""
     return max(tx.recorded_at, before + timedelta(microseconds=1))
+
+
+async def _stamp(tx: WriteTx, changed: Sequence[Location]) -> None:
+    """Writes when stations changed, once it is known when they changed before."""
+    if changed:
+        await tx.hot.many(_STAMP, [{"of_id": one.id, "at": one.updated_at} for one in changed])
 
 
 async def _with_evses(tx: Tx, rows: Sequence[Row[Any]]) -> list[Location]:
@@ -279,14 +292,14 @@ def _location_row(new: NewVersion, at: datetime) -> Mapping[str, object]:
     }
 
 
-def _journal_row(one: Location, id: str, source: str) -> Mapping[str, object]:
+def _journal_row(one: Location, tx: WriteTx, id: str, source: str) -> Mapping[str, object]:
     return _described(one.facts) | {
         "id": id,
         "location_id": one.id,
         "version": one.version,
         "place_id": one.place_id,
         "happened_at": one.updated_at,
-        "recorded_at": one.updated_at,
+        "recorded_at": tx.recorded_at,
         "source": source,
         "event_id": one.event_id,
         "corrects": None,
@@ -307,14 +320,15 @@ def _evse_row(facts: LocationFacts, fact: EvseFacts) -> dict[str, object]:
     }
 
 
-def _evse_journal_row(row: Mapping[str, object], tx: WriteTx, id: str, new: NewVersion) -> Mapping[str, object]:
+def _evse_journal_row(row: Mapping[str, object], of: Location, tx: WriteTx, id: str, source: str) -> Mapping[str, object]:
     state = {name: row[name] for name in ("location_id", "operator_id", *_EVSE_STATE)}
     return state | {
         "id": id,
         "evse_uid": row["uid"],
-        "happened_at": row["updated_at"],
+        "version": of.version,
+        "happened_at": of.updated_at,
         "recorded_at": tx.recorded_at,
-        "source": new.source,
-        "event_id": new.event_id,
+        "source": source,
+        "event_id": of.event_id,
         "corrects": None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Float, ForeignKey, Index, Integer, String, Table, text
+from sqlalchemy import Boolean, CheckConstraint, Column, Float, ForeignKey, Index, Integer, String, Table, UniqueConstraint, text
 
 from cityloop_charging.schema import metadata
 from cityloop_common.db import UtcDateTime
@@ -69,7 +69,8 @@ Index(
     sqlite_where=text("lifecycle <> 'removed'"),
 )
 
-# The journal of stations: the whole state after each change. Never updated or deleted.
+# The journal of stations: the whole state after each change. What a station was at an instant is its highest version of those that
+# had happened. Never updated or deleted.
 location_version = Table(
     "location_version",
     metadata,
@@ -87,21 +88,17 @@ location_version = Table(
     Column("invented", Boolean, nullable=False),
     Column("place_id", String(64)),
     *journal_columns(),
-)
-Index(
-    "ix_location_version_state_as_of",
-    location_version.c.location_id,
-    location_version.c.happened_at,
-    location_version.c.recorded_at,
-    location_version.c.id,
+    UniqueConstraint("location_id", "version"),
 )
 
-# The journal of EVSEs: the whole state after each change, one row per EVSE that changed. Never updated or deleted.
+# The journal of EVSEs: the whole state after each change, one row per EVSE that changed; `version` is its station's. Never updated
+# or deleted.
 evse_version = Table(
     "evse_version",
     metadata,
     Column("id", String(36), primary_key=True),
     Column("evse_uid", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
     Column("location_id", String(64), nullable=False),
     Column("operator_id", String(9), nullable=False),
     Column("connector_id", String(26), nullable=False),
@@ -111,11 +108,5 @@ evse_version = Table(
     Column("bay_no", String(10)),
     Column("lifecycle", String(10), nullable=False),
     *journal_columns(),
-)
-Index(
-    "ix_evse_version_state_as_of",
-    evse_version.c.evse_uid,
-    evse_version.c.happened_at,
-    evse_version.c.recorded_at,
-    evse_version.c.id,
+    UniqueConstraint("evse_uid", "version"),
 )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime
 from enum import StrEnum
 
 from cityloop_common import errors
-from cityloop_common.clock import CITY_TZ
 
 MOST_COUNTS = 500
 MOST_VEHICLES = 10_000_000
@@ -80,11 +79,6 @@ class Stock:
     statement: Statement
     version: int
     recorded_at: datetime
-
-
-def begins(on: date) -> datetime:
-    """When a stock holds from: the instant its local day begins."""
-    return datetime.combine(on, time(), CITY_TZ)
 
 
 def check(statement: Statement, *, today: date, districts: Sequence[str] = ()) -> Statement:

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cityloop_charging.vehicles.domain import Drive, Statement, Stock, VehicleClass, VehicleCount, begins
+from cityloop_charging.vehicles.domain import Drive, Statement, Stock, VehicleClass, VehicleCount
 from cityloop_charging.vehicles.tables import vehicle_registration, vehicle_stock
+from cityloop_common.clock import day_begins
 from cityloop_common.db import Tx, WriteTx
 
 
@@ -58,19 +59,26 @@ async def rows_of(tx: Tx, on: date) -> Mapping[tuple[str, str, bool, str], str]:
 
 
 async def append(
-    tx: WriteTx, statement: Statement, *, statement_id: str, corrects: Mapping[tuple[str, str, bool, str], str], new_id: Callable[[], str]
+    tx: WriteTx,
+    statement: Statement,
+    *,
+    version: int,
+    statement_id: str,
+    corrects: Mapping[tuple[str, str, bool, str], str],
+    new_id: Callable[[], str],
 ) -> None:
     """Writes the counts of a statement into the journal."""
     rows = [
         {
             "id": new_id(),
             "day": statement.on,
+            "version": version,
             "vehicle_class": str(each.vehicle_class),
             "drive": str(each.drive),
             "standard": each.standard,
             "district": each.district,
             "vehicles": each.vehicles,
-            "happened_at": begins(statement.on),
+            "happened_at": day_begins(statement.on),
             "recorded_at": tx.recorded_at,
             "source": statement.source,
             "event_id": statement_id,
@@ -85,7 +93,7 @@ async def as_of(tx: Tx, at: datetime, known_at: datetime) -> list[CountAsOf]:
     """The stock that held at `at` as it was known at `known_at`: the newest statement of the newest stated day; empty when none was."""
     v = vehicle_registration.c
     known = (v.happened_at <= at) & (v.recorded_at <= known_at)
-    newest = select(v.event_id).where(known).order_by(v.day.desc(), v.recorded_at.desc(), v.id.desc()).limit(1)
+    newest = select(v.event_id).where(known).order_by(v.day.desc(), v.version.desc()).limit(1)
     statement = await tx.scalar(newest)
     if statement is None:
         return []

@@ -22,12 +22,14 @@ vehicle_stock = Table(
 )
 
 # The journal: every count of every statement; `event_id` is the statement's id, so its rows belong together. A later statement
-# on the same day corrects the earlier one row by row; what it leaves out is corrected to 0. Never updated or deleted.
+# on the same day corrects the earlier one row by row; what it leaves out is corrected to 0. `version` is the
+# statement's: the highest one of a day holds. Never updated or deleted.
 vehicle_registration = Table(
     "vehicle_registration",
     metadata,
     Column("id", String(36), primary_key=True),
     Column("day", Date, nullable=False),
+    Column("version", Integer, nullable=False),
     Column("vehicle_class", String(10), nullable=False),
     Column("drive", String(4), nullable=False),
     Column("standard", Boolean, nullable=False),
@@ -38,5 +40,5 @@ vehicle_registration = Table(
     CheckConstraint("drive IN ('bev', 'phev')", name="drive"),
     CheckConstraint("vehicles >= 0", name="vehicles"),
 )
-Index("ix_vehicle_registration_day", vehicle_registration.c.day, vehicle_registration.c.recorded_at)
+Index("ix_vehicle_registration_day", vehicle_registration.c.day, vehicle_registration.c.version)
 Index("ix_vehicle_registration_event_id", vehicle_registration.c.event_id)

@@ -30,7 +30,7 @@ async def state_in(tx: WriteTx, ctx: ChargingCtx, statement: Statement) -> Stock
     statement_id = ctx.ids.new()
     version = await store.note(tx, new.on, statement_id=statement_id, source=new.source)
     whole = Statement(new.on, new.source, tuple(with_dropped(new.counts, known.statement.counts if known else ())))
-    await store.append(tx, whole, statement_id=statement_id, corrects=corrects, new_id=ctx.ids.new)
+    await store.append(tx, whole, version=version, statement_id=statement_id, corrects=corrects, new_id=ctx.ids.new)
     return Stock(whole, version, tx.recorded_at)
 
 

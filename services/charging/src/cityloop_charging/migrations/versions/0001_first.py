@@ -17,6 +17,7 @@ def upgrade() -> None:
         "evse_version",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("evse_uid", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("location_id", sa.String(length=64), nullable=False),
         sa.Column("operator_id", sa.String(length=9), nullable=False),
         sa.Column("connector_id", sa.String(length=26), nullable=False),
@@ -31,11 +32,12 @@ def upgrade() -> None:
         sa.Column("event_id", sa.String(length=36), nullable=False),
         sa.Column("corrects", sa.String(length=36), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evse_version")),
+        sa.UniqueConstraint("evse_uid", "version", name=op.f("uq_evse_version_evse_uid_version")),
     )
-    op.create_index("ix_evse_version_state_as_of", "evse_version", ["evse_uid", "happened_at", "recorded_at", "id"], unique=False)
     op.create_table(
         "link",
         sa.Column("location_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("place_id", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("decider", sa.String(length=20), nullable=False),
@@ -44,6 +46,7 @@ def upgrade() -> None:
         sa.Column("happened_at", UtcDateTime(), nullable=False),
         sa.Column("recorded_at", UtcDateTime(), nullable=False),
         sa.CheckConstraint("state IN ('proposed', 'confirmed', 'rejected', 'withdrawn')", name=op.f("ck_link_state")),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_link_version")),
         sa.PrimaryKeyConstraint("location_id", name=op.f("pk_link")),
     )
     op.create_index("ix_link_place_id", "link", ["place_id"], unique=False)
@@ -52,6 +55,7 @@ def upgrade() -> None:
         "link_version",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("location_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("place_id", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("decider", sa.String(length=20), nullable=False),
@@ -64,8 +68,8 @@ def upgrade() -> None:
         sa.Column("corrects", sa.String(length=36), nullable=True),
         sa.CheckConstraint("state IN ('proposed', 'confirmed', 'rejected', 'withdrawn')", name=op.f("ck_link_version_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_link_version")),
+        sa.UniqueConstraint("location_id", "version", name=op.f("uq_link_version_location_id_version")),
     )
-    op.create_index("ix_link_version_state_as_of", "link_version", ["location_id", "happened_at", "recorded_at", "id"], unique=False)
     op.create_table(
         "location",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -116,9 +120,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.String(length=36), nullable=False),
         sa.Column("corrects", sa.String(length=36), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_location_version")),
-    )
-    op.create_index(
-        "ix_location_version_state_as_of", "location_version", ["location_id", "happened_at", "recorded_at", "id"], unique=False
+        sa.UniqueConstraint("location_id", "version", name=op.f("uq_location_version_location_id_version")),
     )
     op.create_table(
         "operator",
@@ -174,11 +176,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_place_version")),
         sa.UniqueConstraint("place_id", "sequence", name=op.f("uq_place_version_place_id_sequence")),
     )
-    op.create_index("ix_place_version_state_as_of", "place_version", ["place_id", "happened_at", "recorded_at", "id"], unique=False)
     op.create_table(
         "vehicle_registration",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("vehicle_class", sa.String(length=10), nullable=False),
         sa.Column("drive", sa.String(length=4), nullable=False),
         sa.Column("standard", sa.Boolean(), nullable=False),
@@ -194,7 +196,7 @@ def upgrade() -> None:
         sa.CheckConstraint("vehicles >= 0", name=op.f("ck_vehicle_registration_vehicles")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_vehicle_registration")),
     )
-    op.create_index("ix_vehicle_registration_day", "vehicle_registration", ["day", "recorded_at"], unique=False)
+    op.create_index("ix_vehicle_registration_day", "vehicle_registration", ["day", "version"], unique=False)
     op.create_index("ix_vehicle_registration_event_id", "vehicle_registration", ["event_id"], unique=False)
     op.create_table(
         "vehicle_stock",
