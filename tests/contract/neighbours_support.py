@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,9 @@ from tests.support import wait_until
 
 TOPICS = ("charging.location", "charging.evse", "waste.plan")
 AT = datetime(2026, 6, 1, 3, 0, tzinfo=UTC)
-_ON: Mapping[str, On[Any]] = {on.event_type: on for consumer in consumers.CONSUMERS[2:] for on in consumer.on}
+_ON: Mapping[str, On[Any]] = {
+    on.event_type: on for consumer in (consumers.SEARCH, consumers.CHARGERS, consumers.CLOSURES) for on in consumer.on
+}
 
 
 def event(kind: str, key: str, sequence: int, **body: object) -> Event:
@@ -81,6 +83,16 @@ async def hear(town: City, *events: Event) -> None:
         on = _ON[each.type]
         async with town.db.write() as tx:
             await on.handle(tx, town.ctx, each, on.view.model_validate_json(each.data))
+
+
+async def hear_at_once(town: City, *events: Event, between: Callable[[], Awaitable[object]] | None = None) -> None:
+    """Hands events to their handlers in one unit, as a consumer does with a chunk; `between` is awaited behind the first of them."""
+    async with town.db.write() as tx:
+        for number, each in enumerate(events):
+            on = _ON[each.type]
+            await on.handle(tx, town.ctx, each, on.view.model_validate_json(each.data))
+            if number == 0 and between is not None:
+                await between()
 
 
 async def send(town: City, *events: Event) -> None:

@@ -6,14 +6,17 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 from sqlalchemy import delete, select, update
 
 from cityloop_common.clock import rfc3339
 from cityloop_common.envelope import Event
+from cityloop_common.fanout import Change
 from cityloop_common.geo import Position
 from cityloop_parking import consumers
 from cityloop_parking.chargers.domain import Charger, Status, ev_bays
@@ -22,8 +25,20 @@ from cityloop_parking.places.domain import Category, PlaceFacts, Pool
 from cityloop_parking.search import use_cases as search
 from cityloop_parking.search.tables import search_entry
 from tests.contract.kit_support import DIALECTS
-from tests.contract.neighbours_support import AT, caught_up, hear, location, publish, send, shown_parts, status, workers
-from tests.contract.reservations_support import City, city, make_tables
+from tests.contract.neighbours_support import (
+    AT,
+    caught_up,
+    hear,
+    hear_at_once,
+    location,
+    plan,
+    publish,
+    send,
+    shown_parts,
+    status,
+    workers,
+)
+from tests.contract.reservations_support import NOON, City, city, make_tables
 from tests.support import scaled
 
 
@@ -211,3 +226,36 @@ async def test_what_is_kept_of_charging_is_one_row_a_thing(town: City) -> None:
     async with town.db.read() as tx:
         assert [row.version for row in await tx.all(select(charger_location))] == [3]
         assert [row.version for row in await tx.all(select(charger))] == [3]
+
+
+async def test_a_car_park_is_written_once_however_many_of_its_chargers_speak(town: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit of a whole station counts it once and shows it once, as it is at the end."""
+    uids = [f"e{number}" for number in range(20)]
+    await hear(town, location(1, *uids))
+    offered: list[Change] = []
+    monkeypatch.setattr(town.ctx.fanout, "offer", offered.append)
+    await hear_at_once(town, *(status(1, uid, "AVAILABLE") for uid in uids), location(1, "z", id="op*S2", place="op-2"))
+    assert [each.key for each in offered] == ["op-1", "op-2"]
+    assert orjson.loads(offered[0].body)["chargers"] == bays(20, 20, 20, minute=1)
+    assert await chargers_shown(town) == {"op-1": bays(20, 20, 20, minute=1), "op-2": bays(1)}
+
+
+@pytest.mark.stack
+async def test_workers_that_hear_of_places_in_other_orders_wait_for_each_other(fresh_postgres_url: str, tmp_path: Path) -> None:
+    """Search, chargers and closures write one table: whatever the order in the log, none of their units is a deadlock's victim."""
+    await make_tables(fresh_postgres_url)
+    async with AsyncExitStack() as stack:
+        towns = [await stack.enter_async_context(city(fresh_postgres_url, tmp_path)) for _ in range(3)]
+        await publish(towns[0], lot(1), lot(2), lot(3))
+        await hear(towns[0], location(1, "a", id="op*S1"), location(1, "b", id="op*S2", place="op-2"))
+        told = {event.key: replace(event, sequence=2) for event in await towns[0].told() if event.type == "parking.place.published.v1"}
+        units = (
+            (status(1, "a", "AVAILABLE"), status(1, "b", "AVAILABLE", at="op*S2")),
+            (told["op-2"], told["op-3"]),
+            (plan(1, ("op-3", AT, NOON)), plan(1, ("op-1", AT, NOON), stream="other")),
+        )
+        met = asyncio.Barrier(3)
+        heard = [hear_at_once(each, *unit, between=met.wait) for each, unit in zip(towns, units, strict=True)]
+        assert await asyncio.gather(*heard, return_exceptions=True) == [None] * 3
+        one, window = bays(1, 1, 1, minute=1), [[rfc3339(AT), rfc3339(NOON)]]
+        assert await shown_parts(towns[0]) == {"op-1": (one, window), "op-2": (one, None), "op-3": (None, window)}

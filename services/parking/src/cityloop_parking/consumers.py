@@ -17,22 +17,22 @@ from cityloop_parking.search.views import CountsView, PlaceView
 
 async def on_location(tx: WriteTx, ctx: ParkingCtx, event: Event, view: LocationView) -> None:
     """Consumes `charging.location.published`: its car park is counted again, and shown."""
-    await search.show_chargers_in(tx, ctx, await chargers.learn_location_in(tx, view, version=event.sequence))
+    search.show_chargers_at_end(tx, ctx, await chargers.learn_location_in(tx, view, version=event.sequence))
 
 
 async def on_status(tx: WriteTx, ctx: ParkingCtx, event: Event, view: StatusView) -> None:
     """Consumes `charging.evse.status_changed`: its car park is counted again, and shown."""
-    await search.show_chargers_in(tx, ctx, await chargers.learn_status_in(tx, view, version=event.sequence))
+    search.show_chargers_at_end(tx, ctx, await chargers.learn_status_in(tx, view, version=event.sequence))
 
 
 async def on_plan_published(tx: WriteTx, ctx: ParkingCtx, _event: Event, view: PlanPublishedView) -> None:
     """Consumes `waste.plan.published`: sections of street are closed while a truck collects there."""
-    await search.show_closures_in(tx, ctx, await closures.learn_published_in(tx, view))
+    search.show_closures_at_end(tx, ctx, await closures.learn_published_in(tx, view))
 
 
 async def on_plan_withdrawn(tx: WriteTx, ctx: ParkingCtx, _event: Event, view: PlanWithdrawnView) -> None:
     """Consumes `waste.plan.withdrawn`: nothing is closed for that plan any more."""
-    await search.show_closures_in(tx, ctx, await closures.learn_withdrawn_in(tx, view))
+    search.show_closures_at_end(tx, ctx, await closures.learn_withdrawn_in(tx, view))
 
 
 SEARCH = Consumer(

@@ -15,6 +15,14 @@ TURN = "chargers"
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """Car parks whose charging bays are others now, and the turn of the unit that made them so."""
+
+    place_ids: Collection[str]
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recount:
     """The charging bays of a car park as they are now; of two recounts the one with the greater version is right."""
 
@@ -23,25 +31,26 @@ class Recount:
     version: int
 
 
-async def learn_location_in(tx: WriteTx, view: LocationView, *, version: int) -> list[Recount]:
-    """A location was published: its car park, and the one where it stood before, are counted again."""
+async def learn_location_in(tx: WriteTx, view: LocationView, *, version: int) -> Touched:
+    """A location was published: it touches its car park, and the one where it stood before."""
     turn = await turns.take(tx, TURN)
-    return await _recount(tx, await store.put_location(tx, view, version=version), turn)
+    return Touched(await store.put_location(tx, view, version=version), turn)
 
 
-async def learn_status_in(tx: WriteTx, view: StatusView, *, version: int) -> list[Recount]:
-    """An EVSE does something else: its car park is counted again, when its location is known and stands in one."""
+async def learn_status_in(tx: WriteTx, view: StatusView, *, version: int) -> Touched:
+    """An EVSE does something else: it touches its car park, when its location is known and stands in one."""
     turn = await turns.take(tx, TURN)
-    return await _recount(tx, await store.put_status(tx, view, version=version), turn)
+    return Touched(await store.put_status(tx, view, version=version), turn)
 
 
-async def recount_in(tx: WriteTx, place_ids: Collection[str]) -> list[Recount]:
-    """Counts these car parks from what is known."""
-    return await _recount(tx, place_ids, await turns.take(tx, TURN))
-
-
-async def _recount(tx: WriteTx, place_ids: Collection[str], turn: int) -> list[Recount]:
-    if not place_ids:
+async def recount_in(tx: WriteTx, touched: Touched) -> list[Recount]:
+    """Counts car parks from what is known, in a unit that has the turn."""
+    if not touched.place_ids:
         return []
-    chargers = await store.chargers_of(tx, place_ids)
-    return [Recount(place_id, ev_bays(chargers.get(place_id, ())), turn) for place_id in sorted(place_ids)]
+    chargers = await store.chargers_of(tx, touched.place_ids)
+    return [Recount(place_id, ev_bays(chargers.get(place_id, ())), touched.turn) for place_id in sorted(touched.place_ids)]
+
+
+async def recount_all_in(tx: WriteTx, place_ids: Collection[str]) -> list[Recount]:
+    """Takes the turn, and counts these car parks from what is known."""
+    return await recount_in(tx, Touched(place_ids, await turns.take(tx, TURN)))

@@ -111,12 +111,14 @@ async def _put(tx: WriteTx, part: str, place_id: str, value: object, version: in
 
 
 async def drop_orphans(tx: WriteTx) -> int:
-    """Removes entries that show a place that is not there; answers how many.
+    """Removes entries that show a place that is not there, in the order in which consumers lock them; answers how many.
 
     One that knows only chargers or closures shows nothing and waits for its place.
     """
     waits = _E.place.is_(None) & (_E.chargers.is_not(None) | _E.closures.is_not(None))
-    return await tx.run(delete(search_entry).where(~exists(select(literal(1)).where(place.c.id == _E.place_id)), ~waits))
+    orphan = ~exists(select(literal(1)).where(place.c.id == _E.place_id)) & ~waits
+    found = [row.place_id for row in await tx.all(select(_E.place_id).where(orphan))]
+    return sum([await tx.run(delete(search_entry).where(_E.place_id == place_id, orphan)) for place_id in sorted(found)])
 
 
 async def page(tx: Tx, *, after: str, most: int) -> list[Entry]:

@@ -11,9 +11,7 @@ from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change
 from cityloop_parking.chargers import use_cases as chargers
-from cityloop_parking.chargers.use_cases import Recount
 from cityloop_parking.closures import use_cases as closures
-from cityloop_parking.closures.use_cases import Reclosed
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places import store as places
 from cityloop_parking.places.domain import Place
@@ -28,24 +26,32 @@ CHUNK = 200
 
 async def apply_place(tx: WriteTx, ctx: ParkingCtx, event: Event, view: PlaceView) -> None:
     """A car park was published: its entry shows this version, unless a newer one."""
-    _offer(tx, ctx, await store.put_place(tx, view, version=event.sequence))
+
+    async def work() -> None:
+        _offer(tx, ctx, await store.put_place(tx, view, version=event.sequence))
+
+    tx.at_end(_key(view.place_id, "place"), work)
 
 
 async def apply_counts(tx: WriteTx, ctx: ParkingCtx, event: Event, view: CountsView) -> None:
     """A car park was counted: its entry shows these counts, unless newer ones."""
-    _offer(tx, ctx, await store.put_counts(tx, view, version=event.sequence))
+
+    async def work() -> None:
+        _offer(tx, ctx, await store.put_counts(tx, view, version=event.sequence))
+
+    tx.at_end(_key(view.place_id, "counts"), work)
 
 
-async def show_chargers_in(tx: WriteTx, ctx: ParkingCtx, recounts: Sequence[Recount]) -> None:
-    """Charging bays were counted again: the entries show them, unless a newer count."""
-    for each in recounts:
-        _offer(tx, ctx, await store.put_chargers(tx, each))
+def show_chargers_at_end(tx: WriteTx, ctx: ParkingCtx, touched: chargers.Touched) -> None:
+    """Charging bays are others now: at the unit's end each car park is counted, once, and its entry shows it."""
+    for place_id in touched.place_ids:
+        tx.at_end(_key(place_id, "chargers"), partial(_show_chargers, tx, ctx, chargers.Touched((place_id,), touched.turn)))
 
 
-async def show_closures_in(tx: WriteTx, ctx: ParkingCtx, reclosed: Sequence[Reclosed]) -> None:
-    """Collection needs places at other times: the entries show it, unless something newer."""
-    for each in reclosed:
-        _offer(tx, ctx, await store.put_closures(tx, each))
+def show_closures_at_end(tx: WriteTx, ctx: ParkingCtx, touched: closures.Touched) -> None:
+    """Collection needs places at other times: at the unit's end the entry of each shows it, once."""
+    for place_id in touched.place_ids:
+        tx.at_end(_key(place_id, "closures"), partial(_show_closures, tx, ctx, closures.Touched((place_id,), touched.turn)))
 
 
 def open_search(ctx: ParkingCtx) -> Search:
@@ -72,10 +78,10 @@ async def rebuild(ctx: ParkingCtx, progress: Callable[[int, int | None, str], No
 async def _rebuild_chunk(tx: WriteTx, ctx: ParkingCtx, chunk: Sequence[Place]) -> None:
     """The entries of some places. Turns first: a consumer that has one may wait for an entry, never the other way round."""
     ids = [place.id for place in chunk]
-    bays = {each.place_id: each for each in await chargers.recount_in(tx, ids)}
-    windows = {each.place_id: each for each in await closures.reclose_in(tx, ids)}
+    bays = {each.place_id: each for each in await chargers.recount_all_in(tx, ids)}
+    windows = {each.place_id: each for each in await closures.reclose_all_in(tx, ids)}
     counts = await store.counts_of(tx, ids)
-    for place in chunk:
+    for place in sorted(chunk, key=lambda place: place.id):  # the database's collation may have another order than the consumers
         view = PlaceView.model_validate_json(place_published(place, source=ctx.source).data)
         parts = [await store.put_place(tx, view, version=place.version, again="accept")]
         if place.id in counts:
@@ -84,6 +90,23 @@ async def _rebuild_chunk(tx: WriteTx, ctx: ParkingCtx, chunk: Sequence[Place]) -
         parts.append(await store.put_chargers(tx, bays[place.id]))
         parts.append(await store.put_closures(tx, windows[place.id]))
         _offer(tx, ctx, next((entry for entry in reversed(parts) if entry is not None), None))
+
+
+async def _show_chargers(tx: WriteTx, ctx: ParkingCtx, touched: chargers.Touched) -> None:
+    for each in await chargers.recount_in(tx, touched):
+        _offer(tx, ctx, await store.put_chargers(tx, each))
+
+
+async def _show_closures(tx: WriteTx, ctx: ParkingCtx, touched: closures.Touched) -> None:
+    for each in await closures.reclose_in(tx, touched):
+        _offer(tx, ctx, await store.put_closures(tx, each))
+
+
+def _key(place_id: str, part: str) -> tuple[str, ...]:
+    """Entries are written at the end of a unit and in the order of their places: several consumers write them, and the log's
+    order would make them deadlock.
+    """
+    return ("search_entry", place_id, part)
 
 
 def _offer(tx: WriteTx, ctx: ParkingCtx, entry: store.Entry | None) -> None:
