@@ -17,7 +17,7 @@ from sqlalchemy import select, text
 from cityloop_charging.registry import use_cases as registry
 from cityloop_charging.registry.domain import EvseUid, UnknownEvse
 from cityloop_charging.status import store, use_cases
-from cityloop_charging.status.domain import KnownEvse, Outcome, Report, Status
+from cityloop_charging.status.domain import KnownEvse, Outcome, Report, Status, hour_of
 from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
 from cityloop_common.errors import CityLoopError
 from cityloop_common.hot import Hot, HotStatement
@@ -266,17 +266,44 @@ async def test_unknown_and_removed_evses_take_no_report(town: City) -> None:
 
 
 async def test_what_is_quarantined_never_becomes_current(town: City) -> None:
-    """It is kept with how its stamp is off; journal, live state, contact and city hear nothing; after 90 days it is forgotten."""
-    async with town.db.write() as tx:
-        await use_cases.quarantine_in(tx, town.ctx, [(report(0, FREE), "late"), (report(99, BUSY), "early")])
-    assert await town.count(evse_quarantine) == 2
+    """Counted by how its stamp is off; journal, live state, contact and city hear nothing; after 90 days it is forgotten."""
+    town.later(seconds=3600 - town.clock.now().timestamp() % 3600 + 1)  # an hour that has just begun
+    hour = hour_of(town.clock.now())
+    for minutes in ((0, 3), (-9,)):
+        aside = [(report(minute, FREE), "late") for minute in minutes]
+        async with town.db.write() as tx:
+            await use_cases.quarantine_in(tx, town.ctx, [*aside, (report(99, BUSY), "early"), (report(99, BUSY, uid=TWO), "early")])
+    async with town.db.read() as tx:
+        q = evse_quarantine.c
+        rows = await tx.all(select(evse_quarantine).order_by(q.evse_uid, q.skew.desc()))
+    assert {row.hour for row in rows} == {hour}
+    seen = [(row.evse_uid, row.skew, *((at - NOON).total_seconds() / 60 for at in (row.first_at, row.last_at)), row.count) for row in rows]
+    assert seen == [(ONE, "late", -9, 3, 3), (ONE, "early", 99, 99, 2), (TWO, "early", 99, 99, 2)]
     assert [await town.count(table) for table in (evse_status, evse_live, evse_contact)] == [0, 0, 0]
     assert await told(town) == []
     town.later(days=89)
     assert await use_cases.prune(town.ctx) == 0
     town.later(days=2)
-    assert await use_cases.prune(town.ctx) == 2
+    assert await use_cases.prune(town.ctx) == 3
     assert await town.count(evse_quarantine) == 0
+
+
+async def test_contact_is_forgotten_after_a_month(town: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every EVSE, however many batches they are; the newer hours, the journal and the present state stay."""
+    monkeypatch.setattr(store, "PRUNED_AT_ONCE", 2)
+    async with town.db.write() as tx:
+        await registry.put_in(tx, town.ctx, [station(2, evses=3)], source="test")
+    uids = [ONE, TWO, *(EvseUid(f"{OPERATOR}*S002*S0020{number}") for number in (1, 2, 3))]
+    town.clock.by += NOON + timedelta(hours=3) - town.clock.now()
+    for uid in uids:
+        await send(town, *(report(minute, FREE, uid=uid) for minute in (0, 10, 70, 130)))
+    town.later(days=31, hours=-2, minutes=-1)
+    assert await use_cases.prune(town.ctx) == len(uids)
+    assert await town.count(evse_contact) == 2 * len(uids)
+    assert await use_cases.prune(town.ctx) == 0
+    town.later(days=90)
+    assert await use_cases.prune(town.ctx) == 2 * len(uids)
+    assert [await town.count(table) for table in (evse_status, evse_live)] == [len(uids)] * 2
 
 
 async def test_nothing_is_stored_of_a_unit_that_fails(town: City) -> None:

@@ -361,7 +361,7 @@ async def test_a_stamp_that_cannot_be_believed_is_put_aside(desk: Door, sender: 
     assert [taken(await sender.send(NOTIFY, envelope)) for _ in range(2)] == [1, 1]
     async with desk.town.db.read() as tx:
         kept = await tx.all(select(evse_quarantine))
-    assert [(row.evse_uid, row.status, row.happened_at, row.skew) for row in kept] == [(ONE, "OUTOFORDER", sender.at, skew)]
+    assert [(row.evse_uid, row.skew, row.first_at, row.last_at, row.count) for row in kept] == [(ONE, skew, sender.at, sender.at, 1)]
     assert await desk.town.count(evse_status) == 0
     sender.at = now
     assert taken(await sender.push(1)) == 0

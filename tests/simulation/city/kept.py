@@ -85,13 +85,21 @@ class Kept:
                 )
 
     def _once_put_aside(self, sent: list[Sent]) -> None:
-        said = Counter((connector, rfc3339(one.at), one.seq, STATUSES[number].value) for one in sent for connector, number in one.statuses)
-        rows = Counter(
-            (uid.rpartition("*")[2], rfc3339(instant(at)), seq, status)
-            for uid, at, seq, status in self._tables.rows("SELECT evse_uid, happened_at, seq, status FROM charging.evse_quarantine")
-        )
+        """What was put aside is counted by connector, each report once, between the first and the last of their stamps."""
+        stamps: dict[str, list[str]] = {}
+        for one in sent:
+            for connector, _ in one.statuses:
+                stamps.setdefault(connector, []).append(rfc3339(one.at))
+        said = {connector: (len(each), min(each), max(each)) for connector, each in stamps.items()}
+        rows = {
+            uid.rpartition("*")[2]: (count, rfc3339(instant(first_at)), rfc3339(instant(last_at)))
+            for uid, count, first_at, last_at in self._tables.rows(
+                "SELECT evse_uid, sum(count), min(first_at), max(last_at) FROM charging.evse_quarantine GROUP BY evse_uid"
+            )
+        }
         if said != rows:
-            raise Broken(f"put aside are {sorted((rows - said).items())[:2]}, missing are {sorted((said - rows).items())[:2]}")
+            off = sorted(connector for connector in {*said, *rows} if said.get(connector) != rows.get(connector))
+            raise Broken(f"put aside of {off[:2]} are {[rows.get(each) for each in off[:2]]}, sent {[said.get(each) for each in off[:2]]}")
 
     def _decisions(self) -> None:
         """Each decision that an officer was told of is one row of the journal, and there are no others."""

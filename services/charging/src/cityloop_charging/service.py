@@ -48,7 +48,7 @@ SERVICE = Service(
     sweeps=(
         FIGURES.sweep,
         Sweep("tcec-prune", 600.0, tcec.prune),
-        Sweep("quarantine-prune", 3600.0, status.prune),
+        Sweep("status-prune", 3600.0, status.prune),
     ),
     republish=(
         Republish(LOCATION_PUBLISHED.topic, registry.republished),

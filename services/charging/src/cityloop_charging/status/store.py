@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Boolean, Column, String, delete, select
+from sqlalchemy import Boolean, Column, String, Table, select
 
 from cityloop_charging.registry.domain import EvseUid, Lifecycle
+from cityloop_charging.registry.tables import evse
 from cityloop_charging.status.domain import EPOCH, Around, Contact, Entry, Key, KnownEvse, Live, Report, Status, hour_of, key_of
 from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
 from cityloop_common import json_rows
 from cityloop_common.db import Tx, WriteTx
 
-PRUNED_AT_ONCE = 2_000
+PRUNED_AT_ONCE = 200  # EVSEs: an hour's rows of each
+CONTACT_FOR = timedelta(days=31)  # it is read for late reports only, and what comes over T/CEC is at most 10 minutes late
 QUARANTINED_FOR = timedelta(days=90)
 _LIVE = list(evse_live.columns)
 _LIVE_NAMES = [column.name for column in _LIVE]
@@ -55,13 +58,20 @@ def _keep(dialect: str) -> str:
     return f"{json_rows.insertion(dialect, evse_live)} ON CONFLICT (evse_uid) DO UPDATE SET {changes}"
 
 
-def _contact(dialect: str) -> str:
+def _extended(dialect: str, table: Table) -> str:
+    """A row per key; first, last and count of what is there already go on."""
+    name, key = table.name, ", ".join(column.name for column in table.primary_key)
     return (
-        f"{json_rows.insertion(dialect, evse_contact)} ON CONFLICT (evse_uid, hour) DO UPDATE SET"
-        " count = evse_contact.count + excluded.count,"
-        " first_at = CASE WHEN excluded.first_at < evse_contact.first_at THEN excluded.first_at ELSE evse_contact.first_at END,"
-        " last_at = CASE WHEN excluded.last_at > evse_contact.last_at THEN excluded.last_at ELSE evse_contact.last_at END"
+        f"{json_rows.insertion(dialect, table)} ON CONFLICT ({key}) DO UPDATE SET"
+        f" count = {name}.count + excluded.count,"
+        f" first_at = CASE WHEN excluded.first_at < {name}.first_at THEN excluded.first_at ELSE {name}.first_at END,"
+        f" last_at = CASE WHEN excluded.last_at > {name}.last_at THEN excluded.last_at ELSE {name}.last_at END"
     )
+
+
+def _pruned(dialect: str, table: Table) -> str:
+    """By the key of each EVSE: no index of the hours is needed."""
+    return f"DELETE FROM {table.name} WHERE {json_rows.among(dialect, 'evse_uid')} AND hour < :before"
 
 
 def _known(dialect: str) -> str:
@@ -113,13 +123,17 @@ _LATE = json_rows.statements(_late, "rows")
 _LOCK = json_rows.statements(_lock, "ids", columns=_LIVE)
 _FIRST = json_rows.statements(_first, "rows")
 _KEEP = json_rows.statements(_keep, "rows")
-_CONTACT = json_rows.statements(_contact, "rows")
-_QUARANTINE = json_rows.statements(lambda dialect: json_rows.insertion(dialect, evse_quarantine), "rows")
+_CONTACT = json_rows.statements(lambda dialect: _extended(dialect, evse_contact), "rows")
+_QUARANTINE = json_rows.statements(lambda dialect: _extended(dialect, evse_quarantine), "rows")
 _KNOWN = json_rows.statements(_known, "ids")
 _STANDING_IN = json_rows.statements(_standing_in, "ids", columns=_LIVE)
 _INSTANT = evse_status.c.happened_at.type
 _NEWEST = json_rows.statements(_newest, "at", "known_at", columns=[evse_status.c.id], types={"at": _INSTANT, "known_at": _INSTANT})
 _ENTRIES = json_rows.statements(_entries, "ids", columns=_ENTRY)
+_PRUNED = [
+    (kept_for, json_rows.statements(partial(_pruned, table=table), "ids", "before", types={"before": _INSTANT}))
+    for table, kept_for in ((evse_contact, CONTACT_FOR), (evse_quarantine, QUARANTINED_FOR))
+]
 _AROUND = json_rows.statements(_around, "rows", columns=_FOUND_AROUND)
 
 
@@ -190,24 +204,28 @@ async def keep(tx: WriteTx, lives: Iterable[Live]) -> None:
 
 async def heard(tx: WriteTx, contacts: Iterable[Contact]) -> None:
     """Extends the contact of EVSEs; no EVSE and hour may come twice."""
-    rows = [
-        {"evse_uid": c.evse_uid, "hour": c.hour, "first_at": c.first_at, "last_at": c.last_at, "count": c.count}
-        for c in sorted(contacts, key=lambda each: (each.evse_uid, each.hour))
-    ]
+    rows = [_contact_row(each) for each in sorted(contacts, key=lambda each: (each.evse_uid, each.hour))]
     await tx.hot.run(_CONTACT[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
 
 
-async def quarantine(tx: WriteTx, entries: Sequence[tuple[Entry, str]]) -> None:
-    """Keeps reports with a stamp that cannot be believed, each with how it is off."""
-    rows = [_entry_row(entry, None) | {"skew": skew} for entry, skew in entries]
+async def quarantine(tx: WriteTx, found: Mapping[tuple[EvseUid, str], Contact]) -> None:
+    """Extends what is kept of reports with a stamp that cannot be believed, by EVSE and how it is off; `hour` is that of receipt."""
+    rows = [_contact_row(found[key]) | {"skew": key[1]} for key in sorted(found)]
     await tx.hot.run(_QUARANTINE[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
 
 
-async def prune_quarantine(tx: WriteTx) -> int:
-    """Forgets quarantined reports after 90 days, a batch at most; answers the rows removed."""
-    q = evse_quarantine.c
-    old = select(q.id).where(q.recorded_at < tx.recorded_at - QUARANTINED_FOR).order_by(q.recorded_at).limit(PRUNED_AT_ONCE)
-    return await tx.run(delete(evse_quarantine).where(q.id.in_(old.with_for_update(skip_locked=True))))
+async def prune(tx: WriteTx, *, after: str) -> tuple[int, str | None]:
+    """Forgets contact after 31 days and quarantined reports after 90, of a batch of EVSEs behind `after`.
+
+    Answers the rows removed, and where the next batch begins; None when there is none.
+    """
+    batch = select(evse.c.uid).where(evse.c.uid > after).order_by(evse.c.uid).limit(PRUNED_AT_ONCE)
+    uids = [row[0] for row in await tx.all(batch)]
+    removed = 0
+    for kept_for, statements in _PRUNED:
+        given = {"ids": json_rows.rows(tx.dialect_name, uids), "before": tx.recorded_at - kept_for}
+        removed += await tx.hot.run(statements[tx.dialect_name], given)
+    return removed, uids[-1] if len(uids) == PRUNED_AT_ONCE else None
 
 
 async def standing_in(tx: Tx, location_ids: Iterable[str]) -> dict[EvseUid, Live]:
@@ -278,6 +296,16 @@ def _live_row(live: Live) -> dict[str, object]:
         "last_seq": live.last_seq,
         "version": live.version,
         "event_id": live.event_id,
+    }
+
+
+def _contact_row(contact: Contact) -> dict[str, object]:
+    return {
+        "evse_uid": contact.evse_uid,
+        "hour": contact.hour,
+        "first_at": contact.first_at,
+        "last_at": contact.last_at,
+        "count": contact.count,
     }
 
 

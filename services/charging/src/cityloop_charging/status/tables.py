@@ -66,20 +66,17 @@ evse_contact = Table(
     CheckConstraint("count > 0", name="count"),
 )
 
-# Reports whose stamp cannot be believed (`skew`: late, early): evidence of a sender's clock, never a status.
+# Reports whose stamp cannot be believed (`skew`: late, early): evidence of a sender's clock, never a status. One row per EVSE,
+# local hour of receipt and skew, with the first and last stamp: a clock that is off is off in every report.
 evse_quarantine = Table(
     "evse_quarantine",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("evse_uid", String(64), nullable=False),
-    Column("status", String(12), nullable=False),
-    Column("happened_at", UtcDateTime, nullable=False),
-    Column("seq", Integer, nullable=False),
-    Column("recorded_at", UtcDateTime, nullable=False),
-    Column("source", String(100), nullable=False),
-    Column("skew", String(5), nullable=False),
-    Column("park_status", Integer),
-    Column("lock_status", Integer),
+    Column("evse_uid", String(64), primary_key=True),
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("skew", String(5), primary_key=True),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("count", Integer, nullable=False),
     CheckConstraint("skew IN ('late', 'early')", name="skew"),
+    CheckConstraint("count > 0", name="count"),
 )
-Index("ix_evse_quarantine_recorded_at", evse_quarantine.c.recorded_at)

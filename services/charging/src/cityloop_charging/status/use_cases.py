@@ -9,7 +9,7 @@ from functools import partial
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.registry.domain import EvseUid, UnknownEvse, is_evse_uid
 from cityloop_charging.status import store
-from cityloop_charging.status.domain import Entry, Group, Judged, Live, Outcome, Report, Status, judge, late_in
+from cityloop_charging.status.domain import Contact, Group, Judged, Live, Outcome, Report, Status, hour_of, judge, late_in
 from cityloop_charging.status.events import body, status_changed
 from cityloop_common import outbox, telemetry
 from cityloop_common.db import WriteTx
@@ -60,10 +60,15 @@ async def record_in(tx: WriteTx, ctx: ChargingCtx, reports: Sequence[Report]) ->
 
 
 async def quarantine_in(tx: WriteTx, ctx: ChargingCtx, reports: Sequence[tuple[Report, str]]) -> None:
-    """Keeps reports whose stamp is `late` or `early` beyond belief: evidence that never becomes a status."""
+    """Counts reports whose stamp is `late` or `early` beyond belief: evidence that never becomes a status."""
     if not reports:
         return
-    await store.quarantine(tx, [(Entry(ctx.ids.new(), report, tx.recorded_at), skew) for report, skew in reports])
+    hour = hour_of(tx.recorded_at)
+    found: dict[tuple[EvseUid, str], Contact] = {}
+    for report, skew in reports:
+        new, key = Contact(report.evse.uid, hour, report.happened_at, report.happened_at), (report.evse.uid, skew)
+        found[key] = found[key].with_(new) if key in found else new
+    await store.quarantine(tx, found)
     tx.after_commit(partial(REPORTS.add, ctx.service, "quarantined", by=len(reports)))
 
 
@@ -81,9 +86,15 @@ async def republished(ctx: ChargingCtx, key: str | None) -> AsyncIterator[Event]
 
 
 async def prune(ctx: ChargingCtx) -> int:
-    """Sweep: forgets what was quarantined long ago."""
-    async with ctx.db.write() as tx:
-        return await store.prune_quarantine(tx)
+    """Sweep: forgets old contact and what was quarantined long ago, a unit for each batch of EVSEs."""
+    removed, after = 0, ""
+    while True:
+        async with ctx.db.write() as tx:
+            count, following = await store.prune(tx, after=after)
+        removed += count
+        if following is None:
+            return removed
+        after = following
 
 
 async def _write_journal(tx: WriteTx, judged: Sequence[Judged]) -> None:

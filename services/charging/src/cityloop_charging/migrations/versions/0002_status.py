@@ -63,20 +63,16 @@ def upgrade() -> None:
     )
     op.create_table(
         "evse_quarantine",
-        sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("evse_uid", sa.String(length=64), nullable=False),
-        sa.Column("status", sa.String(length=12), nullable=False),
-        sa.Column("happened_at", UtcDateTime(), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
-        sa.Column("recorded_at", UtcDateTime(), nullable=False),
-        sa.Column("source", sa.String(length=100), nullable=False),
+        sa.Column("hour", UtcDateTime(), nullable=False),
         sa.Column("skew", sa.String(length=5), nullable=False),
-        sa.Column("park_status", sa.Integer(), nullable=True),
-        sa.Column("lock_status", sa.Integer(), nullable=True),
+        sa.Column("first_at", UtcDateTime(), nullable=False),
+        sa.Column("last_at", UtcDateTime(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
         sa.CheckConstraint("skew IN ('late', 'early')", name=op.f("ck_evse_quarantine_skew")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_evse_quarantine")),
+        sa.CheckConstraint("count > 0", name=op.f("ck_evse_quarantine_count")),
+        sa.PrimaryKeyConstraint("evse_uid", "hour", "skew", name=op.f("pk_evse_quarantine")),
     )
-    op.create_index("ix_evse_quarantine_recorded_at", "evse_quarantine", ["recorded_at"], unique=False)
     op.create_table(
         "tcec_seen",
         sa.Column("operator_id", sa.String(length=9), nullable=False),
