@@ -112,7 +112,7 @@ async def test_facts_take_effect_in_any_order(kit_ctx: Ctx[Any]) -> None:
 
 
 async def test_a_chunk_is_handled_in_the_order_of_its_keys(kit_ctx: Ctx[Any]) -> None:
-    """Whoever stores many aggregates in a unit locks them in the order of their keys; a consumer does, too. Facts of one key keep theirs."""
+    """Whoever stores many aggregates in a unit locks them in the order of their keys: so does a consumer. Facts of one key keep theirs."""
     handled: list[tuple[str, int]] = []
 
     async def note(tx: WriteTx, ctx: Ctx[Any], event: Event, body: Thing) -> None:
