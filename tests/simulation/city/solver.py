@@ -11,6 +11,7 @@ from typing import Any
 
 from cityloop_common.geo import Position, distance_m
 from cityloop_waste.planning import problem_json, verifier
+from cityloop_waste.planning.admission import admit
 from cityloop_waste.planning.domain import Plan, PlanRefused, Problem, Reason, Route, Truck, Unserved, Visit, VisitKind
 from cityloop_waste.planning.solver import SOLVE
 from cityloop_waste.roads.domain import Travel, TravelSource
@@ -32,16 +33,17 @@ WORKS = {SOLVE: solve}
 
 
 def _plan(problem: Problem, travel: Travel) -> Plan:
-    """The first truck of the stream takes all stops, or as many as it can; the rest has not enough time."""
+    """The first truck of the stream takes all stops, or as many as it can; the rest is told as admission tells it, or not reached."""
     truck = next((each for each in problem.trucks if problem.stream in each.streams), None)
     if truck is None:
         return Plan((), tuple(Unserved(stop.id, Reason.NO_VEHICLE) for stop in problem.stops))
+    impossible = {each.stop: each.reason for each in admit(problem, travel).unserved}
+    unserved = tuple(Unserved(stop.id, impossible.get(stop.id, Reason.NOT_REACHED)) for stop in problem.stops)
     for served in range(len(problem.stops), 0, -1):
-        route = _route(problem, travel, truck, served)
-        left = tuple(Unserved(stop.id, Reason.NOT_ENOUGH_TIME) for stop in problem.stops[served:])
+        route, left = _route(problem, travel, truck, served), unserved[served:]
         if not verifier.faults(problem, travel, Plan((route,), left)):
             return Plan((route,), left)
-    return Plan((), tuple(Unserved(stop.id, Reason.NOT_ENOUGH_TIME) for stop in problem.stops))
+    return Plan((), unserved)
 
 
 def _route(problem: Problem, travel: Travel, truck: Truck, served: int) -> Route:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cityloop_waste.planning import verifier
-from cityloop_waste.planning.domain import Plan, Problem, Reason, Route, Unserved, Visit, VisitKind, Window
+from cityloop_waste.planning.domain import Plan, Problem, Reason, Route, Site, Unserved, Visit, VisitKind, Window
 from cityloop_waste.planning.verifier import Rule
 from tests.unit.waste.towns import SIX, TWO_PM, planned, problem, site, stop, travel, truck
 
@@ -17,11 +17,19 @@ Mutation = Callable[[Plan], Plan]
 
 
 def _asked() -> Problem:
-    """Two trucks that must both go out and unload on the way; one stop that nobody can serve; a truck and a site of another stream."""
+    """Two trucks that must both go out and unload on the way; stops that nobody can serve; a truck and a site of another stream.
+
+    `early` opens before the shifts, `long` takes longer than a shift of the stream (not than that of the kitchen truck).
+    """
     stops = [stop(f"P{n}", (300 * n, 100 * (n % 3)), 500, dm3=500, windows=[Window(SIX, 13 * 3600)]) for n in range(1, 9)]
     half_a_shift = Window(SIX, SIX + 2 * 3600)
     return problem(
-        [*(replace(each, service_s=1200) for each in stops), stop("huge", (100, 100), 5000)],
+        [
+            *(replace(each, service_s=1200) for each in stops),
+            stop("huge", (100, 100), 5000),
+            stop("early", (100, 200), windows=[Window(0, SIX)]),
+            stop("long", (100, 300), service_s=7200),
+        ],
         [
             truck("T1", 1000, dm3=1000, shift=half_a_shift),
             truck("T2", 1000, dm3=1000, shift=half_a_shift),
@@ -79,6 +87,21 @@ def _merged(plan: Plan) -> Plan:
     return replace(plan, routes=(replace(first, visits=(*first.visits[:-1], *second.visits[1:])),))
 
 
+def _told(stop: str, reason: Reason) -> Mutation:
+    """The reason of a stop changed."""
+    return lambda plan: replace(plan, unserved=tuple(replace(each, reason=reason) if each.stop == stop else each for each in plan.unserved))
+
+
+def _left_out(stop: str, reason: Reason) -> Mutation:
+    """A stop that is served taken out of its route and listed."""
+
+    def change(plan: Plan) -> Plan:
+        routes = tuple(replace(route, visits=tuple(visit for visit in route.visits if visit.id != stop)) for route in plan.routes)
+        return replace(plan, routes=routes, unserved=(*plan.unserved, Unserved(stop, reason)))
+
+    return change
+
+
 def _through_the_closed_road(plan: Plan) -> Plan:
     """`huge` (row 9) served straight after P1 (row 1), between which no road leads."""
 
@@ -98,8 +121,10 @@ MUTATIONS: list[tuple[str, Mutation, set[Rule]]] = [
     ("a served stop listed too", lambda plan: replace(plan, unserved=(*plan.unserved, Unserved("P1", Reason.WINDOW))), {Rule.STOP_LISTED}),
     ("an unserved stop forgotten", lambda plan: replace(plan, unserved=()), {Rule.STOP_MISSING}),
     ("an unserved stop listed twice", lambda plan: replace(plan, unserved=plan.unserved * 2), {Rule.STOP_TWICE}),
-    ("a reason that is not true", lambda plan: replace(plan, unserved=(Unserved("huge", Reason.NO_SITE),)), {Rule.REASON}),
-    ("a heavy stop said to lack time", lambda plan: replace(plan, unserved=(Unserved("huge", Reason.NOT_ENOUGH_TIME),)), {Rule.REASON}),
+    *((f"a heavy stop told {reason}", _told("huge", reason), {Rule.REASON}) for reason in Reason if reason is not Reason.TOO_MUCH),
+    *((f"an early stop told {reason}", _told("early", reason), {Rule.REASON}) for reason in Reason if reason is not Reason.WINDOW),
+    *((f"a long stop told {reason}", _told("long", reason), {Rule.REASON}) for reason in Reason if reason is not Reason.NOT_ENOUGH_TIME),
+    *((f"a good stop told {reason}", _left_out("P8", reason), {Rule.REASON}) for reason in Reason if reason is not Reason.NOT_REACHED),
     ("the last unload dropped", _without(UNLOAD, -1), {Rule.EMPTY_END}),
     ("an unload on the way dropped", _without(UNLOAD), {Rule.CAPACITY_KG, Rule.CAPACITY_DM3, Rule.LOAD}),
     ("two routes made one", _merged, {Rule.TRAVEL_TIME, Rule.DISTANCE}),
@@ -126,10 +151,14 @@ MUTATIONS: list[tuple[str, Mutation, set[Rule]]] = [
 
 
 def test_the_good_plan_is_accepted_and_uses_what_the_table_needs() -> None:
-    """Both trucks go out and unload on the way, and one stop is unserved: the mutations have something to break."""
+    """Both trucks go out and unload on the way, and three stops are unserved: the mutations have something to break."""
     assert verifier.faults(ASKED, BY, GOOD) == []
     assert [sum(1 for visit in route.visits if visit.kind is UNLOAD) for route in GOOD.routes] == [2, 2]
-    assert GOOD.unserved == (Unserved("huge", Reason.TOO_MUCH),)
+    assert {each.stop: each.reason for each in GOOD.unserved} == {
+        "huge": Reason.TOO_MUCH,
+        "early": Reason.WINDOW,
+        "long": Reason.NOT_ENOUGH_TIME,
+    }
 
 
 @pytest.mark.parametrize("what, mutate, rules", MUTATIONS, ids=[what for what, _, _ in MUTATIONS])
@@ -138,6 +167,29 @@ def test_each_planted_fault_is_named(what: str, mutate: Mutation, rules: set[Rul
     broken = verifier.faults(ASKED, BY, mutate(GOOD))
     assert rules <= {each.rule for each in broken}
     assert all(each.at and each.text for each in broken)
+
+
+@pytest.mark.parametrize(
+    "what, sites, closed, true",
+    [
+        ("the second site is quick", [site("S1", (500, 0), service_s=8 * 3600), site("S2", (3000, 0), service_s=900)], None, "not-reached"),
+        (
+            "no site is quick",
+            [site("S1", (500, 0), service_s=8 * 3600), site("S2", (3000, 0), service_s=8 * 3600)],
+            None,
+            "not-enough-time",
+        ),
+        ("the quick site has no road", [site("S1", (500, 0), service_s=8 * 3600), site("S2", (3000, 0))], (1, 3), "not-enough-time"),
+        ("no site has a road", [site("S1", (500, 0))], (1, 2), "unreachable"),
+        ("no site takes the stream", [site("K", (500, 0), streams=["kitchen"])], None, "no-site-for-stream"),
+    ],
+)
+def test_one_reason_only_is_true_of_a_stop(what: str, sites: list[Site], closed: tuple[int, int] | None, true: str) -> None:
+    """Judged with every truck and every site of the stream: whatever else is told of it is a fault."""
+    asked = problem([stop("P1", (400, 0))], sites=sites)
+    by = travel(asked, closed=lambda origin, target: (origin, target) == closed)
+    accepted = [reason.value for reason in Reason if not verifier.faults(asked, by, Plan((), (Unserved("P1", reason),)))]
+    assert accepted == [true]
 
 
 def test_every_rule_has_a_fault_that_breaks_it() -> None:

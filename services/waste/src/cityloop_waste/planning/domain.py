@@ -119,14 +119,20 @@ class Problem:
 
 
 class Reason(StrEnum):
-    """Why a stop is not in the plan."""
+    """Why a stop is not in the plan: the first of these that is true of it.
+
+    All but the last are facts of the problem: no truck could serve the stop even if it served nothing else that day, at any
+    site; `window` when it could at another hour. `not-reached` says that some truck could, and the search found no room for it
+    in its time.
+    """
 
     NO_VEHICLE = "no-vehicle-for-stream"
     NO_SITE = "no-site-for-stream"
     TOO_MUCH = "exceeds-capacity-of-all-vehicles"
     UNREACHABLE = "unreachable"
-    WINDOW = "window"
     NOT_ENOUGH_TIME = "not-enough-time"
+    WINDOW = "window"
+    NOT_REACHED = "not-reached"
 
 
 @dataclass(frozen=True, slots=True)

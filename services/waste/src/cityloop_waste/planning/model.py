@@ -111,7 +111,7 @@ def plan(day: Day, model: Model, routes: Sequence[Sequence[int]]) -> Plan:
     rows = [[model.places[node] for node in route] for route in routes]
     served = {row for route in rows for row in route}
     driven = [_route(day, truck, route) for truck, route in zip(day.trucks, rows, strict=True)]
-    left = {day.stop(row).id: Reason.NOT_ENOUGH_TIME for row in day.stops if row not in served}
+    left = {day.stop(row).id: Reason.NOT_REACHED for row in day.stops if row not in served}
     reasons = {each.stop: each.reason for each in day.unserved} | left
     unserved = tuple(Unserved(stop.id, reasons[stop.id]) for stop in day.problem.stops if stop.id in reasons)
     return Plan(tuple(route for route in driven if route is not None), unserved)

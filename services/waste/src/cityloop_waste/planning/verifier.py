@@ -83,22 +83,38 @@ class _Judge:
                 yield Broken(Rule.STOP_MISSING, stop, "it is neither served nor listed as unserved")
 
     def reasons(self, plan: Plan) -> Iterator[Broken]:
-        """A reason that the problem itself contradicts."""
-        trucks = [truck for truck in self._problem.trucks if self._problem.stream in truck.streams]
-        sites = [row for row, site in self._sites.values() if self._problem.stream in site.streams]
+        """A reason that is not the one that is true of its stop."""
         for each in plan.unserved:
-            if each.stop not in self._stops:
-                continue
-            row, stop = self._stops[each.stop]
-            fits = any(stop.demand_kg <= truck.capacity_kg and stop.demand_dm3 <= truck.capacity_dm3 for truck in trucks)
-            linked = self._linked(row, sites)
-            true = {Reason.NO_VEHICLE: not trucks, Reason.NO_SITE: not sites, Reason.TOO_MUCH: not fits, Reason.UNREACHABLE: not linked}
-            if not true.get(each.reason, bool(trucks and sites and fits and linked)):
-                yield Broken(Rule.REASON, each.stop, f"{each.reason} is not true of it")
+            if each.stop in self._stops:
+                true = self._reason(*self._stops[each.stop])
+                if each.reason is not true:
+                    yield Broken(Rule.REASON, each.stop, f"{each.reason} is told, {true} is true of it")
 
-    def _linked(self, row: int, sites: Sequence[int]) -> bool:
+    def _reason(self, row: int, stop: Stop) -> Reason:
+        """Why the stop can be unserved: what forbids it to every truck that does nothing else, else that the search left it out."""
+        stream = self._problem.stream
+        trucks = [truck for truck in self._problem.trucks if stream in truck.streams]
+        sites = [(number, site) for number, site in self._sites.values() if stream in site.streams]
+        bearing = [truck for truck in trucks if truck.capacity_kg >= stop.demand_kg and truck.capacity_dm3 >= stop.demand_dm3]
+        for reason, holds in ((Reason.NO_VEHICLE, not trucks), (Reason.NO_SITE, not sites), (Reason.TOO_MUCH, not bearing)):
+            if holds:
+                return reason
+        out_s, home_s = self._travel.duration_s[0][row], self._home_s(row, sites)
+        if out_s is None or home_s is None:
+            return Reason.UNREACHABLE
+        arrivals = {(truck.shift.start_s + out_s, truck.shift.end_s) for truck in bearing}
+        busy_s = stop.service_s + home_s
+        if all(arrival_s + busy_s > until_s for arrival_s, until_s in arrivals):
+            return Reason.NOT_ENOUGH_TIME
+        begun = ((max(arrival_s, hours.start_s), hours.end_s, until_s) for arrival_s, until_s in arrivals for hours in stop.windows)
+        in_hours = any(start_s <= closes_s and start_s + busy_s <= until_s for start_s, closes_s, until_s in begun)
+        return Reason.NOT_REACHED if in_hours or not stop.windows else Reason.WINDOW
+
+    def _home_s(self, row: int, sites: Sequence[tuple[int, Site]]) -> int | None:
+        """Seconds from a stop to the depot over the site that is quickest, its service included; None without a road."""
         ways = self._travel.duration_s
-        return ways[0][row] is not None and any(ways[row][site] is not None and ways[site][0] is not None for site in sites)
+        legs = ((ways[row][number], site.service_s, ways[number][0]) for number, site in sites)
+        return min((there + service_s + back for there, service_s, back in legs if there is not None and back is not None), default=None)
 
     def route(self, route: Route, routes: Sequence[Route]) -> Iterator[Broken]:
         """One truck's day."""

@@ -17,7 +17,9 @@ JSON out, only after the verifier accepted the plan from the problem and the mat
      routes: [{truck, distance_m, duration_s,
                visits: [{kind: "depot-start" | "stop" | "unload" | "depot-end", id (stop or site; null at the depot),
                          arrival_s, start_s, departure_s, load_kg, load_dm3 (on board when it leaves)}]}],
-     unserved: [{stop, reason}],     # reasons: domain.Reason
+     unserved: [{stop, reason}],     # domain.Reason: no-vehicle-for-stream, no-site-for-stream, exceeds-capacity-of-all-vehicles,
+                                     # unreachable, not-enough-time, window: no truck could serve it even alone; not-reached:
+                                     # some truck could, the search found no room for it in its time
      verified: true, seconds, ended: "time" | "asked" | "complete"}
 
 Raises InvalidProblem, InvalidRoads, InvalidTravel, BadPosition, NoPlanFound, PlanRefused; through the pool they are WorkRaised with
