@@ -76,7 +76,7 @@ _EVSE = f"""
 _REGISTRY = (
     f"""
 INSERT INTO location ({_names(location)})
-SELECT {_STATION}, '999000001', 'S' || lpad(n::text, 3, '0'), '充电站' || n, NULL, 109.787 + n * 1e-4, 39.565, {_DISTRICT},
+SELECT {_STATION}, '999000001', 'S' || lpad(n::text, 3, '0'), '充电站' || n, NULL, 109.787 + n * 1e-4, 39.565, {_DISTRICT}, true,
     CASE WHEN n % 10 = 0 THEN 'compound' ELSE 'public' END, NULL, 'open', true,
     CASE WHEN n <= 160 THEN 'sample-' || lpad((1 + n % 80)::text, 3, '0') END, 6, '', {_uuid("$1::timestamptz", "n::text")}, $1, $1
 FROM generate_series(1, {STATIONS}) AS n""",
@@ -88,7 +88,7 @@ SELECT location || '*' || connector, location, '999000001', connector, 60000, CA
 FROM ({_EVSE}) AS e""",
     f"""
 INSERT INTO location_version ({_names(location_version)})
-SELECT {_uuid("told", "n || '/' || v")}, id, v, '999000001', name || ' ' || v, lon, lat, district, access, NULL, 'open', true,
+SELECT {_uuid("told", "n || '/' || v")}, id, v, '999000001', name || ' ' || v, lon, lat, district, in_city, access, NULL, 'open', true,
     CASE WHEN v > 1 THEN place_id END, told, told, 'import', {_uuid("told", "v || '/' || n")}, NULL
 FROM (
     SELECT location.*, n, v,
@@ -108,12 +108,13 @@ FROM (
 INSERT INTO place ({_names(place)})
 SELECT 'sample-' || lpad(n::text, 3, '0'), '停车场' || n, NULL, 109.787, 39.565 + n * 1e-4,
     CASE WHEN n % 9 = 0 THEN 'private' ELSE 'public' END, 'open', CASE WHEN n % 4 = 0 THEN 'on_street' ELSE 'garage' END,
-    {_DISTRICT}, 60 + n, n % 20, 5, $1
+    {_DISTRICT}, true, 60 + n, n % 20, 5, $1
 FROM generate_series(1, 80) AS n""",
     f"""
 INSERT INTO place_version ({_names(place_version)})
 SELECT {_uuid("told", "id || v")}, id, v, name, lon, lat, access, CASE WHEN v = 3 AND n % 10 = 0 THEN 'closed' ELSE state END,
-    kind, district, total_bays + v, ev_bays, told, told + interval '1 second', '/cityloop/parking', {_uuid("told", "v || id")}, NULL
+    kind, district, in_city, total_bays + v, ev_bays,
+    told, told + interval '1 second', '/cityloop/parking', {_uuid("told", "v || id")}, NULL
 FROM (
     SELECT place.*, n, v, $1::timestamptz + make_interval(days => (v - 1) * 70 + n % 5) AS told
     FROM place, generate_series(1, 5) AS v, LATERAL (SELECT substr(id, 8)::int AS n) AS number
@@ -149,10 +150,11 @@ FROM (
 _CAR_PARKS = (
     f"""
 INSERT INTO place_version
-    (id, place_id, version, happened_at, recorded_at, source, event_id, access, state, kind, district, total_bays, name)
+    (id, place_id, version, happened_at, recorded_at, source, event_id, access, state, kind, district, in_city, total_bays,
+    name)
 SELECT {_uuid("told", "n || '/' || v")}, 'city-' || n, v, told, told, 'city', {_uuid("told", "n || '/' || v")},
     CASE WHEN n % 9 = 0 THEN 'private' ELSE 'public' END, CASE WHEN n % 50 = 0 AND v = 2 THEN 'closed' ELSE 'open' END, 'garage',
-    {_DISTRICT}, 200, '停车场' || n
+    {_DISTRICT}, true, 200, '停车场' || n
 FROM (
     SELECT n, v, $1::timestamptz + make_interval(days => (v - 1) * 20) AS told
     FROM generate_series(1, {CAR_PARKS}) AS n, generate_series(1, 2) AS v

@@ -22,7 +22,8 @@ from cityloop_parking.indicators.figures import FIGURES, LIVE_PLACES
 from cityloop_parking.indicators.store import read_places
 from cityloop_parking.observations import use_cases as observations
 from cityloop_parking.observations.domain import Count, Observation
-from cityloop_parking.places.domain import Access, Category, PlaceFacts, PlaceState, Pool
+from cityloop_parking.places import use_cases as places
+from cityloop_parking.places.domain import Accepted, Access, Category, PlaceFacts, PlaceState, Pool
 from tests.contract.kit_support import DIALECTS
 from tests.contract.neighbours_support import publish
 from tests.contract.reservations_support import City, city, make_tables
@@ -83,6 +84,17 @@ async def test_the_share_of_live_places_is_what_the_journals_say(town: City) -> 
     why = {"op-1": "live", "op-2": "late", "op-3": "live", "op-4": "unknown", "op-5": "closed", "op-6": "not-public"}
     assert await figure(town, present) == (2, 4, why)
     assert await figure(town, present, "all-access") == (3, 5, why | {"op-6": "live"})
+
+
+async def test_what_lies_elsewhere_counts_for_nothing(town: City) -> None:
+    """Another city's file may be imported: its car parks are there, and no figure of this city's counts them."""
+    await publish(town, lot(1))
+    taipei = lot(2, position=Position(121.56, 25.04))
+    await places.import_places(town.ctx, [Accepted(1, taipei)])
+    await count(town, "op-2")
+    why = {"op-1": "unknown", "op-2": "elsewhere"}
+    for scheme in ("public", "all-access"):
+        assert await figure(town, now(town), scheme) == (0, 1, why)
 
 
 async def test_what_was_known_then_stays_what_was_known_then(town: City) -> None:

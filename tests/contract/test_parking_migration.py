@@ -60,7 +60,7 @@ def _place(number: int, **changes: object) -> dict[str, object]:
 
 STAY = {"place_id": "op-1", "category": "standard", "starts_at": CHANGED, "ends_at": CHANGED.replace(hour=9)}
 ROWS: dict[Any, list[dict[str, object]]] = {
-    place: [_place(1), _place(2, version=1, state="closed", access="permit", kind="on_street", district=None)],
+    place: [_place(1), _place(2, version=1, state="closed", access="permit", kind="on_street", district=None, lon=121.56, lat=25.04)],
     place_pool: [
         {"place_id": "op-1", "category": "standard", "capacity": 90},
         {"place_id": "op-1", "category": "ev", "capacity": 9},
@@ -130,9 +130,9 @@ async def test_the_journal_begins_with_what_is_known(first_release: Database) ->
         (_place(number)["event_id"], _place(number)["event_id"], f"op-{number}", version, CHANGED, CHANGED, "op")
         for number, version in ((1, 3), (2, 1))
     ]
-    assert [(row.access, row.state, row.kind, row.district, row.total_bays, row.name) for row in rows] == [
-        ("public", "open", "garage", "d1", 99, "文化广场 1"),
-        ("permit", "closed", "on_street", None, 0, "文化广场 2"),
+    assert [(row.access, row.state, row.kind, row.district, row.in_city, row.total_bays, row.name) for row in rows] == [
+        ("public", "open", "garage", "d1", True, 99, "文化广场 1"),
+        ("permit", "closed", "on_street", None, False, 0, "文化广场 2"),
     ]
 
 

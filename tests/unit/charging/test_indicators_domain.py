@@ -67,6 +67,7 @@ GOLDEN = Facts(
         _evse("e7", place_id=None, lifecycle=Lifecycle.PLANNED),
         _evse("e8", place_id="p3", district="d02"),
         _evse("e9", bay_no="A9", open=False),
+        _evse("f1", place_id="p6", in_city=False),
     ],
     places=[
         _place("p1"),
@@ -74,6 +75,7 @@ GOLDEN = Facts(
         _place("p3", access="private"),
         _place("p4", state="closed"),
         _place("p5", total_bays=0, district=None),
+        _place("p6", total_bays=1, in_city=False),
     ],
     vehicles=[VehiclesFact("passenger/bev", 14, True, None, "v1"), VehiclesFact("truck/phev", 100, False, "d02", "v2")],
 )
@@ -103,7 +105,8 @@ def test_each_row_says_why_it_counts_or_not() -> None:
     """An official sees the broken, the planned and the private one, and whose journal rows say so."""
     why = {row.key: row.why for row in _evaluated(PILE_RATIO, GOLDEN, "reporting").rows}
     assert (why["e4"], why["e5"], why["e6"], why["e7"]) == ("not-operational", "not-reporting", "not-public", "planned")
-    assert why["e9"] == "closed"
+    assert (why["e9"], why["f1"]) == ("closed", "elsewhere")
+    assert {row.key: row.why for row in _evaluated(FACILITIES, GOLDEN, "public").rows}["f1"] == "elsewhere"
     assert why["vehicles/truck/phev"] == "not-standard"
     place = next(row for row in _evaluated(EV_BAY_SHARE, GOLDEN, "all").rows if row.key == "p1")
     assert (place.evidence["needed"], place.evidence["reached"], place.evidence["not_counted"]) == (6, False, ["e4", "e9"])
@@ -113,14 +116,16 @@ def test_each_row_says_why_it_counts_or_not() -> None:
 @pytest.mark.parametrize(
     "scheme, why",
     [
-        ("all", {"p1": "counted", "p2": "counted", "p3": "not-public", "p4": "closed", "p5": "no-bays"}),
-        ("off-street", {"p1": "counted", "p2": "on-street", "p3": "not-public", "p4": "closed", "p5": "no-bays"}),
+        ("all", {"p1": "counted", "p2": "counted", "p3": "not-public", "p4": "closed", "p5": "no-bays", "p6": "elsewhere"}),
+        ("off-street", {"p1": "counted", "p2": "on-street", "p3": "not-public", "p4": "closed", "p5": "no-bays", "p6": "elsewhere"}),
     ],
 )
 def test_each_car_park_says_why_it_counts_or_not(scheme: str, why: dict[str, str]) -> None:
     """One that closes does not vanish from the rows: it counts for nothing, and its newest journal row says since when."""
     rows = _evaluated(EV_BAY_SHARE, GOLDEN, scheme).rows
     assert {row.key: row.why for row in rows} == why
+    elsewhere = next(row for row in rows if row.key == "p6")
+    assert (elsewhere.numerator, elsewhere.denominator) == (0, 0)
     closed = next(row for row in rows if row.key == "p4")
     assert (closed.numerator, closed.denominator, closed.evidence["rows"]) == (0, 0, ["row-p4"])
 
@@ -132,6 +137,8 @@ def test_each_car_park_says_why_it_counts_or_not(scheme: str, why: dict[str, str
         (PILE_RATIO, Facts(vehicles=GOLDEN.vehicles), "no charging point is known"),
         (PILE_RATIO, Facts(evses=[_evse()]), "no registered vehicles are known"),
         (FACILITIES, Facts(), "no charging point is known"),
+        (FACILITIES, Facts(evses=[_evse(in_city=False)]), "no charging point is known"),
+        (PILE_RATIO, Facts(evses=[_evse(in_city=False)], vehicles=GOLDEN.vehicles), "no charging point is known"),
     ],
 )
 def test_what_was_never_told_is_no_data(indicator: Indicator, facts: Facts, missing: str) -> None:

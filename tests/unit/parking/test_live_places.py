@@ -22,8 +22,10 @@ def counted(age_s: float, *, category: str = "standard", interval_s: int = 900, 
     return CountFact(category, NOW - timedelta(seconds=age_s), source, interval_s, f"row-{category}-{age_s}")
 
 
-def place(id: str, *counts: CountFact, access: str = "public", state: str = "open", district: str | None = "d1") -> PlaceFact:
-    return PlaceFact(id, f"name {id}", access, state, "surface", district, f"row-{id}", counts)
+def place(
+    id: str, *counts: CountFact, access: str = "public", state: str = "open", district: str | None = "d1", in_city: bool = True
+) -> PlaceFact:
+    return PlaceFact(id, f"name {id}", access, state, "surface", district, f"row-{id}", counts, in_city)
 
 
 FACTS = (
@@ -36,6 +38,7 @@ FACTS = (
     place("g", counted(60), state="closed"),
     place("h", counted(60), access="permit"),
     place("i", access="private"),
+    place("j", counted(60), in_city=False),
 )
 
 
@@ -48,6 +51,7 @@ def test_a_place_is_live_when_one_of_its_categories_is() -> None:
     public = {
         "a": (1, 1, "live"), "b": (1, 1, "live"), "c": (0, 1, "late"), "d": (0, 1, "unknown"), "e": (0, 1, "unknown"),
         "f": (1, 1, "live"), "g": (0, 0, "closed"), "h": (0, 0, "not-public"), "i": (0, 0, "not-public"),
+        "j": (0, 0, "elsewhere"),
     }  # fmt: skip
     assert said("public") == public
     assert said("all-access") == public | {"h": (1, 1, "live"), "i": (0, 1, "unknown")}

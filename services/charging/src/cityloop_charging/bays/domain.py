@@ -90,7 +90,7 @@ BY_SCORE = By(Decider.SCORE)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A car park as charging has heard of it; `sequence` is the version that its event told of."""
+    """A car park as charging has heard of it; `sequence` is the version that its event told of. `in_city`: in the jurisdiction."""
 
     id: str
     name: str
@@ -103,6 +103,7 @@ class Place:
     total_bays: int
     ev_bays: int
     sequence: int
+    in_city: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class PlaceAsOf:
     district: str | None
     total_bays: int
     ev_bays: int
+    in_city: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class LinkAsOf:
     decider: Decider
 
 
-_PLACE = ("id", "place_id", "name", "access", "state", "kind", "district", "total_bays", "ev_bays")
+_PLACE = ("id", "place_id", "name", "access", "state", "kind", "district", "total_bays", "ev_bays", "in_city")
 _LINK = ("id", "location_id", "place_id", "state", "decider")
 PLACES = HotStatement(as_of(place_version, place_version.c.place_id, place, place.c.id, _PLACE, by="sequence"))
 LINKS = HotStatement(as_of(link_version, link_version.c.location_id, link, link.c.location_id, _LINK))

@@ -87,6 +87,7 @@ async def put_place(tx: WriteTx, one: Place, *, happened_at: datetime, cause: Ca
         "state": one.state,
         "kind": one.kind,
         "district": one.district,
+        "in_city": one.in_city,
         "total_bays": one.total_bays,
         "ev_bays": one.ev_bays,
         "sequence": one.sequence,
@@ -221,6 +222,7 @@ def _place(row: Row[Any]) -> Place:
         total_bays=row.total_bays,
         ev_bays=row.ev_bays,
         sequence=row.sequence,
+        in_city=row.in_city,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Float, Index, Integer, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Float, Index, Integer, String, Table, UniqueConstraint
 
 from cityloop_charging.schema import metadata
 from cityloop_common.db import Json, UtcDateTime
@@ -10,7 +10,8 @@ from cityloop_common.journal import journal_columns
 
 _STATES = "state IN ('proposed', 'confirmed', 'rejected', 'withdrawn')"
 
-# Charging's own view of parking's car parks: the newest event of each. `sequence` is the version that it told of.
+# Charging's own view of parking's car parks: the newest event of each. `sequence` is the version that it told of. `in_city`: its
+# position lies in the jurisdiction as that was set when it was heard.
 place = Table(
     "place",
     metadata,
@@ -23,6 +24,7 @@ place = Table(
     Column("state", String(20), nullable=False),
     Column("kind", String(20), nullable=False),
     Column("district", String(80)),
+    Column("in_city", Boolean, nullable=False),
     Column("total_bays", Integer, nullable=False),
     Column("ev_bays", Integer, nullable=False),
     Column("sequence", BigInteger, nullable=False),
@@ -47,6 +49,7 @@ place_version = Table(
     Column("state", String(20), nullable=False),
     Column("kind", String(20), nullable=False),
     Column("district", String(80)),
+    Column("in_city", Boolean, nullable=False),
     Column("total_bays", Integer, nullable=False),
     Column("ev_bays", Integer, nullable=False),
     *journal_columns(),

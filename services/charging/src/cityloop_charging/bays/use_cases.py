@@ -29,7 +29,7 @@ from cityloop_charging.bays.views import Happened, PlaceView
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.registry import store as registry
 from cityloop_charging.registry.domain import Location, UnknownLocation
-from cityloop_charging.registry.use_cases import set_place_in
+from cityloop_charging.registry.use_cases import city_bounds, set_place_in
 from cityloop_common import idempotency
 from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
@@ -67,7 +67,8 @@ async def once(ctx: ChargingCtx, asked: Asked, effect: Callable[[WriteTx], Await
 async def on_place(tx: WriteTx, ctx: Ctx[Any], event: Event, view: PlaceView) -> None:
     """Consumes `parking.place.published`: keeps charging's own view, and proposes stations that stand near."""
     position = Position(view.lon, view.lat)
-    place = view.place(sequence=event.sequence, district=ctx.districts.of(position) or view.district)
+    district, in_city = ctx.districts.of(position) or view.district, city_bounds(ctx).contains(position)
+    place = view.place(sequence=event.sequence, district=district, in_city=in_city)
     cause = Cause(ctx.ids.new(), event.id, event.source)
     if not await store.put_place(tx, place, happened_at=event.time, cause=cause):
         return

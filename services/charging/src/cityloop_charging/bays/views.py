@@ -27,7 +27,7 @@ class PlaceView(BaseModel):
     total_bays: Bays
     ev_bays: Bays = 0
 
-    def place(self, *, sequence: int, district: str | None) -> Place:
+    def place(self, *, sequence: int, district: str | None, in_city: bool) -> Place:
         """The car park that this version of it tells of."""
         return Place(
             id=self.place_id,
@@ -41,6 +41,7 @@ class PlaceView(BaseModel):
             total_bays=self.total_bays,
             ev_bays=self.ev_bays,
             sequence=sequence,
+            in_city=in_city,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -18,11 +18,15 @@ FACILITIES_TARGET = Fraction(5_000)
 BROKEN = frozenset({Status.INOPERATIVE, Status.OUTOFORDER, Status.PLANNED, Status.REMOVED})
 REPORTING = frozenset({Status.AVAILABLE, Status.CHARGING, Status.RESERVED, Status.BLOCKED})
 ON_STREET = "on_street"
+ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
 class EvseFact:
-    """An EVSE as it was: its place is that of its station's confirmed link, `open` its station. `rows` are the journal rows that say so."""
+    """An EVSE as it was: its place is that of its station's confirmed link, `open` its station, which lies in the city or elsewhere.
+
+    `rows` are the journal rows that say so.
+    """
 
     uid: str
     location_id: str
@@ -35,11 +39,12 @@ class EvseFact:
     status: Status
     open: bool
     rows: Sequence[str]
+    in_city: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceFact:
-    """A car park as charging had heard of it."""
+    """A car park as charging had heard of it, in the city or elsewhere."""
 
     place_id: str
     name: str
@@ -49,6 +54,7 @@ class PlaceFact:
     district: str | None
     total_bays: int
     row: str
+    in_city: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,8 @@ def _counts(evse: EvseFact, scheme: str) -> bool:
 def bay_share(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
     """A row per car park. Of a public one in service: bays served by a confirmed, operational EVSE, of all its bays; others count nothing.
 
-    `off-street` leaves on-street places out on both sides; `reporting` counts only EVSEs whose newest report says that they
-    work. Raises NoData while no car park is known.
+    Nor does one that lies elsewhere. `off-street` leaves on-street places out on both sides; `reporting` counts only EVSEs whose
+    newest report says that they work. Raises NoData while no car park is known.
     """
     if not facts.places:
         raise NoData("no car park is known")
@@ -124,6 +130,8 @@ def _bay_row(place: PlaceFact, evses: Sequence[EvseFact], scheme: str) -> Row:
 
 
 def _why_no_car_park(place: PlaceFact, scheme: str) -> str | None:
+    if not place.in_city:
+        return ELSEWHERE
     if place.state != "open":
         return "closed"
     if place.access != "public":
@@ -138,7 +146,7 @@ def pile_ratio(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
 
     Raises NoData while no station, or no registered vehicle, is known.
     """
-    if not facts.evses:
+    if not any(each.in_city for each in facts.evses):
         raise NoData("no charging point is known")
     if not facts.vehicles:
         raise NoData("no registered vehicles are known")
@@ -152,6 +160,8 @@ def _points(facts: Facts, scheme: str) -> Iterator[Row]:
 
 
 def _why_no_public_pile(evse: EvseFact, scheme: str) -> str:
+    if not evse.in_city:
+        return ELSEWHERE
     if evse.lifecycle is not Lifecycle.IN_SERVICE:
         return str(evse.lifecycle)
     if evse.access is not Access.PUBLIC:
@@ -174,18 +184,23 @@ def _vehicles(facts: Facts) -> Iterator[Row]:
 def facilities(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
     """A row per charging point: public places and compounds, not planned and not removed; `public` leaves compounds out.
 
-    Broken ones count, and those of closed stations: they were built. Raises NoData while no station is known.
+    Broken ones count, and those of closed stations: they were built. What lies elsewhere does not. Raises NoData while no station is known.
     """
-    if not facts.evses:
+    if not any(each.in_city for each in facts.evses):
         raise NoData("no charging point is known")
     accepted = {Access.PUBLIC} if scheme == "public" else {Access.PUBLIC, Access.COMPOUND}
     found = []
     for each in facts.evses:
-        there = each.lifecycle is Lifecycle.IN_SERVICE and each.status not in {Status.PLANNED, Status.REMOVED}
-        why = "counted" if there and each.access in accepted else str(each.access) if there else _gone(each)
+        why = _why_no_facility(each, accepted)
         found.append(Row(each.uid, int(why == "counted"), 0, each.district, why, {"access": str(each.access), "rows": list(each.rows)}))
     return found
 
 
-def _gone(evse: EvseFact) -> str:
-    return str(evse.lifecycle) if evse.lifecycle is not Lifecycle.IN_SERVICE else evse.status.lower()
+def _why_no_facility(evse: EvseFact, accepted: Collection[Access]) -> str:
+    if not evse.in_city:
+        return ELSEWHERE
+    if evse.lifecycle is not Lifecycle.IN_SERVICE:
+        return str(evse.lifecycle)
+    if evse.status in {Status.PLANNED, Status.REMOVED}:
+        return evse.status.lower()
+    return "counted" if evse.access in accepted else str(evse.access)

@@ -22,7 +22,7 @@ async def of_bays(tx: Tx, moment: Moment) -> Facts:
     """Car parks, and the EVSEs of stations that are confirmed to stand in one."""
     known = await bays.places(tx, moment.at, moment.known_at)
     places = [
-        PlaceFact(each.place_id, each.name, each.access, each.state, each.kind, each.district, each.total_bays, each.row_id)
+        PlaceFact(each.place_id, each.name, each.access, each.state, each.kind, each.district, each.total_bays, each.row_id, each.in_city)
         for each in known
     ]
     return Facts(evses=await _evses(tx, moment), places=places)
@@ -60,6 +60,7 @@ def _evse(evse: EvseAsOf, location: LocationAsOf, known: StatusAt | None) -> Evs
         status=Status.UNKNOWN if known is None else known.status,
         open=location.state is LocationState.OPEN,
         rows=rows,
+        in_city=location.in_city,
     )
 
 

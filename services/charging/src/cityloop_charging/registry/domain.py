@@ -114,7 +114,10 @@ class EvseFacts:
 
 @dataclass(frozen=True, slots=True)
 class LocationFacts:
-    """What is said of one station; the position is WGS-84. EVSEs that it had and does not name are removed."""
+    """What is said of one station; the position is WGS-84. EVSEs that it had and does not name are removed.
+
+    `in_city`: it lies in the jurisdiction as that is set when it is stored.
+    """
 
     operator_id: str
     station_id: str
@@ -127,6 +130,7 @@ class LocationFacts:
     bay_count: int | None = None
     state: LocationState = LocationState.OPEN
     invented: bool = False
+    in_city: bool = True
 
     @property
     def id(self) -> LocationId:

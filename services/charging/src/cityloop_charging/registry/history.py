@@ -31,6 +31,7 @@ class LocationAsOf:
     bay_count: int | None
     state: LocationState
     place_id: str | None
+    in_city: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def _plain(column: Any) -> Any:
 
 _LOCATION = (
     "id", "location_id", "version", "operator_id", "name", "lon", "lat", "district", "access", "bay_count", "state", "place_id",
+    "in_city",
 )  # fmt: skip
 _EVSE = ("id", "evse_uid", "location_id", "operator_id", "connector_id", "power_w", "current", "standard", "bay_no", "lifecycle")
 LOCATIONS = HotStatement(as_of(location_version, location_version.c.location_id, location, location.c.id, _LOCATION))
@@ -88,11 +90,11 @@ async def locations(tx: Tx, at: datetime, known_at: datetime) -> list[LocationAs
     """Every station that there was at `at`, as known at `known_at`, in the order of their ids."""
     found = []
     for row in await tx.hot.all(LOCATIONS, {"at": at, "known_at": known_at}):
-        row_id, location_id, version, operator_id, name, lon, lat, district, access, bay_count, state, place_id = row
+        row_id, location_id, version, operator_id, name, lon, lat, district, access, bay_count, state, place_id, in_city = row
         found.append(
             LocationAsOf(
                 row_id, LocationId(location_id), version, operator_id, name, Position(lon, lat), district, Access(access), bay_count,
-                LocationState(state), place_id,
+                LocationState(state), place_id, in_city,
             )
         )  # fmt: skip
     return found

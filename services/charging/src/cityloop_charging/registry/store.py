@@ -244,6 +244,7 @@ def _location(row: Row[Any]) -> Location:
         bay_count=row.bay_count,
         state=LocationState(row.state),
         invented=row.invented,
+        in_city=row.in_city,
     )
     return Location(facts, row.place_id, row.version, row.event_id, row.recorded_at, row.updated_at)
 
@@ -269,6 +270,7 @@ def _described(facts: LocationFacts) -> dict[str, object]:
         "lon": facts.position.lon,
         "lat": facts.position.lat,
         "district": facts.district,
+        "in_city": facts.in_city,
         "access": str(facts.access),
         "bay_count": facts.bay_count,
         "state": str(facts.state),

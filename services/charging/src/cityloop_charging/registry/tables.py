@@ -8,7 +8,8 @@ from cityloop_charging.schema import metadata
 from cityloop_common.db import UtcDateTime
 from cityloop_common.journal import journal_columns
 
-# One row per station: what is known now. `place_id` is the car park of its confirmed link, set by the room `bays`;
+# One row per station: what is known now. `in_city`: it lies in the jurisdiction as that was set when it was stored.
+# `place_id` is the car park of its confirmed link, set by the room `bays`;
 # `event_id` is the id of the event that published this version.
 location = Table(
     "location",
@@ -21,6 +22,7 @@ location = Table(
     Column("lon", Float(53), nullable=False),
     Column("lat", Float(53), nullable=False),
     Column("district", String(80)),
+    Column("in_city", Boolean, nullable=False),
     Column("access", String(10), nullable=False),
     Column("bay_count", Integer),
     Column("state", String(10), nullable=False),
@@ -82,6 +84,7 @@ location_version = Table(
     Column("lon", Float(53), nullable=False),
     Column("lat", Float(53), nullable=False),
     Column("district", String(80)),
+    Column("in_city", Boolean, nullable=False),
     Column("access", String(10), nullable=False),
     Column("bay_count", Integer),
     Column("state", String(10), nullable=False),

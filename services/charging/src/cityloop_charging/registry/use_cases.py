@@ -137,8 +137,9 @@ def city_bounds(ctx: ChargingCtx) -> Bounds:
 
 
 def _placed(ctx: ChargingCtx, facts: LocationFacts) -> LocationFacts:
-    """With the district that the polygons say, else the source's own word."""
-    return replace(facts, district=ctx.districts.of(facts.position) or facts.district)
+    """With the district that the polygons say, else the source's own word, and whether it lies in the jurisdiction."""
+    district = ctx.districts.of(facts.position) or facts.district
+    return replace(facts, district=district, in_city=city_bounds(ctx).contains(facts.position))
 
 
 async def _put_in(tx: WriteTx, ctx: ChargingCtx, new: Sequence[NewVersion]) -> list[Location]:

@@ -38,12 +38,14 @@ class PlaceFact:
     district: str | None
     row: str
     counts: Sequence[CountFact] = ()
+    in_city: bool = True
 
 
 def live_places(facts: Sequence[PlaceFact], moment: Moment, scheme_id: str) -> list[Row]:
     """A row for every car park: 1 of 1 when at least one of its categories has a live count, 0 of 1 when none has.
 
-    One that is closed, or in the scheme `public` not open to everybody, counts for nothing. Raises NoData while no car park is known.
+    One that lies elsewhere, is closed, or in the scheme `public` not open to everybody, counts for nothing. Raises NoData while no
+    car park is known.
     """
     if not facts:
         raise NoData("no car park is known")
@@ -52,6 +54,8 @@ def live_places(facts: Sequence[PlaceFact], moment: Moment, scheme_id: str) -> l
 
 def _row(of: PlaceFact, moment: Moment, scheme_id: str) -> Row:
     named = {"name": of.name, "kind": of.kind, "place_row": of.row}
+    if not of.in_city:
+        return Row(of.place_id, 0, 0, of.district, "elsewhere", named)
     if of.state != PlaceState.OPEN:
         return Row(of.place_id, 0, 0, of.district, "closed", named)
     if scheme_id == PUBLIC and of.access != Access.PUBLIC:

@@ -21,7 +21,7 @@ from cityloop_parking.places.tables import place_version
 OLD_ROWS_INTERVAL_S = 900  # the default of the first release, whose journal did not say the interval
 _V, _O = place_version.c, observation.c
 _PLACES = """
-SELECT v.id, v.place_id, v.name, v.access, v.state, v.kind, v.district FROM place_version v
+SELECT v.id, v.place_id, v.name, v.access, v.state, v.kind, v.district, v.in_city FROM place_version v
 JOIN (
     SELECT place_id, max(version) AS version FROM place_version
     WHERE happened_at <= :at AND recorded_at <= :known_at GROUP BY place_id
@@ -56,7 +56,7 @@ def _statement(sql: str, *columns: Any) -> dict[str, HotStatement]:
     return made
 
 
-_READ_PLACES = _statement(_PLACES, _V.id, _V.place_id, _V.name, _V.access, _V.state, _V.kind, _V.district)
+_READ_PLACES = _statement(_PLACES, _V.id, _V.place_id, _V.name, _V.access, _V.state, _V.kind, _V.district, _V.in_city)
 _READ_NEWEST = _statement(_NEWEST, _O.id)
 _READ_COUNTS = _statement(_COUNTS, _O.place_id, _O.category, _O.happened_at, _O.source, _O.interval_s, _O.id)
 
@@ -65,8 +65,8 @@ async def read_places(tx: Tx, moment: Moment) -> list[PlaceFact]:
     """Every car park that was known at the moment; those that were open with their newest count of each category."""
     instants: dict[str, datetime] = {"at": moment.at, "known_at": moment.known_at}
     places = [
-        PlaceFact(place_id, name, access, state, kind, district, row)
-        for row, place_id, name, access, state, kind, district in await tx.hot.all(_READ_PLACES[tx.dialect_name], instants)
+        PlaceFact(place_id, name, access, state, kind, district, row, in_city=in_city)
+        for row, place_id, name, access, state, kind, district, in_city in await tx.hot.all(_READ_PLACES[tx.dialect_name], instants)
     ]
     counts: dict[str, list[CountFact]] = {}
     looked_at = [each.place_id for each in places if each.state == PlaceState.OPEN]

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.db import HotStatement, Tx, WriteTx
-from cityloop_common.geo import Position
+from cityloop_common.geo import Bounds, Position
 from cityloop_parking.places.domain import (
     Access,
     Category,
@@ -87,10 +87,10 @@ async def put(tx: WriteTx, new: Sequence[NewVersion]) -> list[Place]:
     return changed
 
 
-async def write_journal(tx: WriteTx, changed: Sequence[Place]) -> None:
-    """Appends the versions that places have just got."""
+async def write_journal(tx: WriteTx, changed: Sequence[Place], *, city: Bounds) -> None:
+    """Appends the versions that places have just got, and whether they lie in the city's bounds."""
     if changed:
-        await tx.hot.many(_JOURNAL, [_version_row(each) for each in changed])
+        await tx.hot.many(_JOURNAL, [_version_row(each, city) for each in changed])
 
 
 async def get(tx: Tx, place_id: str) -> Place | None:
@@ -190,7 +190,7 @@ def _pool_row(place_id: PlaceId, pool: Pool) -> Mapping[str, object]:
     }
 
 
-def _version_row(of: Place) -> Mapping[str, object]:
+def _version_row(of: Place, city: Bounds) -> Mapping[str, object]:
     facts = of.facts
     return {
         "id": of.event_id,
@@ -205,6 +205,7 @@ def _version_row(of: Place) -> Mapping[str, object]:
         "state": str(facts.state),
         "kind": str(facts.kind),
         "district": facts.district,
+        "in_city": city.contains(facts.position),
         "total_bays": facts.total_bays,
         "name": facts.name,
     }

@@ -64,6 +64,7 @@ place_pool = Table(
 # The journal of car parks: each version as it was learnt, never updated or deleted. A source does not say since when its words
 # are true, so a version happened when it was learnt. One version is told by one event, so the row has the event's id. What a
 # car park was at an instant is its highest version of those that had happened: replicas' clocks may order two of them wrongly.
+# `in_city`: it lies in the jurisdiction as that was set then.
 place_version = Table(
     "place_version",
     metadata,
@@ -75,6 +76,7 @@ place_version = Table(
     Column("state", String(10), nullable=False),
     Column("kind", String(10), nullable=False),
     Column("district", String(80)),
+    Column("in_city", Boolean, nullable=False),
     Column("total_bays", Integer, nullable=False),
     Column("name", String(200), nullable=False),
     UniqueConstraint("place_id", "version"),

@@ -136,6 +136,6 @@ def _placed(ctx: ParkingCtx, facts: PlaceFacts) -> PlaceFacts:
 
 async def _put_in(tx: WriteTx, ctx: ParkingCtx, new: Sequence[NewVersion]) -> list[Place]:
     changed = await store.put(tx, new)
-    await store.write_journal(tx, changed)
+    await store.write_journal(tx, changed, city=city_bounds(ctx))
     await outbox.append_many(tx, [place_published(each, source=ctx.source) for each in changed])
     return changed

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from cityloop_common.columns import Json, UtcDateTime
+from cityloop_common.settings import SharedSettings, load
 
 revision = "0002"
 down_revision = "0001"
@@ -13,8 +14,10 @@ down_revision = "0001"
 # What is known of each car park begins with the version that it has now; earlier ones were not kept.
 BACKFILL = """
 INSERT INTO place_version
-    (id, place_id, version, happened_at, recorded_at, source, event_id, access, state, kind, district, total_bays, name)
+    (id, place_id, version, happened_at, recorded_at, source, event_id, access, state, kind, district, in_city, total_bays,
+    name)
 SELECT event_id, id, version, updated_at, updated_at, source, event_id, access, state, kind, district,
+    lon BETWEEN :west AND :east AND lat BETWEEN :south AND :north,
     (SELECT coalesce(sum(capacity), 0) FROM place_pool WHERE place_pool.place_id = place.id AND category <> 'motorcycle'), name
 FROM place
 """
@@ -83,6 +86,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("district", sa.String(length=80), nullable=True),
+        sa.Column("in_city", sa.Boolean(), nullable=False),
         sa.Column("total_bays", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.CheckConstraint("total_bays >= 0", name=op.f("ck_place_version_total_bays")),
@@ -90,7 +94,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_place_version")),
         sa.UniqueConstraint("place_id", "version", name=op.f("uq_place_version_place_id_version")),
     )
-    op.execute(BACKFILL)
+    west, south, east, north = load(SharedSettings).city_bounds
+    op.execute(sa.text(BACKFILL).bindparams(west=west, south=south, east=east, north=north))
     op.create_table(
         "turn",
         sa.Column("name", sa.String(length=20), nullable=False),
