@@ -15,12 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from cityloop_charging.operators import store as operators_store
 from cityloop_charging.operators import use_cases as operators
-from cityloop_charging.operators.domain import Secrets
+from cityloop_charging.operators.domain import Credentials, Secrets
 from cityloop_charging.operators.tables import operator
 from cityloop_charging.operators.use_cases import NewOperator
+from cityloop_charging.operators.vault import Vault
+from cityloop_charging.protocols.tcec import partners, use_cases
 from cityloop_charging.protocols.tcec import store as tcec_store
-from cityloop_charging.protocols.tcec import use_cases
+from cityloop_charging.protocols.tcec.desk import STRANGERS_PER_MINUTE
 from cityloop_charging.protocols.tcec.domain import MOST_BODY_BYTES, ConnectorStatus, Taken
 from cityloop_charging.protocols.tcec.tables import tcec_seen
 from cityloop_charging.protocols.tcec.use_cases import ENVELOPES, Push
@@ -29,6 +32,7 @@ from cityloop_charging.registry.domain import EvseUid
 from cityloop_charging.status import store
 from cityloop_charging.status.domain import Status
 from cityloop_charging.status.tables import evse_contact, evse_quarantine, evse_status
+from cityloop_common.db import Tx
 from cityloop_common.errors import Unavailable
 from tests.contract.charging_support import OPERATOR, City, city, make_tables, station
 from tests.contract.kit_support import DIALECTS
@@ -253,6 +257,51 @@ async def test_five_wrong_secrets_a_minute_close_the_door_for_its_operator(desk:
     assert (await sender.ask_token()).ret == 0
 
 
+async def test_many_wrong_secrets_at_once_learn_no_more_than_five(desk: Door, sender: Sender) -> None:
+    """Thirty in flight, the last of them right: five are answered, the others are told to come later."""
+    desk.town.later(seconds=60 - desk.town.clock.now().timestamp() % 60 + 1)
+    guesses = [sender.ask_token(OperatorSecret=f"guess {number}") for number in range(29)]
+    answers = await asyncio.gather(*guesses, sender.ask_token())
+    assert sorted(said.ret for said in answers) == [-1] * 25 + [0] * 5
+    assert answers[-1].ret == -1
+
+
+async def test_right_secrets_are_not_limited(desk: Door, sender: Sender) -> None:
+    """Failures are: a right one clears those before it, so three wrong ones between right ones lock nobody out."""
+    desk.town.later(seconds=60 - desk.town.clock.now().timestamp() % 60 + 1)
+    for _ in range(4):
+        rets = [(await sender.ask_token(OperatorSecret="wrong")).ret for _ in range(3)]
+        assert [*rets, (await sender.ask_token()).ret] == [0] * 4
+
+
+async def test_names_of_nobody_are_looked_up_no_more_than_a_network_may(
+    desk: Door, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then they are told to come later; whoever is known goes on, and is pushed out of memory by none of them."""
+    desk.town.later(seconds=60 - desk.town.clock.now().timestamp() % 60 + 1)
+    sender.at = desk.town.clock.now().replace(microsecond=0)
+    await sender.log_in()
+    read: list[str] = []
+    reads = operators_store.credentials
+
+    async def counted(tx: Tx, vault: Vault, operator_id: str) -> Credentials | None:
+        read.append(operator_id)
+        return await reads(tx, vault, operator_id)
+
+    monkeypatch.setattr(operators_store, "credentials", counted)
+    monkeypatch.setattr(partners, "MOST_KEPT", 2)
+    names = [f"NOBODY{number:03d}" for number in range(100)]
+    answers = [await sender.send(NOTIFY, {**sender.status(3), "OperatorID": name}) for name in names]
+    assert [said.ret for said in answers] == [4001] * STRANGERS_PER_MINUTE + [-1] * (100 - STRANGERS_PER_MINUTE)
+    assert taken(await sender.push(3)) == 0
+    assert read == names[:STRANGERS_PER_MINUTE]
+    desk.town.later(seconds=10)
+    assert taken(await sender.push(1)) == 0
+    assert read[STRANGERS_PER_MINUTE:] == [OPERATOR]
+    desk.town.later(seconds=60)
+    assert (await sender.send(NOTIFY, {**sender.status(3), "OperatorID": names[-1]})).ret == 4001
+
+
 async def test_forged_envelopes_close_nobodys_door(desk: Door, sender: Sender) -> None:
     """Only who holds the SigSecret can spend an operator's tries."""
     for _ in range(20):
@@ -360,8 +409,9 @@ async def test_a_stamp_that_cannot_be_believed_is_put_aside(desk: Door, sender: 
     envelope = sender.status(255)
     assert [taken(await sender.send(NOTIFY, envelope)) for _ in range(2)] == [1, 1]
     async with desk.town.db.read() as tx:
-        kept = await tx.all(select(evse_quarantine))
-    assert [(row.evse_uid, row.skew, row.first_at, row.last_at, row.count) for row in kept] == [(ONE, skew, sender.at, sender.at, 1)]
+        q = evse_quarantine.c
+        kept = await tx.all(select(q.evse_uid, q.skew, q.first_at, q.last_at, q.count))
+    assert [tuple(row) for row in kept] == [(ONE, skew, sender.at, sender.at, 1)]
     assert await desk.town.count(evse_status) == 0
     sender.at = now
     assert taken(await sender.push(1)) == 0
@@ -392,6 +442,29 @@ async def test_envelopes_are_forgotten_after_a_day(desk: Door, sender: Sender) -
     await sender.log_in()
     assert taken(await sender.send(NOTIFY, envelope)) == 1
     assert await desk.town.count(evse_status) == 1
+
+
+@pytest.mark.parametrize("ahead_h", [25, 24 * 30])
+async def test_an_envelope_from_tomorrow_takes_no_effect_tomorrow(desk: Door, sender: Sender, ahead_h: int) -> None:
+    """It was put aside when it came, and is answered so again when its time has come; a day later it is forgotten."""
+    sender.later(ahead_h * 3600)
+    envelope = sender.status(255)
+    assert taken(await sender.send(NOTIFY, envelope)) == 1
+    desk.town.later(hours=ahead_h)
+    await use_cases.prune(desk.town.ctx)
+    await sender.log_in()
+    assert taken(await sender.send(NOTIFY, envelope)) == 1
+    assert await desk.town.count(evse_status) == 0
+    desk.town.later(hours=24.1)
+    assert await use_cases.prune(desk.town.ctx) == 1
+
+
+async def test_a_clock_that_is_years_ahead_keeps_no_envelope_for_years(desk: Door, sender: Sender) -> None:
+    """A month and a day."""
+    sender.later(3 * 366 * 86_400)
+    assert taken(await sender.push(255)) == 1
+    desk.town.later(days=32, hours=0.1)
+    assert await use_cases.prune(desk.town.ctx) == 1
 
 
 async def test_one_bad_notification_in_a_group_stops_no_other(desk: Door, sender: Sender) -> None:

@@ -83,6 +83,7 @@ def upgrade() -> None:
         sa.Column("strict", sa.Boolean(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("recorded_at", UtcDateTime(), nullable=False),
+        sa.Column("kept_until", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("operator_id", "interface", "time_stamp", "seq", "sig", name=op.f("pk_tcec_seen")),
     )
     op.create_index(
@@ -93,4 +94,4 @@ def upgrade() -> None:
         postgresql_where=sa.text("strict"),
         sqlite_where=sa.text("strict"),
     )
-    op.create_index("ix_tcec_seen_recorded_at", "tcec_seen", ["recorded_at"], unique=False)
+    op.create_index("ix_tcec_seen_kept_until", "tcec_seen", ["kept_until"], unique=False)

@@ -60,7 +60,8 @@ async def notification_station_status(request: Request) -> Response:
 
 async def _answered(request: Request, interface: Interface) -> Response:
     desk: Desk = request.app.state.tcec
-    return http.json_bytes_response(await desk.answer(interface, await request.body(), request.headers.get("authorization")))
+    network, authorization = auth.network_of(request), request.headers.get("authorization")
+    return http.json_bytes_response(await desk.answer(interface, await request.body(), authorization, network=network))
 
 
 def refusal(_request: Request, error: Exception) -> Response:

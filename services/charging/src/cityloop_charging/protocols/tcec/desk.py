@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.operators.domain import SecretsUnreadable
@@ -35,6 +36,7 @@ from cityloop_common.cache import CacheUnavailable
 from cityloop_common.errors import DeadlinePassed, TooManyRequests, Unavailable
 
 FAILURES_PER_MINUTE = 5
+STRANGERS_PER_MINUTE = 60  # of a network: reads of the database for who is not known, or not by this signature
 WRONG_SECRET = 2  # FailReason
 REQUESTS = telemetry.counter("tcec_requests_total", "T/CEC requests by the Ret that they were answered", ("service", "interface", "ret"))
 log = telemetry.get_logger(__name__)
@@ -49,15 +51,16 @@ class Desk:
         self._tokens = tokens
         self.pusher = pusher
 
-    async def answer(self, interface: Interface, body: bytes, authorization: str | None) -> bytes:
-        """The reply to a request, whatever it is; signed as soon as the operator is known."""
+    async def answer(self, interface: Interface, body: bytes, authorization: str | None, *, network: str) -> bytes:
+        """The reply to a request, whatever it is; signed as soon as the operator is known. `network` is the sender's."""
         received_at = self._ctx.clock.now()
         partner: Partner | None = None
         try:
             envelope = read_envelope(body)
-            partner = await self._partners.get(envelope.operator_id)
+            stranger = partial(ratelimit.spend, self._ctx, "tcec-strangers", f"network/{network}", per_minute=STRANGERS_PER_MINUTE)
+            partner = await self._partners.get(envelope.operator_id, stranger=stranger)
             if not _signed(partner, envelope):  # perhaps with newer secrets than are known here
-                partner = await self._partners.get(envelope.operator_id, at_most_s=RENEWED_S)
+                partner = await self._partners.get(envelope.operator_id, stranger=stranger, at_most_s=RENEWED_S)
             if partner is None or not _signed(partner, envelope):
                 raise BadSignature
             if interface is Interface.QUERY_TOKEN:
@@ -97,15 +100,21 @@ class Desk:
         return partner.taken[await self.pusher.submit(push)]
 
     async def _issue(self, partner: Partner, envelope: Envelope, now: datetime) -> bytes:
-        """A token. A wrong secret is answered as the standard says; after five a minute nothing is looked at any more."""
+        """A token. A wrong secret is answered as the standard says; after five a minute nothing is looked at any more.
+
+        A try is counted before it is looked at, so that many at once learn no more than five. A right secret clears what was
+        counted before it: failures are limited, not tokens.
+        """
         read_stamp(envelope.time_stamp)
         asked = read_token_request(read_parameters(_decrypted(partner, envelope)))
         if asked.operator_id != partner.operator_id:
             raise BadParameter("OperatorID in Data is another than the envelope's")
-        await self._refuse_if_locked(partner.operator_id)
+        base = f"{self._ctx.service}:tcec-right:{partner.operator_id}:{int(now.timestamp()) // ratelimit.WINDOW_S}"
+        number = await self._count_try(partner.operator_id, base)
         right = hmac.compare_digest(asked.operator_secret.encode(), partner.operator_secret)
-        if not right:
-            await self._count_failure(partner.operator_id)
+        if right and number:
+            with suppress(CacheUnavailable):
+                await self._ctx.cache.set(base, str(number).encode(), ttl_s=2 * ratelimit.WINDOW_S)
         token = self._tokens.issue(partner.operator_id, version=partner.version, now_s=int(now.timestamp())) if right else ""
         parameters = {
             "OperatorID": partner.operator_id,
@@ -116,24 +125,16 @@ class Desk:
         }
         return reply(partner.keys, Ret.OK, parameters=parameters)
 
-    async def _refuse_if_locked(self, operator_id: str) -> None:
+    async def _count_try(self, operator_id: str, base: str) -> int:
+        """Its number among this minute's; 0 without a cache, which allows. Raises Busy. Only a valid signature gets here."""
         try:
-            if await self._ctx.cache.get(self._lock(operator_id)) is not None:
-                raise Busy("too many wrong secrets: wait a minute")
+            number = await self._ctx.cache.count(f"{self._ctx.service}:tcec-tries:{operator_id}", window_s=ratelimit.WINDOW_S)
+            cleared = int(await self._ctx.cache.get(base) or 0)
         except CacheUnavailable:
-            return  # a lost cache allows
-
-    async def _count_failure(self, operator_id: str) -> None:
-        """The last of five allowed failures closes the door until the minute is over. Only a valid signature gets here."""
-        try:
-            await ratelimit.spend(self._ctx, "tcec-wrong-secrets", operator_id, per_minute=FAILURES_PER_MINUTE - 1)
-        except TooManyRequests:
-            with suppress(CacheUnavailable):
-                await self._ctx.cache.set(self._lock(operator_id), b"1", ttl_s=2 * ratelimit.WINDOW_S)
-
-    def _lock(self, operator_id: str) -> str:
-        """Of the present minute, the one that `spend` counts in."""
-        return f"{self._ctx.service}:tcec-locked:{operator_id}:{int(self._ctx.clock.now().timestamp()) // ratelimit.WINDOW_S}"
+            return 0
+        if number - cleared > FAILURES_PER_MINUTE:
+            raise Busy("too many wrong secrets: wait a minute")
+        return number
 
 
 def open_desk(ctx: ChargingCtx) -> Desk:
@@ -147,7 +148,7 @@ def _told(error: Exception) -> tuple[Ret, str]:
     """Number and words for an error; nothing of what nobody foresaw."""
     if isinstance(error, TcecRefusal):
         return error.ret, error.detail or error.title
-    if isinstance(error, Unavailable | DeadlinePassed) and not isinstance(error, SecretsUnreadable):
+    if isinstance(error, Unavailable | DeadlinePassed | TooManyRequests) and not isinstance(error, SecretsUnreadable):
         return Ret.BUSY, "try again later"
     return Ret.SYSTEM, "system error"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.operators import store
@@ -17,6 +18,8 @@ from cityloop_charging.protocols.tcec.replies import reply
 KEPT_S = 5.0
 RENEWED_S = 1.0
 MOST_KEPT = 1_000
+MOST_NOBODY = 256
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,22 @@ class Partners:
     """Reads an operator's credentials at most every few seconds.
 
     Rotated secrets reach a replica that late, or with the first message that is signed with them. The unit that stores a
-    message compares the version once more, so that nothing is stored under secrets that are no more.
+    message compares the version once more, so that nothing is stored under secrets that are no more. Names of nobody have a
+    small place of their own: however many are sent, they push out no operator.
     """
 
     def __init__(self, ctx: ChargingCtx, vault: Vault) -> None:
         self._ctx = ctx
         self._vault = vault
-        self._kept: dict[str, tuple[float, Partner | None]] = {}
+        self._kept: dict[str, tuple[float, Partner]] = {}
+        self._nobody: dict[str, tuple[float, None]] = {}
         self._reading: dict[str, asyncio.Lock] = {}
 
-    async def get(self, operator_id: str, *, at_most_s: float = KEPT_S) -> Partner | None:
-        """The operator, as it was read at most so long ago; None when there is no such. Raises SecretsUnreadable, Unavailable."""
+    async def get(self, operator_id: str, *, stranger: Callable[[], Awaitable[None]], at_most_s: float = KEPT_S) -> Partner | None:
+        """The operator, as it was read at most so long ago; None when there is no such. Raises SecretsUnreadable, Unavailable.
+
+        `stranger` is awaited before a read for who is not known here, or that a known one's age does not ask for; it may refuse.
+        """
         kept = self._young(operator_id, at_most_s)
         if kept is not None:
             return kept[1]
@@ -55,24 +63,37 @@ class Partners:
         try:
             async with turn:
                 kept = self._young(operator_id, at_most_s)
-                return kept[1] if kept is not None else await self._read(operator_id)
+                if kept is not None:
+                    return kept[1]
+                if operator_id not in self._kept or at_most_s < KEPT_S:
+                    await stranger()
+                return await self._read(operator_id)
         finally:
             if not turn.locked():
                 self._reading.pop(operator_id, None)
 
     def _young(self, operator_id: str, at_most_s: float) -> tuple[float, Partner | None] | None:
-        kept = self._kept.get(operator_id)
+        kept = self._kept.get(operator_id) or self._nobody.get(operator_id)
         return kept if kept is not None and abs(self._ctx.clock.now().timestamp() - kept[0]) < at_most_s else None
 
     async def _read(self, operator_id: str) -> Partner | None:
         async with self._ctx.db.read() as tx:
             found = await store.credentials(tx, self._vault, operator_id)
         partner = None if found is None else partner_of(found)
+        read_at_s = self._ctx.clock.now().timestamp()
         self._kept.pop(operator_id, None)
-        while len(self._kept) >= MOST_KEPT:  # names of nobody fill it only for a moment
-            self._kept.pop(next(iter(self._kept)))
-        self._kept[operator_id] = (self._ctx.clock.now().timestamp(), partner)
+        self._nobody.pop(operator_id, None)
+        if partner is None:
+            _keep(self._nobody, operator_id, (read_at_s, None), most=MOST_NOBODY)
+        else:
+            _keep(self._kept, operator_id, (read_at_s, partner), most=MOST_KEPT)
         return partner
+
+
+def _keep(kept: dict[str, _T], operator_id: str, value: _T, *, most: int) -> None:
+    while len(kept) >= most:
+        kept.pop(next(iter(kept)))
+    kept[operator_id] = value
 
 
 def partner_of(found: Credentials) -> Partner:

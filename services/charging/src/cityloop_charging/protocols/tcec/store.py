@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import delete, select, tuple_
@@ -17,6 +17,7 @@ from cityloop_common import json_rows
 from cityloop_common.db import Tx, WriteTx
 
 KEPT_FOR = timedelta(hours=24)
+MOST_AHEAD = timedelta(days=31)  # so that a clock that is years ahead does not keep its envelopes for years
 PRUNED_AT_ONCE = 2_000
 _ENVELOPE = [tcec_seen.c[name] for name in ("operator_id", "interface", "time_stamp", "seq", "sig")]
 _ASKED = [*_ENVELOPE, evse.c.connector_id]
@@ -39,6 +40,7 @@ class Seen:
     sig: str
     strict: bool
     status: int
+    stamped_at: datetime
 
 
 @dataclass(slots=True)
@@ -96,8 +98,11 @@ async def look_up(tx: Tx, envelopes: Mapping[tuple[Key, str], Sequence[str]]) ->
 
 async def remember(tx: WriteTx, envelopes: Sequence[Seen]) -> set[tuple[Key, str]]:
     """Notes envelopes; answers those that nobody noted before, as key and signature. Held until the unit ends."""
+    now = tx.recorded_at
     rows = [
-        {**each.key._asdict(), "sig": each.sig, "strict": each.strict, "status": each.status, "recorded_at": tx.recorded_at}
+        each.key._asdict()
+        | {"sig": each.sig, "strict": each.strict, "status": each.status, "recorded_at": now}
+        | {"kept_until": max(now, min(each.stamped_at, now + MOST_AHEAD)) + KEPT_FOR}
         for each in sorted(envelopes, key=lambda one: (one.key, one.sig))  # in one order, so that replicas wait and never deadlock
     ]
     noted = await tx.hot.all(_REMEMBER[tx.dialect_name], {"rows": json_rows.rows(tx.dialect_name, rows)})
@@ -105,7 +110,7 @@ async def remember(tx: WriteTx, envelopes: Sequence[Seen]) -> set[tuple[Key, str
 
 
 async def prune(tx: WriteTx) -> int:
-    """Forgets envelopes after a day, a batch at most; answers the rows removed."""
+    """Forgets envelopes a day after they came and after their TimeStamp, a batch at most; answers the rows removed."""
     key = tuple_(*_ENVELOPE)
-    old = select(*_ENVELOPE).where(tcec_seen.c.recorded_at < tx.recorded_at - KEPT_FOR).order_by(tcec_seen.c.recorded_at)
+    old = select(*_ENVELOPE).where(tcec_seen.c.kept_until < tx.recorded_at).order_by(tcec_seen.c.kept_until)
     return await tx.run(delete(tcec_seen).where(key.in_(old.limit(PRUNED_AT_ONCE).with_for_update(skip_locked=True))))

@@ -7,9 +7,10 @@ from sqlalchemy import Boolean, Column, Index, Integer, PrimaryKeyConstraint, St
 from cityloop_charging.schema import metadata
 from cityloop_common.db import UtcDateTime
 
-# Every envelope that took effect, for a day. `status` is what it was answered, and is answered again. The same TimeStamp and
-# Seq with another signature is another message: careless senders number everything 0001. Of operators that promise not to,
-# `strict` refuses it, by the second index.
+# Every envelope that took effect, until a day after it came and after its own TimeStamp (`kept_until`): one that was stamped
+# ahead of its time and put aside must not be fresh when that time has come. `status` is what it was answered, and is answered
+# again. The same TimeStamp and Seq with another signature is another message: careless senders number everything 0001. Of
+# operators that promise not to, `strict` refuses it, by the second index.
 tcec_seen = Table(
     "tcec_seen",
     metadata,
@@ -21,6 +22,7 @@ tcec_seen = Table(
     Column("strict", Boolean, nullable=False),
     Column("status", Integer, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
+    Column("kept_until", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("operator_id", "interface", "time_stamp", "seq", "sig"),
 )
 Index(
@@ -33,4 +35,4 @@ Index(
     postgresql_where=text("strict"),
     sqlite_where=text("strict"),
 )
-Index("ix_tcec_seen_recorded_at", tcec_seen.c.recorded_at)
+Index("ix_tcec_seen_kept_until", tcec_seen.c.kept_until)

@@ -87,7 +87,7 @@ async def push_in(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[Push]) -> list
         counted[kind] += 1
         if isinstance(outcome, Taken) and kind != "repeated":
             here[push.sig] = outcome
-            fresh[index] = Seen(push.key, push.sig, push.strict, outcome)
+            fresh[index] = Seen(push.key, push.sig, push.strict, outcome, push.stamped_at)
     if fresh:
         await _note(tx, fresh, outcomes, {index: pushes[index] for index in fresh})
         await _take(tx, ctx, [(pushes[index], known[pushes[index].envelope]) for index in fresh])
