@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -93,6 +94,51 @@ def test_a_place_beside_the_road_counts_its_last_metres() -> None:
     metres, there, _ = between([road((0, 0), (10, 0))], at(0, 0.3), at(10, -0.2))
     assert metres == pytest.approx(1050, abs=1)
     assert there == pytest.approx(118, abs=1)
+
+
+def test_two_stops_in_one_yard_do_not_drive_to_the_road_and_back() -> None:
+    """300 m off the road: at one point there is no way between them, 20 m apart it is 20 m at 10 km/h; the road is still 300 m away."""
+    found = graph.travel([road((0, 0), (10, 0))], [at(5, 3), at(5, 3), at(5, 2.8), at(0, 0)])
+    assert (found.distance_m[0][1], found.duration_s[0][1]) == (0, 0)
+    assert found.distance_m[0][2] == 20
+    assert found.duration_s[2][0] == pytest.approx(8, abs=1)
+    assert found.distance_m[0][3] == pytest.approx(800, abs=1)
+
+
+def test_two_sides_of_a_road_are_as_far_apart_as_by_the_road() -> None:
+    """10 m off on either side, one place of the road: 20 m."""
+    assert between([road((0, 0), (10, 0))], at(5, 0.1), at(5, -0.1))[0] == 20
+
+
+def test_one_point_is_no_way_from_itself_even_far_from_every_road() -> None:
+    """A depot with its own site on no map: 0 between the two, and neither is reached from a road; so without any open road."""
+    roads, places = [road((0, 0), (10, 0), max_mass_kg=8000)], [at(5, 6), at(5, 6), at(5, 6.1), at(0, 0)]
+    for mass in (None, 9000):
+        found = graph.travel(roads, places, gross_mass_kg=mass)
+        assert [found.distance_m[0], found.duration_s[0]] == [(0, 0, None, None)] * 2
+
+
+def test_many_places_are_a_table_of_the_same_ways_as_two() -> None:
+    """More places than are searched from at a time, one of them twice: each cell is that of the two alone, but for rounding."""
+    roads = [road(*SQUARE, oneway=True), road((0, 0), (10, 10), speed_kmh=18), road((40, 0), (50, 0))]
+    places = [at((3 * n) % 11, (7 * n) % 10) for n in range(70)] + [at(45, n / 10) for n in range(20)] + [at(3, 7), at(90, 90)]
+    found = graph.travel(roads, places)
+    for a, b in [(a, b) for a in range(0, len(places), 9) for b in range(len(places)) if a != b]:
+        cells, alone = (found.distance_m[a][b], found.duration_s[a][b], found.duration_s[b][a]), between(roads, places[a], places[b])
+        assert [cell is None for cell in cells] == [cell is None for cell in alone]
+        assert [cell or 0 for cell in cells] == pytest.approx([cell or 0 for cell in alone], abs=2)
+
+
+def test_ways_over_a_large_map_take_memory_for_their_ends_only() -> None:
+    """20,000 crossings and 300 places: nothing as large as places times crossings (48 MB) is ever held."""
+    columns = [road(*((e, n / 4) for n in range(200))) for e in range(100)]
+    rows = [road(*((e, n / 4) for e in range(100))) for n in range(0, 200, 20)]
+    tracemalloc.start()
+    found = graph.travel([*columns, *rows], [at(n % 97, n % 49) for n in range(300)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert all(cell is not None for row in found.duration_s for cell in row)
+    assert peak < 300 * 20_000 * 8
 
 
 def test_a_place_far_from_every_road_and_an_island_are_unreachable() -> None:

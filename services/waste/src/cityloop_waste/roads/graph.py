@@ -22,6 +22,8 @@ ACCESS_KMH = 10
 SAME_PLACE_M = 0.5
 DETOUR = 1.3
 ESTIMATE_KMH = 25
+_AT_ONCE = 32
+"""Places searched from at a time: each holds a number for every node, so 1,051 at once would take 840 MB on 100,000 nodes."""
 _LONGEST_MS = 86_400_000
 _DM = 1 << 26
 """One number a road: milliseconds times 2^26 plus decimetres. The way of least time comes with its length, exactly, below 2^53."""
@@ -34,13 +36,17 @@ def travel(roads: Sequence[Road], places: Sequence[Position], *, gross_mass_kg: 
     """Metres and seconds of the quickest ways between places, in the direction of traffic.
 
     Roads that do not bear `gross_mass_kg` are closed. A place joins the nearest open road, within 500 m; the last metres count
-    straight at 10 km/h. Turns cost nothing. Pairs without a way, and ways of more than a day, are None.
+    straight at 10 km/h. Two places that join it at the same spot are no farther apart than straight, and at one position there
+    is no way between them. Turns cost nothing. Pairs without a way, and ways of more than a day, are None.
     """
+    numbers = {place: number for number, place in enumerate(places)}
+    one = _equal(np.array([numbers[place] for place in places]))
     pieces = _pieces([road for road in roads if _bears(road, gross_mass_kg)])
     if pieces is None:
-        return _table(np.full((len(places), len(places)), np.inf), np.zeros(len(places)), TravelSource.GRAPH)
+        nowhere = np.full((len(places), len(places)), np.inf)
+        return _table(nowhere, nowhere, one)
     joined = _Joining(pieces).join(places)
-    return _table(_ways(joined), joined.off_m, TravelSource.GRAPH)
+    return _table(_ways(joined), _beside(joined), one)
 
 
 def estimate(places: Sequence[Position]) -> Travel:
@@ -100,9 +106,10 @@ def _pieces(roads: Sequence[Road]) -> _Pieces | None:
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """Pieces of road cut where places join them, the node of each place, and its way to the road (infinite: too far from all)."""
+    """Pieces of road cut where places join them; where each place is, its node, its way to the road (infinite: too far from all)."""
 
     pieces: _Pieces
+    at: Floats
     node: Ints
     off_m: Floats
 
@@ -120,8 +127,8 @@ class _Joining:
 
     def join(self, places: Sequence[Position]) -> _Joined:
         """Each place at its node: a crossing, or a cut of the piece beside it."""
-        node, off_m = [], []
-        for at in self._pieces.flat(places):
+        node, off_m, flat = [], [], self._pieces.flat(places)
+        for at in flat:
             piece, share, off = self._nearest(at)
             if off > OFF_THE_ROAD_M:
                 node.append(0)
@@ -129,7 +136,7 @@ class _Joining:
             else:
                 node.append(self._node(piece, share))
                 off_m.append(off)
-        return _Joined(self._cut(), np.array(node), np.array(off_m))
+        return _Joined(self._cut(), flat, np.array(node), np.array(off_m))
 
     def _nearest(self, at: Floats) -> tuple[int, float, float]:
         share = np.clip(((at - self._from) * self._along).sum(axis=1) / self._squared, 0.0, 1.0)
@@ -192,22 +199,38 @@ def _ways(joined: _Joined) -> Floats:
     first[1:] = (begin[1:] != begin[:-1]) | (end[1:] != end[:-1])
     size = len(pieces.at)
     graph = csr_matrix((weight[first], (begin[first], end[first])), shape=(size, size))
-    rows: Floats = dijkstra(graph, directed=True, indices=joined.node)[:, joined.node]
-    return rows
+    ends, of = np.unique(joined.node, return_inverse=True)
+    found = np.empty((len(ends), len(ends)))
+    for number in range(0, len(ends), _AT_ONCE):
+        block = slice(number, number + _AT_ONCE)
+        found[block] = dijkstra(graph, directed=True, indices=ends[block])[:, ends]
+    return found[np.ix_(of, of)]
 
 
-def _table(ways: Floats, off_m: Floats, source: TravelSource) -> Travel:
-    """Whole metres and seconds; from a place to itself is 0."""
-    reached = np.isfinite(ways) & np.isfinite(off_m)[:, None] & np.isfinite(off_m)[None, :] & (ways < _LONGEST_MS * _DM)
+def _beside(joined: _Joined) -> Floats:
+    """Metres off the road at both ends of each way; straight where that is shorter and both join the road at the same spot."""
+    beside: Floats = joined.off_m[:, None] + joined.off_m[None, :]
+    ahead, across = np.nonzero(_equal(joined.node) & np.isfinite(beside))
+    straight = np.sqrt(((joined.at[ahead] - joined.at[across]) ** 2).sum(axis=1))
+    beside[ahead, across] = np.minimum(beside[ahead, across], straight)
+    return beside
+
+
+def _equal(values: Ints) -> NDArray[np.bool_]:
+    """Which of the values equal which."""
+    equal: NDArray[np.bool_] = values[:, None] == values[None, :]
+    return equal
+
+
+def _table(ways: Floats, beside_m: Floats, one: NDArray[np.bool_]) -> Travel:
+    """Whole metres and seconds from ways over roads and the metres beside them; what is `one` place is 0 from itself."""
+    reached = np.isfinite(ways) & np.isfinite(beside_m) & (ways < _LONGEST_MS * _DM)
     packed = np.where(reached, ways, 0.0)
-    off = np.where(np.isfinite(off_m), off_m, 0.0)
-    beside = off[:, None] + off[None, :]
+    beside = np.where(reached, beside_m, 0.0)
     metres = np.rint(np.mod(packed, _DM) / 10 + beside).astype(np.int64)
     seconds = np.ceil(np.floor(packed / _DM) / 1000 + beside * 3.6 / ACCESS_KMH - 1e-9).astype(np.int64)
-    np.fill_diagonal(metres, 0)
-    np.fill_diagonal(seconds, 0)
-    np.fill_diagonal(reached, val=True)
-    return Travel(_cells(metres, reached), _cells(seconds, reached), source)
+    metres[one], seconds[one], reached[one] = 0, 0, True
+    return Travel(_cells(metres, reached), _cells(seconds, reached), TravelSource.GRAPH)
 
 
 def _cells(values: Ints, reached: NDArray[np.bool_]) -> tuple[tuple[int | None, ...], ...]:
