@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,19 @@ from sqlalchemy import update
 from cityloop_charging.operators import store, use_cases
 from cityloop_charging.operators.domain import (
     InvalidOperator,
+    Operator,
     OperatorExists,
     ParkStatus,
     Profile,
     Secrets,
+    SecretsRotated,
     SecretsUnreadable,
     UnknownOperator,
 )
 from cityloop_charging.operators.tables import operator
 from cityloop_charging.operators.use_cases import NewOperator
 from cityloop_charging.operators.vault import Vault
+from cityloop_common.db import Tx
 from cityloop_common.rng import Rng
 from cityloop_common.settings import SettingsError, SharedSettings
 from tests.contract.charging_support import OPERATOR, City, city, make_tables
@@ -78,6 +82,28 @@ async def test_new_secrets_end_the_old_ones(town: City) -> None:
     assert same.data_secret == other.secrets.data_secret
     with pytest.raises(UnknownOperator):
         await use_cases.rotate(town.ctx, vault, "777000001")
+
+
+async def test_of_two_rotations_at_once_only_one_shows_secrets(town: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have seen the same version: the one that is shown secrets has those that hold, the other is told."""
+    vault = use_cases.open_vault(town.ctx)
+    await use_cases.add(town.ctx, vault, NewOperator(OPERATOR, "a"))
+    both, seen = asyncio.Barrier(2), store.get
+
+    async def see(tx: Tx, id: str) -> Operator | None:
+        found = await seen(tx, id)
+        await both.wait()
+        return found
+
+    monkeypatch.setattr(store, "get", see)
+    async with asyncio.timeout(20):
+        ended = await asyncio.gather(*(use_cases.rotate(town.ctx, vault, OPERATOR) for _ in range(2)), return_exceptions=True)
+    [issued] = [each for each in ended if isinstance(each, use_cases.Issued)]
+    assert [type(each) for each in ended if each is not issued] == [SecretsRotated]
+    async with town.db.read() as tx:
+        held = await store.credentials(tx, vault, OPERATOR)
+    assert held is not None
+    assert (held.version, held.sig_secret) == (issued.operator.version, issued.secrets.sig_secret) == (2, issued.secrets.sig_secret)
 
 
 async def test_an_operator_is_added_once(town: City) -> None:

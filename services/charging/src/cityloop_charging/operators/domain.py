@@ -28,6 +28,7 @@ class OperatorError(errors.CityLoopError):
     OperatorError
     ├── UnknownOperator 404     no such operator
     ├── OperatorExists 409      there is one with this id
+    ├── SecretsRotated 409      somebody else gave it new secrets at the same time
     ├── InvalidOperator 422     an id, name or secret that cannot be one
     └── SecretsUnreadable 503   sealed under another key than the one that is set
     """
@@ -39,6 +40,10 @@ class UnknownOperator(OperatorError, errors.NotFound):
 
 class OperatorExists(OperatorError, errors.Conflict):
     slug, title = "operator-exists", "There is an operator with this id"
+
+
+class SecretsRotated(OperatorError, errors.Conflict):
+    slug, title = "secrets-rotated", "The operator has got new secrets in the meantime"
 
 
 class InvalidOperator(OperatorError, errors.Invalid):

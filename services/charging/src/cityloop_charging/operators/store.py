@@ -36,11 +36,11 @@ async def add(tx: WriteTx, new: Operator, sealed: bytes) -> None:
     await tx.run(insert(operator), row)
 
 
-async def reseal(tx: WriteTx, id: OperatorId, sealed: bytes, *, key_id: str, at: datetime) -> Operator | None:
-    """Replaces an operator's secrets; None when there is no such operator."""
+async def reseal(tx: WriteTx, id: OperatorId, sealed: bytes, *, seen: int, key_id: str, at: datetime) -> Operator | None:
+    """Replaces an operator's secrets; None when they are of another version than was seen by now."""
     statement = (
         update(operator)
-        .where(operator.c.id == id)
+        .where(operator.c.id == id, operator.c.version == seen)
         .values(sealed=sealed, key_id=key_id, version=operator.c.version + 1, updated_at=at)
         .returning(*_SHOWN)
     )

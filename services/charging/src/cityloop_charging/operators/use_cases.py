@@ -12,6 +12,7 @@ from cityloop_charging.operators.domain import (
     OperatorExists,
     Profile,
     Secrets,
+    SecretsRotated,
     UnknownOperator,
     check_operator,
     check_secrets,
@@ -70,16 +71,21 @@ async def add_in(tx: WriteTx, ctx: ChargingCtx, vault: Vault, new: NewOperator) 
 
 
 async def rotate(ctx: ChargingCtx, vault: Vault, operator_id: str) -> Issued:
-    """Gives an operator four new secrets; the old ones end at once. Raises UnknownOperator."""
-    async with ctx.db.write() as tx:
+    """Gives an operator four new secrets; the old ones end at once.
+
+    Raises UnknownOperator, SecretsRotated (of two at once one gets secrets that hold, and the other is told).
+    """
+    async with ctx.db.read() as tx:
         known = await store.get(tx, operator_id)
-        if known is None:
-            raise UnknownOperator
-        secrets = draw_secrets(ctx.rng.stream(f"charging/secrets/{known.id}/{known.version + 1}"))
-        changed = await store.reseal(tx, known.id, vault.seal(known.id, secrets), key_id=vault.key_id, at=tx.recorded_at)
-        if changed is None:
-            raise UnknownOperator
-        return Issued(changed, secrets)
+    if known is None:
+        raise UnknownOperator
+    secrets = draw_secrets(ctx.rng.stream(f"charging/secrets/{known.id}/{known.version + 1}"))
+    sealed = vault.seal(known.id, secrets)
+    async with ctx.db.write() as write:
+        changed = await store.reseal(write, known.id, sealed, seen=known.version, key_id=vault.key_id, at=write.recorded_at)
+    if changed is None:
+        raise SecretsRotated(f"{known.id} is no more at version {known.version}; its newest secrets were shown to somebody else.")
+    return Issued(changed, secrets)
 
 
 async def everyone(ctx: ChargingCtx) -> Sequence[Operator]:
