@@ -154,6 +154,7 @@ async def test_one_station_names_the_version_that_a_change_needs(town: City, cli
     then = await client.get(f"{V1}/locations/{OPERATOR}*S001")
     assert [first.headers["etag"], then.headers["etag"]] == ['"1"', '"1"']
     assert [answer.json()["evses"][0]["status"] for answer in (first, then)] == ["UNKNOWN", "CHARGING"]
+    assert first.json()["datum"] == "wgs84", "as the list says it"
 
 
 async def test_one_evse_is_not_sent_again_as_long_as_it_says_the_same(town: City, client: httpx.AsyncClient) -> None:

@@ -84,6 +84,12 @@ class LocationView(BaseModel):
     distance_m: int | None = None
 
 
+class OneLocationView(LocationView):
+    """One charging station, and the datum of its position."""
+
+    datum: geo.Datum
+
+
 class LocationsView(BaseModel):
     """Stations: the nearest first, or a page in the order of their ids. `as_of`: what was known at that instant is in it."""
 
@@ -116,11 +122,11 @@ async def read_locations(
     return http.json_response({**_answer(as_of, shown), **more})
 
 
-@router.get("/locations/{location_id}", response_model=LocationView, dependencies=PUBLIC, summary="One charging station")
+@router.get("/locations/{location_id}", response_model=OneLocationView, dependencies=PUBLIC, summary="One charging station")
 async def read_location(ctx: Context, location_id: LocationIdPath) -> Response:
     """With its EVSEs and what they do now. ETag: the version of the station, which a change of it must name."""
     found = await reading.one_location(ctx, location_id)
-    return http.json_response(_location(found), headers={"etag": etag(found.location.version)})
+    return http.json_response({**_location(found), "datum": geo.Datum.WGS84}, headers={"etag": etag(found.location.version)})
 
 
 @router.get("/evses/{uid}", response_model=OneEvseView, dependencies=PUBLIC, summary="One EVSE")
