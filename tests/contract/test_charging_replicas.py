@@ -85,6 +85,12 @@ async def test_a_station_changed_by_one_and_confirmed_by_the_other_counts(pair: 
     pair.slow.later(minutes=1)
     shares = await evaluate(pair.slow.ctx, EV_BAY_SHARE, asked(pair.slow.ctx, EV_BAY_SHARE, When(known_at=pair.slow.clock.now())))
     assert (shares["all"].total.numerator, shares["all"].total.denominator) == (2, 10)
+    async with pair.slow.db.read() as tx:
+        decision = await tx.scalar(select(link_version.c.id).where(link_version.c.state == "confirmed"))
+    [row] = shares["all"].rows
+    assert row.evidence["decided_by"] == {S1: "officer"}
+    assert decision in row.evidence["rows"], "the row names the decision that it rests on"  # type: ignore[operator]
+    assert "someone" not in str(row.evidence), "and no person"
 
 
 async def test_changes_of_a_station_happen_one_after_the_other(pair: Pair) -> None:

@@ -167,6 +167,13 @@ def test_the_order_of_facts_never_matters(evses: list[EvseFact], places: list[Pl
         assert _evaluated(EV_BAY_SHARE, shuffled, scheme.id).total == _evaluated(EV_BAY_SHARE, GOLDEN, scheme.id).total
 
 
+def test_a_stock_of_the_whole_city_judges_no_district() -> None:
+    """The vehicles lie in no district then: neither the districts' points nor the rest says anything by itself."""
+    found = _evaluated(PILE_RATIO, GOLDEN, "count")
+    assert found.total.status is Says.MET
+    assert (found.by_district[""].status, found.by_district["d01"].status) == (Says.NOT_JUDGED, Says.NO_DATA)
+
+
 def test_a_place_never_has_more_served_bays_than_bays() -> None:
     """Twelve EVSEs before four bays serve four."""
     facts = Facts(evses=[_evse(f"e{number}") for number in range(12)], places=[_place(total_bays=4)])

@@ -55,6 +55,7 @@ def test_a_correction_names_everything_that_was_counted(new: list[VehicleCount],
     [
         stock(),
         stock(BUSES, replace(BUSES, vehicles=1)),
+        stock(BUSES, replace(BUSES, district="d1")),
         stock(replace(BUSES, vehicles=-1)),
         stock(replace(BUSES, vehicles=MOST_VEHICLES + 1)),
         stock(replace(BUSES, district="")),

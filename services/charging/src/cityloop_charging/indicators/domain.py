@@ -22,10 +22,18 @@ ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
+class LinkFact:
+    """The decision that a station stands in a car park: who took it, by role, and the journal row that says so."""
+
+    decider: str
+    row: str
+
+
+@dataclass(frozen=True, slots=True)
 class EvseFact:
     """An EVSE as it was: its place is that of its station's confirmed link, `open` its station, which lies in the city or elsewhere.
 
-    `rows` are the journal rows that say so.
+    `rows` are the journal rows that say so; `link` is the decision on its place, where a figure asks for places.
     """
 
     uid: str
@@ -40,6 +48,7 @@ class EvseFact:
     open: bool
     rows: Sequence[str]
     in_city: bool = True
+    link: LinkFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,7 @@ def _bay_row(place: PlaceFact, evses: Sequence[EvseFact], scheme: str) -> Row:
     counted = [each for each in evses if _counts(each, scheme)]
     served = served_bays([ServingEvse(each.location_id, each.bay_no) for each in counted], place.total_bays)
     needed = gap_to(SHARE_TARGET, Better.HIGHER, 0, place.total_bays)
+    links = {each.location_id: each.link for each in evses if each.link is not None}
     evidence: dict[str, object] = {
         "name": place.name,
         "kind": place.kind,
@@ -124,7 +134,8 @@ def _bay_row(place: PlaceFact, evses: Sequence[EvseFact], scheme: str) -> Row:
         "reached": served >= needed,
         "evses": [each.uid for each in counted],
         "not_counted": [each.uid for each in evses if not _counts(each, scheme)],
-        "rows": [place.row, *(row for each in evses for row in each.rows)],
+        "decided_by": {location_id: link.decider for location_id, link in links.items()},
+        "rows": [place.row, *(link.row for link in links.values()), *(row for each in evses for row in each.rows)],
     }
     return Row(place.place_id, served, place.total_bays, place.district, "counted", evidence)
 

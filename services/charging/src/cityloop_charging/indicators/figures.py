@@ -49,6 +49,7 @@ PILE_RATIO = Indicator(
     formula_text="P standard public charging points, operational / V registered standard NEVs; met when 3 P >= V",
     read=store.of_piles,
     formulas={1: domain.pile_ratio},
+    judged_by_district=False,  # a stock may be stated for the whole city only: then no district has vehicles, and "" has no points
 )
 FACILITIES = Indicator(
     name="facilities",

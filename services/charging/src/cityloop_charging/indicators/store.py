@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from cityloop_charging.bays import history as bays
-from cityloop_charging.indicators.domain import EvseFact, Facts, PlaceFact, VehiclesFact
+from cityloop_charging.bays.domain import LinkState
+from cityloop_charging.bays.history import LinkAsOf
+from cityloop_charging.indicators.domain import EvseFact, Facts, LinkFact, PlaceFact, VehiclesFact
 from cityloop_charging.registry import history as registry
 from cityloop_charging.registry.domain import LocationState
 from cityloop_charging.registry.history import EvseAsOf, LocationAsOf
@@ -25,7 +28,8 @@ async def of_bays(tx: Tx, moment: Moment) -> Facts:
         PlaceFact(each.place_id, each.name, each.access, each.state, each.kind, each.district, each.total_bays, each.row_id, each.in_city)
         for each in known
     ]
-    return Facts(evses=await _evses(tx, moment), places=places)
+    links = {each.location_id: each for each in await bays.links(tx, moment.at, moment.known_at) if each.state is LinkState.CONFIRMED}
+    return Facts(evses=[_decided(each, links.get(each.location_id)) for each in await _evses(tx, moment)], places=places)
 
 
 async def of_piles(tx: Tx, moment: Moment) -> Facts:
@@ -62,6 +66,12 @@ def _evse(evse: EvseAsOf, location: LocationAsOf, known: StatusAt | None) -> Evs
         rows=rows,
         in_city=location.in_city,
     )
+
+
+def _decided(evse: EvseFact, link: LinkAsOf | None) -> EvseFact:
+    if link is None or link.place_id != evse.place_id:
+        return evse
+    return replace(evse, link=LinkFact(str(link.decider), link.row_id))
 
 
 def _vehicles(stock: CountAsOf) -> VehiclesFact:

@@ -89,6 +89,9 @@ def check(statement: Statement, *, today: date, districts: Sequence[str] = ()) -
         raise InvalidStock(f"1 to {MOST_COUNTS} counts")
     if len({each.key for each in statement.counts}) < len(statement.counts):
         raise InvalidStock("a class, drive and district is counted twice")
+    whole = {each.key[:3] for each in statement.counts if each.district is None}
+    if any(each.key[:3] in whole for each in statement.counts if each.district is not None):
+        raise InvalidStock("a class and drive is counted for the whole city and by district: the same vehicles would count twice")
     for each in statement.counts:
         if not 0 <= each.vehicles <= MOST_VEHICLES:
             raise InvalidStock(f"{each.vehicles} is not a number of vehicles (0 to {MOST_VEHICLES})")
