@@ -163,8 +163,9 @@ def worker_loops(service: Service, ctx: Ctx[Any]) -> dict[str, Loop]:
         loops[f"consumer {consumer.name}"] = partial(run_consumer, ctx, consumer)
     for sweep in (*KIT_SWEEPS, *service.sweeps):
         loops[f"sweep {sweep.name}"] = partial(run_sweep, ctx, sweep)
-    if service.jobs:
-        loops["jobs"] = partial(run_jobs, ctx, service.jobs, worker)
+    if service.jobs:  # a job that uses the pool waits for a process: as many jobs at a time as there are processes
+        for number in range(1, ctx.settings.shared.pool_workers + 1):
+            loops[f"jobs-{number}"] = partial(run_jobs, ctx, service.jobs, worker)
     if ctx.db.dialect_name == "postgresql":
         loops["wakes"] = partial(hear_wakes, ctx)
     return {f"{service.name}/{name}": loop for name, loop in loops.items()}
