@@ -10,7 +10,7 @@ import pytest
 
 from cityloop_common import invented
 from cityloop_common.districts import read
-from cityloop_common.geo import DatumMissing, DatumUnknown
+from cityloop_common.geo import DatumMissing, DatumUnknown, Position
 from cityloop_waste.cli import Format, import_data
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.tables import depot, truck
@@ -26,6 +26,7 @@ from tests.contract.waste_support import Town, town
 DEPOTS = "id,name,lon,lat\ndepot-1,车场,109.78,39.56\n"
 TRUCKS = "id,operator_id,stream,depot,capacity_kg,capacity_dm3,shift\n"
 POINTS = "id,name,lon,lat,district,windows,kitchen_kg,kitchen_dm3,other_kg\n"
+FAR = read(orjson.dumps(invented.districts())).of(Position(109.787, 39.565))  # what lies outside may say its own
 SITES = "id,kind,name,operator_id,lon,lat,streams\n"
 
 
@@ -48,13 +49,13 @@ def reasons(report: ImportReport) -> dict[int, str]:
 
 async def test_points_are_stored_with_their_district_and_once(city: Town) -> None:
     """The polygons' word before the file's; a repetition is unchanged, a changed row counts."""
-    file = POINTS + "P1,一号点,109.787,39.565,nowhere,06:00-09:00;20:00-26:00,120,400,\nP2,二号点,109.60,39.40,far,,,,80\n"
+    file = POINTS + f"P1,一号点,109.787,39.565,nowhere,06:00-09:00;20:00-26:00,120,400,\nP2,二号点,109.60,39.40,{FAR},,,,80\n"
     report = await load(city, Format.POINTS, file)
     assert (report.read, report.accepted, report.unchanged, report.rejected) == (2, 2, 0, ())
     assert (await load(city, Format.POINTS, file)).unchanged == 2
     async with city.db.read() as tx:
         one, two = await points.page(tx, after="", most=9)
-    assert (one.district, two.district) == (city.ctx.districts.of(one.position), "far")
+    assert (one.district, two.district) == (city.ctx.districts.of(one.position), FAR)
     assert [str(each) for each in one.windows] == ["06:00-09:00", "20:00-26:00"]
     assert [(each.stream, each.mass_kg, each.volume_dm3, each.service_s) for each in one.demands] == [(Stream.KITCHEN, 120, 400, 180)]
     changed = await load(city, Format.POINTS, file.replace(",80", ",90"))
@@ -102,6 +103,23 @@ async def test_trucks_need_their_depot_and_keep_their_stream(city: Town) -> None
         assert changed is not None
         assert (changed.capacity_kg, changed.stream, changed.colour) == (6000, Stream.KITCHEN, "PANTONE 2259C")
     assert (await city.count(truck), await city.count(depot)) == (2, 1)
+
+
+async def test_a_district_that_nobody_knows_is_a_rows_verdict(city: Town) -> None:
+    """Of a truck, and of a point or site that lies in none of the polygons; the other rows are stored."""
+    await load(city, Format.DEPOTS, DEPOTS)
+    trucks = TRUCKS.replace("shift", "shift,district")
+    row, far, near = "op,kitchen,depot-1,5000,9000,05:00-13:00", "109.60,39.40", "109.787,39.565"
+    points_ = f"P1,点,{far},nowhere,,1,,\nP2,点,{near},nowhere,,1,,\nP3,点,{far},,,1,,\n"
+    site = "recycler,点,op"
+    sites = f"S1,{site},{far},kitchen,nowhere\nS2,{site},{near},kitchen,nowhere\nS3,{site},{far},kitchen,\n"
+    told = [
+        await load(city, Format.TRUCKS, f"{trucks}T1,{row},nowhere\nT2,{row},{FAR}\nT3,{row},\n", None),
+        await load(city, Format.POINTS, POINTS + points_),
+        await load(city, Format.SITES, SITES.replace("streams", "streams,district") + sites),
+    ]
+    assert [reasons(report) for report in told] == [{1: "there is no district nowhere"}] * 3
+    assert [(report.read, report.accepted, report.unchanged) for report in told] == [(3, 2, 0)] * 3
 
 
 def roads_text(*coordinates: tuple[float, float], **properties: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Boolean, Column, ColumnElement, Integer, String, Table, and_, bindparam
@@ -66,6 +66,16 @@ async def import_rows(
         progress(start + len(chunk))
     refused.sort(key=lambda each: each.row)
     return ImportReport(len(verdicts), changed, len(verdicts) - len(refused) - changed, tuple(refused))
+
+
+def unknown_districts(ctx: WasteCtx, said: Iterable[tuple[int, str, str | None]]) -> list[Rejected]:
+    """Verdicts on rows (number, id, district) whose district is none of those that are loaded; without any each word is taken."""
+    known = ctx.districts
+    return [
+        Rejected(row, id_, f"there is no district {district}")
+        for row, id_, district in said
+        if district is not None and len(known) and known.get(district) is None
+    ]
 
 
 def _upsert(table: Table, dialect: str, fixed: Sequence[str]) -> HotStatement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, exists, select
 
 from cityloop_common.db import Tx, WriteTx
 from cityloop_common.geo import Position
@@ -46,10 +46,16 @@ async def trucks(tx: Tx, *, after: str, most: int, stream: Stream | None = None)
     return [_truck(row) for row in await tx.all(asked.order_by(truck.c.id).limit(most))]
 
 
-async def trucks_on_duty(tx: Tx, stream: Stream) -> list[Truck]:
-    """The trucks of a stream that are in use, by id."""
-    rows = await tx.all(select(truck).where(truck.c.active, truck.c.stream == stream.value).order_by(truck.c.id))
-    return [_truck(row) for row in rows]
+async def trucks_on_duty(tx: Tx, depot_id: DepotId, *, most: int, stream: Stream | None = None) -> list[Truck]:
+    """The trucks of a depot that are in use, by id; with a stream only those dedicated to it."""
+    asked = select(truck).where(truck.c.active, truck.c.depot_id == depot_id, *_dedicated(stream))
+    return [_truck(row) for row in await tx.all(asked.order_by(truck.c.id).limit(most))]
+
+
+async def depots_on_duty(tx: Tx, stream: Stream | None = None) -> list[Depot]:
+    """The depots in use with a truck in use, by id; with a stream only those with trucks dedicated to it."""
+    there = exists(select(truck.c.id).where(truck.c.active, truck.c.depot_id == depot.c.id, *_dedicated(stream)))
+    return [_depot(row) for row in await tx.all(select(depot).where(depot.c.active, there).order_by(depot.c.id))]
 
 
 async def sites(tx: Tx) -> list[Site]:
@@ -73,6 +79,10 @@ async def streams_of(tx: Tx, truck_ids: Sequence[str]) -> dict[str, Stream]:
     """The streams that known trucks are dedicated to."""
     rows = await tx.all(select(truck.c.id, truck.c.stream).where(truck.c.id.in_(truck_ids)))
     return {row.id: Stream(row.stream) for row in rows}
+
+
+def _dedicated(stream: Stream | None) -> Sequence[ColumnElement[bool]]:
+    return () if stream is None else (truck.c.stream == stream.value,)
 
 
 def _depot(row: Row[Any]) -> Depot:

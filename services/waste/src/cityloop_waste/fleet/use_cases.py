@@ -9,7 +9,7 @@ from cityloop_common.db import WriteTx
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.fleet import store
 from cityloop_waste.fleet.domain import Depot, Site, Truck
-from cityloop_waste.keeping import import_rows
+from cityloop_waste.keeping import import_rows, unknown_districts
 from cityloop_waste.rows import Accepted, ImportReport, Rejected
 from cityloop_waste.streams import Stream
 
@@ -26,12 +26,12 @@ async def import_depots(ctx: WasteCtx, verdicts: Sequence[Accepted[Depot] | Reje
 
 
 async def import_trucks(ctx: WasteCtx, verdicts: Sequence[Accepted[Truck] | Rejected], *, progress: Progress) -> ImportReport:
-    """Stores the accepted rows of a file. A truck of an unknown depot, or of another stream than before, is rejected."""
+    """Stores the accepted rows of a file. A truck of an unknown depot or district, or of another stream than before, is rejected."""
 
     async def keep(tx: WriteTx, accepted: Sequence[Accepted[Truck]]) -> tuple[int, Sequence[Rejected]]:
         depots = {each.id for each in await store.depots(tx)}
         streams = await store.streams_of(tx, [each.facts.id for each in accepted])
-        rejected = []
+        rejected = unknown_districts(ctx, ((each.row, each.facts.id, each.facts.district) for each in accepted))
         for each in accepted:
             truck, before = each.facts, streams.get(each.facts.id)
             if truck.depot_id not in depots:
@@ -39,6 +39,7 @@ async def import_trucks(ctx: WasteCtx, verdicts: Sequence[Accepted[Truck] | Reje
             elif before not in (None, truck.stream):
                 rejected.append(Rejected(each.row, truck.id, f"it is dedicated to {before}: a truck never changes its stream"))
         refused = {each.row for each in rejected}
+        rejected = list({each.row: each for each in reversed(rejected)}.values())  # a row has one verdict, its first
         return len(await store.put_trucks(tx, [each.facts for each in accepted if each.row not in refused])), rejected
 
     return await import_rows(ctx, verdicts, keep, progress)
@@ -48,7 +49,10 @@ async def import_sites(ctx: WasteCtx, verdicts: Sequence[Accepted[Site] | Reject
     """Stores the accepted rows of a file; a repetition changes nothing."""
 
     async def keep(tx: WriteTx, accepted: Sequence[Accepted[Site]]) -> tuple[int, Sequence[Rejected]]:
-        return await keep_sites_in(tx, ctx, [each.facts for each in accepted]), ()
+        said = ((each.row, each.facts.id, ctx.districts.of(each.facts.position) or each.facts.district) for each in accepted)
+        rejected = unknown_districts(ctx, said)
+        refused = {each.row for each in rejected}
+        return await keep_sites_in(tx, ctx, [each.facts for each in accepted if each.row not in refused]), rejected
 
     return await import_rows(ctx, verdicts, keep, progress)
 

@@ -21,7 +21,7 @@ class UnknownPlan(PlanningError, errors.NotFound):
 
 
 class NothingToCollect(PlanningError, errors.Invalid):
-    """The registry has no collection point of the stream, or more than a plan can hold, or no truck or site at all."""
+    """The registry has no collection point of the stream, or more points or trucks than a plan can hold, or no truck or site at all."""
 
     slug, title = "nothing-to-plan", "The registry has nothing to plan"
 

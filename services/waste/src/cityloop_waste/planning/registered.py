@@ -20,24 +20,22 @@ from cityloop_waste.streams import Stream
 async def problem(tx: Tx, stream: Stream, *, depot_id: str | None, seconds: int) -> Problem:
     """The checked problem. Without a truck or a site for the stream the plan says so stop by stop.
 
-    Raises NothingToCollect (no point of the stream, too many, no truck or site at all), DepotAmbiguous.
+    Raises NothingToCollect (no point of the stream, too many of them or of its trucks, no truck or site at all), DepotAmbiguous.
     """
     due = await points.due(tx, stream, most=MOST_STOPS + 1)
     if not due:
         raise NothingToCollect(f"no collection point of the stream {stream} is in use")
     if len(due) > MOST_STOPS:
         raise NothingToCollect(f"more than {MOST_STOPS} collection points of the stream {stream}")
-    dedicated = await fleet.trucks_on_duty(tx, stream)
-    trucks = dedicated or [each for each in await fleet.trucks(tx, after="", most=MOST_TRUCKS) if each.active]
     sites = [each for each in await fleet.sites(tx) if each.active]
-    if not trucks or not sites:
-        raise NothingToCollect("the registry has no truck in use" if not trucks else "the registry has no site in use")
-    depot = _depot(await fleet.depots(tx), trucks, depot_id)
+    if not sites:
+        raise NothingToCollect("the registry has no site in use")
+    depot, trucks = await _fleet(tx, stream, depot_id)
     made = Problem(
         stream=stream.value,
         depot=depot.position,
         stops=tuple(_stop(each, stream) for each in due),
-        trucks=tuple(_truck(each) for each in trucks if each.depot_id == depot.id)[:MOST_TRUCKS],
+        trucks=tuple(_truck(each) for each in trucks),
         sites=tuple(_site(each) for each in sites),
         options=Options(seconds=seconds),
     )
@@ -45,12 +43,25 @@ async def problem(tx: Tx, stream: Stream, *, depot_id: str | None, seconds: int)
     return made
 
 
-def _depot(known: Sequence[Depot], trucks: Sequence[KnownTruck], wanted: str | None) -> Depot:
+async def _fleet(tx: Tx, stream: Stream, wanted: str | None) -> tuple[Depot, Sequence[KnownTruck]]:
+    """The depot in use and the trucks on duty there: of the stream, or where none is dedicated to it any that say why nobody comes."""
+    dedicated = await fleet.depots_on_duty(tx, stream)
+    depot = _depot(dedicated or await fleet.depots_on_duty(tx), wanted)
+    if not dedicated:
+        return depot, await fleet.trucks_on_duty(tx, depot.id, most=MOST_TRUCKS)
+    trucks = await fleet.trucks_on_duty(tx, depot.id, stream=stream, most=MOST_TRUCKS + 1)
+    if len(trucks) > MOST_TRUCKS:
+        raise NothingToCollect(f"more than {MOST_TRUCKS} trucks of the stream {stream} at {depot.id}")
+    return depot, trucks
+
+
+def _depot(used: Sequence[Depot], wanted: str | None) -> Depot:
     """The depot of the trucks; with several the caller must choose."""
-    used = {truck.depot_id for truck in trucks}
-    fitting = [each for each in known if each.id in used and wanted in (None, each.id)]
+    if not used:
+        raise NothingToCollect("the registry has no truck in use at a depot in use")
+    fitting = [each for each in used if wanted in (None, each.id)]
     if len(fitting) != 1:
-        raise DepotAmbiguous(f"trucks stand at {', '.join(sorted(used))}: name one of them as depot_id")
+        raise DepotAmbiguous(f"trucks stand at {', '.join(each.id for each in used)}: name one of them as depot_id")
     return fitting[0]
 
 

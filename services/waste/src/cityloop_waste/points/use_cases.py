@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cityloop_common.db import WriteTx
 from cityloop_waste.context import WasteCtx
-from cityloop_waste.keeping import import_rows
+from cityloop_waste.keeping import import_rows, unknown_districts
 from cityloop_waste.points import store
 from cityloop_waste.points.domain import CollectionPoint
 from cityloop_waste.rows import Accepted, ImportReport, Rejected
@@ -20,7 +20,10 @@ async def import_points(
     """Stores the accepted rows of a file; a repetition changes nothing."""
 
     async def keep(tx: WriteTx, accepted: Sequence[Accepted[CollectionPoint]]) -> tuple[int, Sequence[Rejected]]:
-        return await keep_in(tx, ctx, [each.facts for each in accepted]), ()
+        said = ((each.row, each.facts.id, ctx.districts.of(each.facts.position) or each.facts.district) for each in accepted)
+        rejected = unknown_districts(ctx, said)
+        refused = {each.row for each in rejected}
+        return await keep_in(tx, ctx, [each.facts for each in accepted if each.row not in refused]), rejected
 
     return await import_rows(ctx, verdicts, keep, progress)
 
