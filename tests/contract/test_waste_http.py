@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import delete
 
 from cityloop_common import http
 from cityloop_common.auth import Access, Identity, Role, declared_access
@@ -121,6 +122,10 @@ async def test_a_plan_is_asked_for_searched_read_and_published(desk: Desk) -> No
     assert [each["id"] for each in listed["plans"]] == [plan_id]
     withdrawn = await desk.send("POST", f"/plans/{plan_id}/withdrawal", "dispatcher")
     assert withdrawn.json()["state"] == "withdrawn"
+    async with desk.town.db.write() as tx:
+        await tx.run(delete(job))  # as the kit does after a month
+    old = await desk.send("GET", f"/plans/{plan_id}", "crew")
+    assert (old.status_code, old.json()["progress"], len(old.json()["routes"])) == (200, None, 1)
 
 
 async def test_a_load_is_taken_back_over_http(desk: Desk) -> None:

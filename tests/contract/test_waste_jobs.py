@@ -65,7 +65,7 @@ async def test_a_plan_is_searched_and_kept(kit_url: str, tmp_path: Path) -> None
 
 
 async def test_a_plan_may_publish_itself(kit_url: str, tmp_path: Path) -> None:
-    """In the unit that keeps it: nobody sees it ready and not published."""
+    """As soon as its routes are kept."""
     async with city(kit_url, tmp_path) as (opened, _):
         asked = await opened.ask(publish=Publish.WHEN_READY)
         async with opened.working():

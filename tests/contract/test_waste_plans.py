@@ -10,11 +10,12 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from cityloop_common.consuming import run_consumer
 from cityloop_common.db import UniqueViolation
 from cityloop_common.envelope import Event, to_headers
+from cityloop_common.errors import Unavailable
 from cityloop_common.eventlog import Message, Retention, TopicSpec
 from cityloop_common.geo import Position
 from cityloop_common.tables import job
@@ -22,6 +23,7 @@ from cityloop_waste import consumers
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.domain import Depot, DepotAmbiguous, DepotId
 from cityloop_waste.planning import store, use_cases
+from cityloop_waste.planning.closures import Section
 from cityloop_waste.planning.plans import (
     DayOver,
     NothingToCollect,
@@ -38,7 +40,7 @@ from cityloop_waste.planning.use_cases import Wish
 from cityloop_waste.planning.views import PlaceView
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.streams import Stream
-from tests.contract.waste_support import CENTRE, TEN, TODAY, Town, point, town, truck
+from tests.contract.waste_support import CENTRE, TEN, TODAY, Town, one_round, point, town, truck
 from tests.support import wait_until
 
 
@@ -84,6 +86,34 @@ async def test_a_stream_without_trucks_is_planned_all_the_same(city: Town) -> No
     asked = (await use_cases.find(city.ctx, (await city.ask(Stream.OTHER)).id)).plan
     assert asked.problem is not None
     assert {each["streams"][0] for each in asked.problem["trucks"]} == {"kitchen"}
+
+
+async def test_trucks_of_a_depot_that_is_not_in_use_stay_there(city: Town) -> None:
+    """Another depot's drive; without any there is nothing to plan with."""
+    async with city.db.write() as tx:
+        await fleet.put_depots(tx, [Depot(DepotId("depot-2"), "车场二", None, CENTRE, active=False)])
+        await fleet.put_trucks(tx, [replace(truck("T03", operator="other-op"), depot_id=DepotId("depot-2"))])
+    asked = await city.ask()
+    assert asked.problem is not None
+    assert [each["id"] for each in asked.problem["trucks"]] == ["T01"]
+    async with city.db.write() as tx:
+        await fleet.put_depots(tx, [Depot(DepotId("depot-1"), "车场", None, CENTRE, active=False)])
+    with pytest.raises(NothingToCollect):
+        await city.ask()
+
+
+async def test_no_truck_is_left_out_silently(city: Town) -> None:
+    """More than a plan can hold are refused; those that are not in use count nowhere, also where no truck fits the stream."""
+    idle = [replace(truck(f"A{number:03}", Stream.RECYCLABLE), active=False) for number in range(101)]
+    async with city.db.write() as tx:
+        await fleet.put_trucks(tx, [*idle, replace(truck("T02", Stream.OTHER), active=False)])
+    unfit = await city.ask(Stream.OTHER)
+    assert unfit.problem is not None
+    assert [each["id"] for each in unfit.problem["trucks"]] == ["T01", "T03"]
+    async with city.db.write() as tx:
+        await fleet.put_trucks(tx, [truck(f"K{number:03}") for number in range(99)])
+    with pytest.raises(NothingToCollect, match="100 trucks"):
+        await city.ask()
 
 
 async def test_several_depots_need_a_choice(city: Town) -> None:
@@ -219,6 +249,52 @@ async def test_a_plan_that_publishes_itself_does_not_push_a_later_one_aside(city
     assert await city.state(later.id) is PlanState.PUBLISHED
 
 
+async def test_a_plan_that_publishes_itself_looks_when_its_turn_has_come(city: Town) -> None:
+    """The later one is being published in this very moment: the slow one waits for that, and then stays ready."""
+    slow = await city.ask(publish=Publish.WHEN_READY)
+    city.clock.move(minutes=1)
+    later = await city.ready()
+    assert later.result is not None
+    async with city.db.write() as tx:
+        await use_cases.publish_in(tx, city.ctx, later.id)
+        kept = asyncio.get_running_loop().create_task(use_cases.keep(city.ctx, slow.id, later.result))
+        await asyncio.sleep(0.3)  # it has got as far as it can
+    assert await kept is not None
+    assert (await city.state(slow.id), await city.state(later.id)) == (PlanState.READY, PlanState.PUBLISHED)
+
+
+async def test_routes_are_kept_also_when_they_cannot_be_published(city: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database goes away between the two, or the worker dies: the job is taken again, and publishes what is there."""
+    asked = await city.ask(publish=Publish.WHEN_READY)
+    task = await use_cases.begin(city.ctx, asked.id)
+    assert task is not None
+    result = await one_round(task.payload, lambda _: None)
+
+    async def away(*_: object) -> list[Section]:
+        raise Unavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "open_sections", away)
+        with pytest.raises(Unavailable):
+            await use_cases.keep(city.ctx, asked.id, result)
+    assert await city.state(asked.id) is PlanState.READY
+    async with city.working():
+        assert (await city.until(asked.id, PlanState.PUBLISHED)).publication == 1
+    assert await use_cases.publish_itself(city.ctx, asked.id) is None
+    assert len(await city.told("waste.plan")) == 1
+
+
+async def test_a_plan_whose_day_ended_meanwhile_stays_ready(city: Town) -> None:
+    """Its routes are kept; nothing is published for yesterday."""
+    asked = await city.ask(publish=Publish.WHEN_READY)
+    task = await use_cases.begin(city.ctx, asked.id)
+    assert task is not None
+    city.clock.move(days=1)
+    kept = await use_cases.keep(city.ctx, asked.id, await one_round(task.payload, lambda _: None))
+    assert kept is not None
+    assert (kept.state, await city.told("waste.plan")) == (PlanState.READY, [])
+
+
 async def test_a_search_is_cancelled_once(city: Town) -> None:
     """Its job with it; what has ended is not cancelled, and routes that come later are not wanted."""
     asked, ready = await city.ask(), await city.ready()
@@ -230,6 +306,16 @@ async def test_a_search_is_cancelled_once(city: Town) -> None:
     assert ready.result is not None
     assert await use_cases.keep(city.ctx, asked.id, ready.result) is None
     assert await use_cases.begin(city.ctx, asked.id) is None
+
+
+async def test_a_plan_outlives_its_job(city: Town) -> None:
+    """The kit forgets jobs after a month; the plan and its publications stay."""
+    ready = await city.ready()
+    await city.publish(ready.id)
+    async with city.db.write() as tx:
+        await tx.run(delete(job))
+    found = await use_cases.find(city.ctx, ready.id)
+    assert (found.plan.state, found.job, len(found.versions)) == (PlanState.PUBLISHED, None, 1)
 
 
 async def test_plans_are_listed_by_stream_and_day(city: Town) -> None:

@@ -16,7 +16,7 @@ from cityloop_common.clock import SystemClock
 from cityloop_common.fanout import Change, FanoutEntry
 from cityloop_common.sse import Message
 from cityloop_waste.planning import use_cases
-from cityloop_waste.planning.replica import CHANGED, PROGRESS, PlanStream
+from cityloop_waste.planning.replica import CHANGED, COMPARE_EVERY_S, PROGRESS, PlanStream
 from tests.contract.waste_support import Town, town
 from tests.support import wait_until
 
@@ -84,6 +84,21 @@ async def test_while_the_cache_is_away_the_database_is_read(tmp_path: Path) -> N
         assert heard.states(asked.id) == ["ready", "published"]
         await heard.reset()
         assert heard.resets == ["trimmed"]
+
+
+async def test_a_lost_entry_is_found_by_comparing(tmp_path: Path) -> None:
+    """The publisher died between its commit and the stream: within half a minute the database says it."""
+    async with town(f"sqlite:///{tmp_path / 'w.db'}", tmp_path) as opened:
+        await opened.furnish()
+        heard = Heard(opened)
+        await heard.reset()
+        asked = await opened.ready()
+        await heard.apply([])
+        assert heard.messages == []
+        heard._compared_at_s -= COMPARE_EVERY_S
+        await heard.apply([])
+        await heard.apply([])
+        assert heard.states(asked.id) == ["ready"]
 
 
 async def test_progress_is_passed_on_as_it_comes(tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ class PlayedPool:
     ) -> Any:
         """See Pool."""
         assert work == "cityloop_waste.planning.work:solve"
+        payload = orjson.loads(orjson.dumps(payload))  # as the other process reads it
         self.asked.append(payload)
-        orjson.dumps(payload)  # plain data
         assert on_progress is not None
         try:
             return await self.answer(payload, on_progress)

@@ -18,6 +18,7 @@ from cityloop_common.clock import city_day, day_begins
 from cityloop_common.db import WriteTx
 from cityloop_common.errors import BadRequest
 from cityloop_common.idempotency import Answer
+from cityloop_common.jobs import JobView
 from cityloop_waste.edge import Context, Limit, PositionView, Repeatable, answer_once
 from cityloop_waste.planning import store, use_cases
 from cityloop_waste.planning.domain import MOST_SECONDS, InvalidProblem
@@ -142,7 +143,7 @@ class PlanView(PlanSummary):
     """A plan with its search, its routes once there are some, and the parking it closes while it is published."""
 
     job_id: str
-    progress: ProgressView
+    progress: ProgressView | None = Field(description="None 30 days after the search has ended.")
     base_map: str | None = Field(description="Version of the roads; none: distances are estimates.")
     travel: str | None
     verified: bool
@@ -318,12 +319,11 @@ def _summary(plan: CityPlan) -> dict[str, object]:
 def _plan(shown: Shown) -> Mapping[str, object]:
     plan, job = shown.plan, shown.job
     result = plan.result or {}
-    progress = {"state": job.state, "done": job.done, "total": job.total, "note": job.note, "eta": job.eta, "attempts": job.attempts}
     last = shown.versions[-1] if shown.versions and plan.state == "published" else None
     return {
         **_summary(plan),
         "job_id": plan.job_id,
-        "progress": progress,
+        "progress": None if job is None else _progress(job),
         "base_map": plan.graph_version,
         "travel": result.get("travel"),
         "verified": result.get("verified", False),
@@ -331,6 +331,10 @@ def _plan(shown: Shown) -> Mapping[str, object]:
         "unserved": result.get("unserved", []),
         "closures": last.closures if last else [],
     }
+
+
+def _progress(job: JobView) -> Mapping[str, object]:
+    return {"state": job.state, "done": job.done, "total": job.total, "note": job.note, "eta": job.eta, "attempts": job.attempts}
 
 
 def _routes(plan: CityPlan) -> list[Mapping[str, object]]:

@@ -52,8 +52,9 @@ async def search(run: JobRun) -> object:
     ctx: WasteCtx = run.ctx
     plan_id = str(run.payload["plan_id"])
     task = await use_cases.begin(ctx, plan_id)
-    if task is None:
-        return {"plan_id": plan_id, "state": "not wanted any more"}
+    if task is None:  # the worker before may have kept it, and died before it was published
+        published = await use_cases.publish_itself(ctx, plan_id)
+        return {"plan_id": plan_id, "state": "not wanted any more" if published is None else published.state.value}
     try:
         result = await _solve_patiently(run, task)
         if result.get("verified") is not True:

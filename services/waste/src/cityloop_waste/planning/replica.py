@@ -17,6 +17,7 @@ CHANGED = "plan.changed"
 PROGRESS = "plan.progress"
 _EVENTS = {use_cases.CHANGE: CHANGED, use_cases.PROGRESS: PROGRESS}
 REMEMBERED = 1_000
+COMPARE_EVERY_S = 30.0
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
 
 
@@ -27,6 +28,7 @@ class PlanStream:
         self._ctx = ctx
         self._known: dict[str, int] = {}
         self._newest: datetime | None = None
+        self._compared_at_s = 0.0
         self.hub = Hub(ctx.service, rng=ctx.rng)
 
     async def follow(self) -> None:
@@ -38,20 +40,22 @@ class PlanStream:
         return self.hub.stream(last_event_id=last_event_id, resume=self._missed)
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
-        """Passes entries on; a plan's change that was read from the database before is not told twice."""
+        """Passes entries on; a plan's change that was read from the database before is not told twice. Lost ones are found by comparing."""
         for entry in entries:
             change = entry.change
             if change.kind == use_cases.CHANGE and not self._remember(change.key, change.version):
                 continue
             if (message := _message(entry)) is not None:
                 self.hub.publish(message)
+        if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
+            await self.poll()
 
     async def reset(self) -> None:
         """Remembers what the database has; whoever listened already reads it again."""
         again = self._newest is not None
         for plan in await self._changed(self._ctx.clock.now() - LATE_COMMITS):
             self._remember(plan.id, plan.version)
-        self._newest = self._ctx.clock.now()
+        self._newest, self._compared_at_s = self._ctx.clock.now(), self._ctx.clock.monotonic()
         if again:
             self.hub.reset("trimmed")
 
@@ -61,7 +65,7 @@ class PlanStream:
         for plan in reversed(await self._changed((self._newest or now) - LATE_COMMITS)):
             if self._remember(plan.id, plan.version):
                 self.hub.publish(Message("", CHANGED, plan.id, orjson.dumps(use_cases.shown_body(plan)).decode()))
-        self._newest = now
+        self._newest, self._compared_at_s = now, self._ctx.clock.monotonic()
 
     async def _changed(self, since: datetime) -> list[CityPlan]:
         async with self._ctx.db.read() as tx:

@@ -127,6 +127,14 @@ async def next_version(tx: WriteTx, stream: Stream, on: date) -> int:
     return int(await tx.scalar(raised.returning(plan_day.c.version)))
 
 
+async def take_turn(tx: WriteTx, stream: Stream, on: date) -> None:
+    """Takes the turn of a stream and day until the unit's end, without saying anything."""
+    make = postgresql.insert if tx.dialect_name == "postgresql" else sqlite.insert
+    first = make(plan_day).values(stream=stream.value, on_day=on, version=0)
+    same = {"version": plan_day.c.version}
+    await tx.run(first.on_conflict_do_update(index_elements=[plan_day.c.stream, plan_day.c.on_day], set_=same))
+
+
 async def live(tx: Tx, stream: Stream, on: date) -> CityPlan | None:
     """The published plan of a stream and day."""
     row = await tx.first(select(*_SHORT).where(_live(stream, on)))

@@ -14,6 +14,7 @@ from cityloop_common import jobs, outbox, telemetry
 from cityloop_common.clock import city_day
 from cityloop_common.db import Tx, UniqueViolation, WriteTx
 from cityloop_common.envelope import Event
+from cityloop_common.errors import NotFound
 from cityloop_common.fanout import Change as FanoutChange
 from cityloop_common.jobs import JobView, enqueue_in, request_cancel
 from cityloop_waste.context import WasteCtx
@@ -43,6 +44,7 @@ JOB = "plan"
 CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
 PROGRESS = "plan-progress"
 PAGE = 200
+_log = telemetry.get_logger(__name__)
 ENDED = telemetry.counter("waste_plans_total", "Plans by what became of their search", ("stream", "outcome"))
 
 
@@ -56,10 +58,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A plan with its job, and what was published of it."""
+    """A plan with its job (jobs are forgotten 30 days after their end), and what was published of it."""
 
     plan: CityPlan
-    job: JobView
+    job: JobView | None
     versions: tuple[PlanVersion, ...]
 
 
@@ -108,7 +110,7 @@ async def find(ctx: WasteCtx, plan_id: str) -> Shown:
     """A plan with everything. Raises UnknownPlan."""
     async with ctx.db.read() as tx:
         found = await _known(tx, plan_id)
-        return Shown(found, await jobs.view(tx, ctx, found.job_id), tuple(await store.versions_of(tx, plan_id)))
+        return Shown(found, await _job(tx, ctx, found.job_id), tuple(await store.versions_of(tx, plan_id)))
 
 
 async def page(ctx: WasteCtx, wanted: store.Wanted, *, most: int) -> list[CityPlan]:
@@ -132,7 +134,7 @@ async def cancel_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker is to search: the documents that the solver's process takes."""
+    """What a worker is to search: the documents that the solver's process takes, as orjson writes them."""
 
     plan: CityPlan
     payload: Mapping[str, Any]
@@ -148,20 +150,41 @@ async def begin(ctx: WasteCtx, plan_id: str) -> Task | None:
         geojson = None if begun.graph_version is None else await roads.geojson(tx, begun.graph_version)
     payload: dict[str, Any] = {"problem": begun.problem}
     if geojson is not None:
-        payload["roads"] = orjson.loads(geojson)
+        payload["roads"] = orjson.Fragment(geojson)  # megabytes: neither read nor written anew on this loop
     return Task(begun, payload)
 
 
 async def keep(ctx: WasteCtx, plan_id: str, result: Mapping[str, Any]) -> CityPlan | None:
-    """Stores what was found, and publishes it when that was wished; None when nobody wants it any more."""
+    """Stores what was found, and then publishes it when that was wished; None when nobody wants it any more.
+
+    Two units: what was found is kept also when it cannot be published.
+    """
     async with ctx.db.write() as tx:
         kept = await store.keep(tx, plan_id, result)
         if kept is None:
             return None
         _ended(tx, ctx, kept)
-        if kept.publish is Publish.WHEN_READY and await _may_publish_itself(tx, ctx, kept):
+    return await publish_itself(ctx, plan_id) or kept
+
+
+async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
+    """Publishes a plan that is ready and wished that; None when there is nothing to do, as often as it is asked.
+
+    Not over one that was asked for later, and not when its day is over: a dispatcher may still do that.
+    """
+    try:
+        async with ctx.db.write() as tx:
+            plan = await store.get(tx, plan_id)
+            if plan is None or plan.publish is not Publish.WHEN_READY or plan.state is not PlanState.READY:
+                return None
+            await store.take_turn(tx, plan.stream, plan.on)  # before the look at what holds: another may be about to be published
+            live = await store.live(tx, plan.stream, plan.on)
+            if live is not None and live.created_at > plan.created_at:
+                return None
             return await publish_in(tx, ctx, plan_id)
-        return kept
+    except (DayOver, NotPublishable) as refused:  # it stays ready
+        _log.info("plan-not-published", plan_id=plan_id, reason=refused.slug)
+        return None
 
 
 async def fail(ctx: WasteCtx, plan_id: str, reason: str) -> None:
@@ -261,17 +284,18 @@ def shown_body(plan: CityPlan) -> dict[str, object]:
     return body
 
 
+async def _job(tx: Tx, ctx: WasteCtx, job_id: str) -> JobView | None:
+    try:
+        return await jobs.view(tx, ctx, job_id)
+    except NotFound:
+        return None
+
+
 async def _known(tx: Tx, plan_id: str) -> CityPlan:
     found = await store.get(tx, plan_id)
     if found is None:
         raise UnknownPlan
     return found
-
-
-async def _may_publish_itself(tx: Tx, ctx: WasteCtx, plan: CityPlan) -> bool:
-    """Not over one that was asked for later, and not when its day is over: a dispatcher may still do that."""
-    live = await store.live(tx, plan.stream, plan.on)
-    return plan.on >= city_day(ctx.clock.now()) and (live is None or live.created_at <= plan.created_at)
 
 
 async def _closures(tx: Tx, plan: CityPlan) -> tuple[Closure, ...]:
