@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from cityloop_common.clock import rfc3339
 from cityloop_common.indicator import Moment, NoData, Row
 from cityloop_parking.places.domain import Access, PlaceState
-from cityloop_parking.search.domain import LIVE_INTERVALS, UNKNOWN_AFTER_S, Freshness
 
 PUBLIC, ALL_ACCESS = "public", "all-access"
-UNKNOWN_AFTER = timedelta(seconds=UNKNOWN_AFTER_S)
+# Version 1's own, though the search has equal ones today: a published value must recompute when the search's rule has changed.
+# Another number here is another version of the formula.
+V1_LIVE_INTERVALS = 2
+V1_UNKNOWN_AFTER = timedelta(days=1)
+V1_LIVE, V1_LATE, V1_UNKNOWN = "live", "late", "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,10 @@ def _row(of: PlaceFact, moment: Moment, scheme_id: str) -> Row:
         return Row(of.place_id, 0, 0, of.district, "closed", named)
     if scheme_id == PUBLIC and of.access != Access.PUBLIC:
         return Row(of.place_id, 0, 0, of.district, "not-public", named)
-    live = [count for count in of.counts if _freshness(count, moment.at) is Freshness.LIVE]
+    live = [count for count in of.counts if _class(count, moment.at) == V1_LIVE]
     deciding = max(live or of.counts, key=lambda count: (count.at, count.row), default=None)
     if deciding is None:
-        return Row(of.place_id, 0, 1, of.district, Freshness.UNKNOWN, named)
+        return Row(of.place_id, 0, 1, of.district, V1_UNKNOWN, named)
     evidence = {
         **named,
         "counted_at": rfc3339(deciding.at),
@@ -71,12 +74,12 @@ def _row(of: PlaceFact, moment: Moment, scheme_id: str) -> Row:
         "interval_s": deciding.interval_s,
         "count_rows": sorted(count.row for count in of.counts),
     }
-    return Row(of.place_id, int(bool(live)), 1, of.district, _freshness(deciding, moment.at), evidence)
+    return Row(of.place_id, int(bool(live)), 1, of.district, _class(deciding, moment.at), evidence)
 
 
-def _freshness(count: CountFact, at: datetime) -> Freshness:
-    """As search has it: live is not older than two intervals, late not older than a day."""
+def _class(count: CountFact, at: datetime) -> str:
+    """Live is not older than two intervals, late not older than a day."""
     age = at - count.at
-    if age > UNKNOWN_AFTER:
-        return Freshness.UNKNOWN
-    return Freshness.LIVE if age <= timedelta(seconds=LIVE_INTERVALS * count.interval_s) else Freshness.LATE
+    if age > V1_UNKNOWN_AFTER:
+        return V1_UNKNOWN
+    return V1_LIVE if age <= timedelta(seconds=V1_LIVE_INTERVALS * count.interval_s) else V1_LATE
