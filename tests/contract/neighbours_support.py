@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from cityloop_parking import consumers
 from cityloop_parking.places import use_cases as places
 from cityloop_parking.places.domain import Accepted, PlaceFacts
 from cityloop_parking.search import use_cases as search
+from cityloop_parking.search.replica import Search
 from cityloop_parking.search.tables import search_entry
 from cityloop_parking.search.views import PlaceView
 from tests.contract.reservations_support import NOON, City, city
@@ -151,3 +152,26 @@ async def shown_parts(town: City) -> dict[str, tuple[object, object]]:
     async with town.db.read() as tx:
         rows: Sequence[Any] = await tx.all(select(e.place_id, e.chargers, e.closures))
     return {row.place_id: (row.chargers, row.closures) for row in rows if row.chargers or row.closures}
+
+
+@asynccontextmanager
+async def listening(replica: Search, last_event_id: str | None = None) -> AsyncIterator[list[dict[str, Any]]]:
+    """A client of the stream: the places that it has heard of, in their order."""
+    heard: list[dict[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, object]:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nobody disconnects")
+
+    async def send_part(message: MutableMapping[str, object]) -> None:
+        part = message.get("body", b"")
+        assert isinstance(part, bytes)
+        heard.extend(orjson.loads(line[6:]) for line in part.splitlines() if line.startswith(b"data: "))
+
+    stream = asyncio.get_running_loop().create_task(replica.stream(last_event_id)({"type": "http"}, receive, send_part))
+    await wait_until(lambda: replica.hub.clients)
+    try:
+        yield heard
+    finally:
+        stream.cancel()
+        await asyncio.gather(stream, return_exceptions=True)

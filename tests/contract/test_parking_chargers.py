@@ -7,8 +7,9 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -19,10 +20,13 @@ from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change
 from cityloop_common.geo import Position
 from cityloop_parking import consumers
+from cityloop_parking.chargers import store as chargers
 from cityloop_parking.chargers.domain import Charger, Status, ev_bays
 from cityloop_parking.chargers.tables import charger, charger_location
 from cityloop_parking.places.domain import Category, PlaceFacts, Pool
 from cityloop_parking.search import use_cases as search
+from cityloop_parking.search.index import Near
+from cityloop_parking.search.replica import Search
 from cityloop_parking.search.tables import search_entry
 from tests.contract.kit_support import DIALECTS
 from tests.contract.neighbours_support import (
@@ -30,6 +34,7 @@ from tests.contract.neighbours_support import (
     caught_up,
     hear,
     hear_at_once,
+    listening,
     location,
     plan,
     publish,
@@ -39,7 +44,7 @@ from tests.contract.neighbours_support import (
     workers,
 )
 from tests.contract.reservations_support import NOON, City, city, make_tables
-from tests.support import scaled
+from tests.support import scaled, wait_until
 
 
 @pytest.fixture(params=DIALECTS)
@@ -226,6 +231,83 @@ async def test_what_is_kept_of_charging_is_one_row_a_thing(town: City) -> None:
     async with town.db.read() as tx:
         assert [row.version for row in await tx.all(select(charger_location))] == [3]
         assert [row.version for row in await tx.all(select(charger))] == [3]
+
+
+def told_at(minutes: float, uid: str = "a") -> Event:
+    """A status that charging told so many minutes from noon."""
+    return replace(status(1000 + int(minutes), uid, "AVAILABLE"), time=NOON + timedelta(minutes=minutes))
+
+
+async def test_when_charging_was_heard_is_kept_to_the_minute_and_never_goes_back(town: City) -> None:
+    """The newest word of any station, in one unit or many; one from the future counts as said now; of no station: never."""
+
+    async def heard() -> datetime | None:
+        async with town.db.read() as tx:
+            return await chargers.heard_at(tx)
+
+    assert await heard() is None
+    await hear_at_once(town, told_at(-29.5, "a"), told_at(-10.25, "b"), told_at(-50, "c"))
+    assert await heard() == NOON - timedelta(minutes=11)
+    await hear(town, told_at(-20, "d"))
+    assert await heard() == NOON - timedelta(minutes=11)
+    await hear(town, told_at(60, "e"))
+    assert await heard() == NOON
+
+
+async def test_free_bays_grow_old_while_charging_is_silent(town: City) -> None:
+    """Live, late after half an hour, unknown after a day; any word of charging makes all bays live again, in replicas that look."""
+    await publish(town, lot(1))
+    await hear(town, replace(location(1, "a"), time=NOON), told_at(0))
+    replica, seen = search.open_search(town.ctx), []
+    await replica.reset()
+    for minutes in (0, 30, 1, 1409, 1):
+        town.clock.advance(minutes * 60)
+        seen.append(_charging_of(replica))
+    assert seen == [("live", 1, 1)] * 2 + [("late", 1, 1)] * 2 + [("unknown", None, None)]
+    await hear(town, replace(location(1, "b", id="op*S2", place=None), time=town.clock.now()))
+    await replica.poll()
+    assert _charging_of(replica) == ("live", 1, 1)
+
+
+async def test_a_stream_says_when_charging_falls_silent_and_is_heard_again(town: City) -> None:
+    """To whoever listens, and to whoever comes back and missed it."""
+    await publish(town, lot(1), lot(2))
+    await hear(town, replace(location(1, "a"), time=NOON), told_at(0))
+    replica = search.open_search(town.ctx)
+    await replica.reset()
+    running = asyncio.get_running_loop().create_task(replica.turn())
+    try:
+        async with listening(replica) as told:
+            await _pass(town, told, 0, "live")
+            told.clear()
+            await _pass(town, told, 31 * 60, "late")
+            await hear(town, replace(location(1, "b", id="op*S2", place=None), time=town.clock.now()))
+            await replica.poll()
+            await _pass(town, told, 0, "late", "live")
+        long_ago = f"{int(town.clock.now().timestamp() * 1000) - 40_000}-0"
+        assert [place.id for place in replica._turned_since(long_ago)] == ["op-1"]
+        town.clock.advance(120)
+        assert replica._turned_since(f"{int(town.clock.now().timestamp() * 1000)}-0") == []
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _pass(town: City, told: list[dict[str, Any]], seconds: float, *classes: str) -> None:
+    """Time goes by, second by second behind a jump, until a client has been told these classes of the one place with a charger."""
+    town.clock.advance(seconds)
+
+    async def done() -> bool:
+        town.clock.advance(1)
+        await asyncio.sleep(0)
+        return [(each["id"], each["charging"]["freshness"]) for each in told] == [("op-1", each) for each in classes]
+
+    await wait_until(done, 5)
+
+
+def _charging_of(replica: Search) -> tuple[object, ...]:
+    found = orjson.loads(replica.nearest(Near(Position(109.787, 39.565), 100, 20)))["places"][0]["charging"]
+    return found["freshness"], found["working"], found["free"]
 
 
 async def test_a_car_park_is_written_once_however_many_of_its_chargers_speak(town: City, monkeypatch: pytest.MonkeyPatch) -> None:

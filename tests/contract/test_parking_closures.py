@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from cityloop_parking.search.index import Near
 from cityloop_parking.search.replica import Search
 from cityloop_parking.search.tables import search_entry
 from tests.contract.kit_support import DIALECTS
-from tests.contract.neighbours_support import Closure, caught_up, hear, plan, publish, send, shown_parts, withdrawn, workers
+from tests.contract.neighbours_support import Closure, caught_up, hear, listening, plan, publish, send, shown_parts, withdrawn, workers
 from tests.contract.reservations_support import NOON, City, city, make_tables, someone
 from tests.support import scaled, wait_until
 
@@ -290,29 +290,6 @@ async def test_a_quarter_hour_can_be_in_conflict_for_two_reasons(town: City) -> 
 
 
 # What a stream of changes hears
-
-
-@asynccontextmanager
-async def listening(replica: Search, last_event_id: str | None = None) -> AsyncIterator[list[dict[str, object]]]:
-    """A client of the stream: the places that it has heard of, in their order."""
-    heard: list[dict[str, object]] = []
-
-    async def receive() -> MutableMapping[str, object]:
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError("nobody disconnects")
-
-    async def send_part(message: MutableMapping[str, object]) -> None:
-        part = message.get("body", b"")
-        assert isinstance(part, bytes)
-        heard.extend(orjson.loads(line[6:]) for line in part.splitlines() if line.startswith(b"data: "))
-
-    stream = asyncio.get_running_loop().create_task(replica.stream(last_event_id)({"type": "http"}, receive, send_part))
-    await wait_until(lambda: replica.hub.clients)
-    try:
-        yield heard
-    finally:
-        stream.cancel()
-        await asyncio.gather(stream, return_exceptions=True)
 
 
 def turns(heard: list[dict[str, object]]) -> list[tuple[object, object, object]]:

@@ -14,7 +14,7 @@ from cityloop_common.clock import rfc3339
 from cityloop_common.geo import Position, distance_m
 from cityloop_parking.chargers.domain import EvBays
 from cityloop_parking.closures.domain import Window, merged
-from cityloop_parking.search.domain import LiveCount, Parts, Shown, render, shown
+from cityloop_parking.search.domain import NEVER, LiveCount, Parts, Shown, render, shown
 from cityloop_parking.search.index import Near, SearchIndex
 
 NOW = 1_800_000_000.0
@@ -44,8 +44,8 @@ def count(age_s: float = 60, occupied: int = 40, *, category: str = "standard", 
     return LiveCount(category, occupied, capacity, NOW - age_s, source, 900)
 
 
-def said(place: Shown, now_s: float = NOW) -> dict[str, object]:
-    answer: dict[str, object] = orjson.loads(render(place, now_s).body + b"}")
+def said(place: Shown, now_s: float = NOW, *, heard_s: float = NEVER) -> dict[str, object]:
+    answer: dict[str, object] = orjson.loads(render(place, now_s, heard_s=heard_s).body + b"}")
     return answer
 
 
@@ -184,11 +184,51 @@ def test_charging_bays_are_shown_beside_the_free_spaces() -> None:
     """Null where no charger is known; not more than the place has, motorcycles' spaces apart; none free while it is closed."""
     assert said(place())["charging"] is None
     known = EvBays(12, 9, 4, at(-60))
-    shown_now = {"bays": 12, "working": 9, "free": 4, "as_of": rfc3339(at(-60))}
-    assert said(street(charging=known))["charging"] == shown_now
-    assert said(street((-10, 10), charging=known))["charging"] == shown_now | {"free": None}
-    assert said(street(state="closed", charging=known))["charging"] == shown_now | {"free": None}
-    assert said(street(charging=EvBays(150, 130, 120, None)))["charging"] == {"bays": 110, "working": 110, "free": 110, "as_of": None}
+    shown_now = {"bays": 12, "working": 9, "free": 4, "as_of": rfc3339(at(-60)), "heard_at": rfc3339(at(-60)), "freshness": "live"}
+    assert said(street(charging=known), heard_s=NOW - 60)["charging"] == shown_now
+    assert said(street((-10, 10), charging=known), heard_s=NOW - 60)["charging"] == shown_now | {"free": None}
+    assert said(street(state="closed", charging=known), heard_s=NOW - 60)["charging"] == shown_now | {"free": None}
+    many = {"bays": 110, "working": 110, "free": 110, "as_of": None}
+    assert said(street(charging=EvBays(150, 130, 120, None)), heard_s=NOW - 60)["charging"] == shown_now | many
+
+
+@pytest.mark.parametrize(
+    "silent_s, freshness, working, free",
+    [
+        (-60, "live", 9, 4), (30 * 60, "live", 9, 4), (30 * 60 + 1, "late", 9, 4), (24 * HOUR, "late", 9, 4),
+        (24 * HOUR + 1, "unknown", None, None), (float("inf"), "unknown", None, None),
+    ],
+)  # fmt: skip
+def test_bays_grow_old_when_charging_is_silent(silent_s: float, freshness: str, working: int | None, free: int | None) -> None:
+    """An hour-old "4 free" is not sold as a new one, and after a day nothing is said of what they do; how many there are stays."""
+    charging = said(street(charging=EvBays(12, 9, 4, at(-60))), heard_s=NOW - silent_s)["charging"]
+    assert isinstance(charging, dict)
+    assert (charging["freshness"], charging["bays"], charging["working"], charging["free"]) == (freshness, 12, working, free)
+    assert charging["heard_at"] == (None if silent_s == float("inf") else rfc3339(at(-silent_s)))
+
+
+@given(st.floats(-300, 30 * HOUR), st.floats(0, 30 * HOUR))
+def test_a_kept_rendering_knows_when_its_chargers_grow_old(silent_s: float, later_s: float) -> None:
+    """At the last instant of its validity it is what a new one would say, and just behind an edge it is made anew."""
+    spot, heard_s = street(charging=EvBays(12, 9, 4, None)), NOW - silent_s
+    first = render(spot, NOW, heard_s=heard_s)
+    for instant in (NOW + later_s, first.valid_until_s):
+        if NOW <= instant <= first.valid_until_s < float("inf"):
+            assert render(spot, instant, heard_s=heard_s).body == first.body
+    if first.valid_until_s < float("inf"):
+        assert render(spot, first.valid_until_s + 0.001, heard_s=heard_s).body != first.body
+
+
+def test_the_index_shows_what_it_hears_of_charging() -> None:
+    """At once, though it had rendered the place before; an older word changes nothing."""
+    index = SearchIndex()
+    index.put(street(charging=EvBays(12, 9, 4, None)))
+    ask, seen = Near(Position(109.787, 39.565), 1000, 1), []
+    for heard_s in (None, NOW - 2 * HOUR, NOW - 60, NOW - HOUR):
+        if heard_s is not None:
+            index.hear(heard_s)
+        seen.append(orjson.loads(index.answer(ask, NOW))[0]["charging"]["freshness"])
+    assert seen == ["unknown", "late", "live", "live"]
 
 
 def test_the_index_knows_which_windows_began_or_ended() -> None:

@@ -17,12 +17,14 @@ from cityloop_parking.search.views import CountsView, PlaceView
 
 async def on_location(tx: WriteTx, ctx: ParkingCtx, event: Event, view: LocationView) -> None:
     """Consumes `charging.location.published`: its car park is counted again, and shown."""
-    search.show_chargers_at_end(tx, ctx, await chargers.learn_location_in(tx, view, version=event.sequence))
+    touched = await chargers.learn_location_in(tx, view, version=event.sequence)
+    search.show_chargers_at_end(tx, ctx, touched, chargers.hear_at_end(tx, ctx, event.time))
 
 
 async def on_status(tx: WriteTx, ctx: ParkingCtx, event: Event, view: StatusView) -> None:
     """Consumes `charging.evse.status_changed`: its car park is counted again, and shown."""
-    search.show_chargers_at_end(tx, ctx, await chargers.learn_status_in(tx, view, version=event.sequence))
+    touched = await chargers.learn_status_in(tx, view, version=event.sequence)
+    search.show_chargers_at_end(tx, ctx, touched, chargers.hear_at_end(tx, ctx, event.time))
 
 
 async def on_plan_published(tx: WriteTx, ctx: ParkingCtx, _event: Event, view: PlanPublishedView) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -11,10 +12,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.db import HotStatement, Tx, WriteTx
 from cityloop_parking.chargers.domain import Charger, Status
-from cityloop_parking.chargers.tables import charger, charger_location
+from cityloop_parking.chargers.tables import charger, charger_location, chargers_heard
 from cityloop_parking.chargers.views import LocationView, StatusView
 
-_L, _C = charger_location.c, charger.c
+SERVICE = "charging"
+_L, _C, _H = charger_location.c, charger.c, chargers_heard.c
 _DIALECTS = ("sqlite", "postgresql")
 
 
@@ -28,6 +30,14 @@ def _put(dialect: str, table: Any) -> HotStatement:
     return HotStatement(statement.on_conflict_do_update(index_elements=[key], set_=changes, where=newer).returning(key))
 
 
+def _hear(dialect: str) -> HotStatement:
+    """Moves the instant on, never back."""
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = make(chargers_heard).values(service=bindparam("service"), heard_at=bindparam("heard_at"))
+    new = statement.excluded.heard_at
+    return HotStatement(statement.on_conflict_do_update(index_elements=[_H.service], set_={"heard_at": new}, where=_H.heard_at < new))
+
+
 def _of_places(dialect: str, sql: str, *columns: Any) -> HotStatement:
     """A statement over the places whose ids are the JSON array :ids."""
     keys = "SELECT json_array_elements_text(CAST(:ids AS json))" if dialect == "postgresql" else "SELECT value FROM json_each(:ids)"
@@ -36,6 +46,7 @@ def _of_places(dialect: str, sql: str, *columns: Any) -> HotStatement:
 
 _PUT_LOCATION = {dialect: _put(dialect, charger_location) for dialect in _DIALECTS}
 _PUT_STATUS = {dialect: _put(dialect, charger) for dialect in _DIALECTS}
+_HEAR = {dialect: _hear(dialect) for dialect in _DIALECTS}
 _PLACE_OF = HotStatement(select(_L.place_id).where(_L.location_id == bindparam("of_location", type_=String)))
 _LOCATIONS = {
     dialect: _of_places(
@@ -91,6 +102,17 @@ async def put_status(tx: WriteTx, view: StatusView, *, version: int) -> set[str]
         return set()
     place_id = await _place_of(tx, view.location_id)
     return set() if place_id is None else {place_id}
+
+
+async def hear(tx: WriteTx, at: datetime) -> None:
+    """Notes that charging said something at an instant."""
+    await tx.hot.run(_HEAR[tx.dialect_name], {"service": SERVICE, "heard_at": at})
+
+
+async def heard_at(tx: Tx) -> datetime | None:
+    """When charging said something last; None when it never has."""
+    found: datetime | None = await tx.scalar(select(_H.heard_at).where(_H.service == SERVICE))
+    return found
 
 
 async def chargers_of(tx: Tx, place_ids: Collection[str]) -> dict[str, list[Charger]]:

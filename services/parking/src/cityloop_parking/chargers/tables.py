@@ -7,6 +7,15 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Stri
 from cityloop_common.db import Json, UtcDateTime
 from cityloop_parking.schema import metadata
 
+# When charging said something last, whatever it was and of whichever station: a charger that stays as it is is no event, so this
+# alone tells a city that does not change from a service that is away. One row, to the minute, to spare writes.
+chargers_heard = Table(
+    "chargers_heard",
+    metadata,
+    Column("service", String(20), primary_key=True),
+    Column("heard_at", UtcDateTime, nullable=False),
+)
+
 # A location of chargers as charging published it last. Which EVSEs are there, and at which bays, stands in `evses` of its newest
 # version, not beside each status: so the order in which the two topics are heard makes no difference.
 charger_location = Table(

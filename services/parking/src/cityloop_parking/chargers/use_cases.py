@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
+from cityloop_common.clock import rfc3339
 from cityloop_common.db import WriteTx
 from cityloop_parking import turns
 from cityloop_parking.chargers import store
 from cityloop_parking.chargers.domain import EvBays, ev_bays
 from cityloop_parking.chargers.views import LocationView, StatusView
+from cityloop_parking.context import ParkingCtx
 
 TURN = "chargers"
 
@@ -41,6 +45,16 @@ async def learn_status_in(tx: WriteTx, view: StatusView, *, version: int) -> Tou
     """An EVSE does something else: it touches its car park, when its location is known and stands in one."""
     turn = await turns.take(tx, TURN)
     return Touched(await store.put_status(tx, view, version=version), turn)
+
+
+def hear_at_end(tx: WriteTx, ctx: ParkingCtx, said_at: datetime) -> datetime:
+    """Charging said something: noted to the minute, once a minute that a unit has heard of. Answers what is noted.
+
+    What it said in the future counts as said now: a clock that is ahead keeps nothing fresh.
+    """
+    at = min(said_at, ctx.clock.now()).replace(second=0, microsecond=0)
+    tx.at_end(("chargers_heard", rfc3339(at)), partial(store.hear, tx, at))
+    return at
 
 
 async def recount_in(tx: WriteTx, touched: Touched) -> list[Recount]:

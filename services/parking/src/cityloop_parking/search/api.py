@@ -30,13 +30,16 @@ class PositionAnswer(BaseModel):
 class ChargingAnswer(BaseModel):
     """Bays with a charger: all, those that work, those that are free now (null while the car park is closed).
 
-    `as_of` is the newest change of a charger's status in it.
+    `as_of` is the newest change of a charger's status in it. `heard_at` is when charging said anything last, of any station, to the
+    minute; `freshness` is `live` for 30 minutes from then, `late` for a day, then `unknown` with null for what they do.
     """
 
     bays: int
-    working: int
+    working: int | None
     free: int | None
     as_of: str | None
+    heard_at: str | None
+    freshness: Freshness
 
 
 class ClosureAnswer(BaseModel):

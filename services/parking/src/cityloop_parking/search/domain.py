@@ -16,8 +16,11 @@ from cityloop_parking.closures.domain import CLOSED_FOR, Window
 from cityloop_parking.places.domain import Category, PlaceKind, PlaceState
 
 CHANGE = "place"  # the kind of our entries in the fan-out stream
+HEARD = "chargers_heard_at"  # in such an entry: when charging had been heard for it
 LIVE_INTERVALS = 2
 UNKNOWN_AFTER_S = 24 * 3600.0
+CHARGERS_LIVE_S = 30 * 60.0  # of the whole charging service: a charger that stays as it is says nothing
+NEVER = -float("inf")
 ANNOUNCED_S = 24 * 3600.0  # how far ahead a closure is shown
 FOR_EVER = float("inf")
 
@@ -105,6 +108,14 @@ def freshness(count: LiveCount, now_s: float) -> Freshness:
     return Freshness.LIVE if age_s <= LIVE_INTERVALS * count.interval_s else Freshness.LATE
 
 
+def chargers_freshness(heard_s: float, now_s: float) -> Freshness:
+    """The class of what is known of all chargers, by when charging said anything last."""
+    age_s = now_s - heard_s
+    if age_s > UNKNOWN_AFTER_S:
+        return Freshness.UNKNOWN
+    return Freshness.LIVE if age_s <= CHARGERS_LIVE_S else Freshness.LATE
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A place's JSON without its closing brace, true until `valid_until_s`."""
@@ -113,8 +124,11 @@ class Rendered:
     valid_until_s: float
 
 
-def render(place: Shown, now_s: float) -> Rendered:
-    """Numbers older than a day are not shown; `as_of`, source and class are those of the oldest number that is."""
+def render(place: Shown, now_s: float, *, heard_s: float = NEVER) -> Rendered:
+    """Numbers older than a day are not shown; `as_of`, source and class are those of the oldest number that is.
+
+    `heard_s` is when charging said anything last.
+    """
     known = [count for count in place.counts if freshness(count, now_s) is not Freshness.UNKNOWN]
     closed_until_s = _closed_until(place, now_s)
     is_open = place.is_open and closed_until_s is None
@@ -131,7 +145,7 @@ def render(place: Shown, now_s: float) -> Rendered:
         "as_of": _instant(spoken_for.observed_at_s) if spoken_for else None,
         "source": spoken_for.source if spoken_for else None,
         "freshness": overall,
-        "charging": None if place.charging is None else _charging(place.charging, is_open=is_open),
+        "charging": None if place.charging is None else _charging(place.charging, heard_s, now_s, is_open=is_open),
         "closed_until": None if closed_until_s is None else _instant(closed_until_s),
         "closed_for": None if closed_until_s is None else CLOSED_FOR,
         "closures": [
@@ -140,7 +154,7 @@ def render(place: Shown, now_s: float) -> Rendered:
             if starts_s - ANNOUNCED_S < now_s < starts_s
         ],
     }
-    valid_until_s = min((turn for turn in _turns(place) if turn >= now_s), default=FOR_EVER)
+    valid_until_s = min((turn for turn in _turns(place, heard_s) if turn >= now_s), default=FOR_EVER)
     return Rendered(place.fixed + b"," + orjson.dumps(tail)[1:-1], valid_until_s)
 
 
@@ -156,10 +170,18 @@ def _closed_until(place: Shown, now_s: float) -> float | None:
     return next((ends_s for starts_s, ends_s in place.windows if starts_s <= now_s < ends_s), None)
 
 
-def _charging(bays: EvBays, *, is_open: bool) -> Mapping[str, object]:
-    """Charging bays; whether one is free is not said of a place that takes nobody."""
-    as_of = None if bays.as_of is None else rfc3339(bays.as_of)
-    return {"bays": bays.bays, "working": bays.working, "free": bays.free if is_open else None, "as_of": as_of}
+def _charging(bays: EvBays, heard_s: float, now_s: float, *, is_open: bool) -> Mapping[str, object]:
+    """Charging bays. What they do is not said after a day of silence, nor whether one is free in a place that takes nobody."""
+    age = chargers_freshness(heard_s, now_s)
+    is_known = age is not Freshness.UNKNOWN
+    return {
+        "bays": bays.bays,
+        "working": bays.working if is_known else None,
+        "free": bays.free if is_known and is_open else None,
+        "as_of": None if bays.as_of is None else rfc3339(bays.as_of),
+        "heard_at": None if heard_s == NEVER else _instant(heard_s),
+        "freshness": age,
+    }
 
 
 def _instant(at_s: float) -> str:
@@ -176,8 +198,11 @@ def _free(count: LiveCount, capacity: Mapping[str, int]) -> int:
     return min(free, capacity[count.category]) if count.category in capacity else free
 
 
-def _turns(place: Shown) -> Iterator[float]:
-    """The last instants before something is shown otherwise: a count's class, a window's announcement, beginning or end."""
+def _turns(place: Shown, heard_s: float) -> Iterator[float]:
+    """The last instants before something is shown otherwise: a count's or the chargers' class, a window's announcement or edge."""
+    if place.charging is not None:
+        yield heard_s + CHARGERS_LIVE_S
+        yield heard_s + UNKNOWN_AFTER_S
     for count in place.counts if place.is_open else ():
         yield count.observed_at_s + LIVE_INTERVALS * count.interval_s
         yield count.observed_at_s + UNKNOWN_AFTER_S

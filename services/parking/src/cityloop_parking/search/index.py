@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cityloop_common.geo import EARTH_RADIUS_M, Position
-from cityloop_parking.search.domain import Shown, render, turned
+from cityloop_parking.search.domain import NEVER, Shown, render, turned
 
 FINE_M = 250.0
 COARSE_M = 4_000.0
@@ -34,10 +34,10 @@ class Entry:
         self._body = b""
         self._valid_until_s = -math.inf
 
-    def body(self, now_s: float) -> bytes:
-        """The JSON without its closing brace; made anew only when a count has changed its class."""
+    def body(self, now_s: float, heard_s: float) -> bytes:
+        """The JSON without its closing brace; made anew only when it says something else by now."""
         if now_s > self._valid_until_s:
-            rendered = render(self.place, now_s)
+            rendered = render(self.place, now_s, heard_s=heard_s)
             self._body, self._valid_until_s = rendered.body, rendered.valid_until_s
         return self._body
 
@@ -94,6 +94,7 @@ class SearchIndex:
         self._fine = _Grid(FINE_M)
         self._coarse = _Grid(COARSE_M)
         self._with_windows: dict[str, Entry] = {}
+        self.heard_s = NEVER
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -128,6 +129,18 @@ class SearchIndex:
         else:
             self._with_windows.pop(entry.place.id, None)
 
+    def hear(self, heard_s: float) -> None:
+        """Charging said something at that time: what is shown of chargers is as fresh as that."""
+        if heard_s > self.heard_s:
+            self.heard_s = heard_s
+            for entry in self._entries.values():
+                if entry.place.charging is not None:
+                    entry.show(entry.place)
+
+    def with_chargers(self) -> list[Shown]:
+        """Places where a charger is known."""
+        return [entry.place for entry in self._entries.values() if entry.place.charging is not None]
+
     def turned(self, since_s: float, now_s: float) -> list[Shown]:
         """Places of which a window began or ended after `since_s` and until `now_s`."""
         return [entry.place for entry in self._with_windows.values() if turned(entry.place, since_s, now_s)]
@@ -144,7 +157,8 @@ class SearchIndex:
 
     def answer(self, ask: Near, now_s: float) -> bytes:
         """The JSON list of the nearest places."""
-        return b"[" + b",".join([b'%b,"distance_m":%d}' % (entry.body(now_s), metres) for metres, entry in self.nearest(ask)]) + b"]"
+        heard_s, found = self.heard_s, self.nearest(ask)
+        return b"[" + b",".join([b'%b,"distance_m":%d}' % (entry.body(now_s, heard_s), metres) for metres, entry in found]) + b"]"
 
 
 _Found = list[tuple[float, str, Entry]]  # squared chord on the unit sphere, id, whose

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from cityloop_common.clock import rfc3339
+from cityloop_common.clock import instant, rfc3339
 from cityloop_common.errors import Unavailable
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message
+from cityloop_parking.chargers import store as chargers
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.search import store
-from cityloop_parking.search.domain import CHANGE, Shown, render
+from cityloop_parking.search.domain import CHANGE, HEARD, NEVER, Freshness, Shown, chargers_freshness, render
 from cityloop_parking.search.index import Near, SearchIndex
 
 PAGE = 500
@@ -39,6 +40,7 @@ class Search:
         self._as_of = b""
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._compared_at_s = 0.0
+        self._chargers, self._chargers_since_s = Freshness.UNKNOWN, ctx.clock.now().timestamp()
         self.hub = Hub(ctx.service, rng=ctx.rng)
 
     async def follow(self) -> None:
@@ -46,13 +48,19 @@ class Search:
         await self._ctx.fanout.follow(self)
 
     async def turn(self) -> None:
-        """Background loop: tells the streams when a window of collection begins or ends; an answer looks at the clock itself."""
+        """Background loop: tells the streams when a window of collection begins or ends, or charging falls silent or is heard again.
+
+        An answer looks at the clock itself.
+        """
         since_s = self._ctx.clock.now().timestamp()
         while True:
             await self._ctx.clock.sleep(TURN_EVERY_S)
             now_s = self._ctx.clock.now().timestamp()
-            if self._index is not None and self.hub.clients:
-                for place in self._index.turned(since_s, now_s):
+            if self._index is not None:
+                places = self._index.turned(since_s, now_s)
+                if self._chargers_turned(now_s):
+                    places += self._index.with_chargers()
+                for place in places if self.hub.clients else ():
                     self.hub.publish(self._message("", place))
             since_s = max(since_s, now_s)
 
@@ -87,6 +95,7 @@ class Search:
         while True:
             async with self._ctx.db.read() as tx:
                 rows = await store.page(tx, after=after, most=PAGE)
+                heard_at = await chargers.heard_at(tx)
             if not rows:
                 break
             after = rows[-1].place_id
@@ -94,6 +103,7 @@ class Search:
             for row in rows:
                 if (shown := row.shown()) is not None:
                     index.put(shown)
+        index.hear(NEVER if heard_at is None else heard_at.timestamp())
         self._index, self._newest, self._compared_at_s = index, newest, self._ctx.clock.monotonic()
         self._true_at(began)
         if again:
@@ -106,6 +116,8 @@ class Search:
             return
         began = self._ctx.clock.now()
         async with self._ctx.db.read() as tx:
+            heard_at = await chargers.heard_at(tx)
+            self._index.hear(NEVER if heard_at is None else heard_at.timestamp())
             written = await store.written_since(tx, self._newest - LATE_COMMITS)
             unknown = [place_id for place_id, version, _ in written if version > self._index.version(place_id)]
             for start in range(0, len(unknown), PAGE):
@@ -132,14 +144,29 @@ class Search:
         return turned + [self._message(id_, shown) for id_, shown in rows if shown is not None]
 
     def _turned_since(self, last_event_id: str) -> list[Shown]:
-        """Places that a window closed or opened since an entry of the stream, whose id begins with its millisecond."""
+        """Places that are shown otherwise, by the clock alone, since an entry of the stream, whose id begins with its millisecond."""
+        if self._index is None:
+            return []
         since_s = int(last_event_id.partition("-")[0]) / 1000 - CLOCKS_DIFFER_S
-        return [] if self._index is None else self._index.turned(since_s, self._ctx.clock.now().timestamp())
+        places = self._index.turned(since_s, self._ctx.clock.now().timestamp())
+        if self._chargers_since_s >= since_s - COMPARE_EVERY_S:  # another replica may have noticed it so much later
+            places += self._index.with_chargers()
+        return places
+
+    def _chargers_turned(self, now_s: float) -> bool:
+        """Whether charging has fallen silent or is heard again since the last look."""
+        is_now = chargers_freshness(self._ready().heard_s, now_s)
+        if is_now is self._chargers:
+            return False
+        self._chargers, self._chargers_since_s = is_now, now_s
+        return True
 
     def _row(self, entry: FanoutEntry) -> store.Entry:
         body = orjson.loads(entry.change.body)
-        chargers, closures = body.get("chargers"), body.get("closures")  # the first release's workers wrote neither
-        return store.Entry(entry.change.key, entry.change.version, body["place"], body["counts"], chargers, closures, self._newest)
+        parts = body.get("chargers"), body.get("closures")  # the first release's workers wrote neither, nor when charging was heard
+        if self._index is not None and (heard_at := body.get(HEARD)) is not None:
+            self._index.hear(instant(heard_at).timestamp())
+        return store.Entry(entry.change.key, entry.change.version, body["place"], body["counts"], *parts, self._newest)
 
     def _put(self, id_: str, row: store.Entry) -> None:
         shown = row.shown()
@@ -147,5 +174,6 @@ class Search:
             self.hub.publish(self._message(id_, shown))
 
     def _message(self, id_: str, shown: Shown) -> Message:
-        body = render(shown, self._ctx.clock.now().timestamp()).body + b"}"
+        heard_s = NEVER if self._index is None else self._index.heard_s
+        body = render(shown, self._ctx.clock.now().timestamp(), heard_s=heard_s).body + b"}"
         return Message(id_, CHANGED, shown.id, body.decode())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 
 import orjson
 
+from cityloop_common.clock import rfc3339
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change
@@ -17,7 +19,7 @@ from cityloop_parking.places import store as places
 from cityloop_parking.places.domain import Place
 from cityloop_parking.places.events import place_published
 from cityloop_parking.search import store
-from cityloop_parking.search.domain import CHANGE
+from cityloop_parking.search.domain import CHANGE, HEARD
 from cityloop_parking.search.replica import Search
 from cityloop_parking.search.views import CountsView, PlaceView
 
@@ -42,10 +44,10 @@ async def apply_counts(tx: WriteTx, ctx: ParkingCtx, event: Event, view: CountsV
     tx.at_end(_key(view.place_id, "counts"), work)
 
 
-def show_chargers_at_end(tx: WriteTx, ctx: ParkingCtx, touched: chargers.Touched) -> None:
+def show_chargers_at_end(tx: WriteTx, ctx: ParkingCtx, touched: chargers.Touched, heard_at: datetime) -> None:
     """Charging bays are others now: at the unit's end each car park is counted, once, and its entry shows it."""
     for place_id in touched.place_ids:
-        tx.at_end(_key(place_id, "chargers"), partial(_show_chargers, tx, ctx, chargers.Touched((place_id,), touched.turn)))
+        tx.at_end(_key(place_id, "chargers"), partial(_show_chargers, tx, ctx, chargers.Touched((place_id,), touched.turn), heard_at))
 
 
 def show_closures_at_end(tx: WriteTx, ctx: ParkingCtx, touched: closures.Touched) -> None:
@@ -92,9 +94,9 @@ async def _rebuild_chunk(tx: WriteTx, ctx: ParkingCtx, chunk: Sequence[Place]) -
         _offer(tx, ctx, next((entry for entry in reversed(parts) if entry is not None), None))
 
 
-async def _show_chargers(tx: WriteTx, ctx: ParkingCtx, touched: chargers.Touched) -> None:
+async def _show_chargers(tx: WriteTx, ctx: ParkingCtx, touched: chargers.Touched, heard_at: datetime) -> None:
     for each in await chargers.recount_in(tx, touched):
-        _offer(tx, ctx, await store.put_chargers(tx, each))
+        _offer(tx, ctx, await store.put_chargers(tx, each), heard_at)
 
 
 async def _show_closures(tx: WriteTx, ctx: ParkingCtx, touched: closures.Touched) -> None:
@@ -109,7 +111,8 @@ def _key(place_id: str, part: str) -> tuple[str, ...]:
     return ("search_entry", place_id, part)
 
 
-def _offer(tx: WriteTx, ctx: ParkingCtx, entry: store.Entry | None) -> None:
-    """Tells the replicas after the commit; what gets lost they find in the database."""
+def _offer(tx: WriteTx, ctx: ParkingCtx, entry: store.Entry | None, heard_at: datetime | None = None) -> None:
+    """Tells the replicas after the commit, also when charging was heard for it; what gets lost they find in the database."""
     if entry is not None:
-        tx.after_commit(partial(ctx.fanout.offer, Change(CHANGE, entry.place_id, entry.version, orjson.dumps(entry.body()))))
+        body = orjson.dumps({**entry.body(), HEARD: None if heard_at is None else rfc3339(heard_at)})
+        tx.after_commit(partial(ctx.fanout.offer, Change(CHANGE, entry.place_id, entry.version, body)))

@@ -50,6 +50,12 @@ def upgrade() -> None:
     )
     op.create_index("ix_charger_location_place_id", "charger_location", ["place_id"], unique=False)
     op.create_table(
+        "chargers_heard",
+        sa.Column("service", sa.String(length=20), nullable=False),
+        sa.Column("heard_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("service", name=op.f("pk_chargers_heard")),
+    )
+    op.create_table(
         "closure",
         sa.Column("stream", sa.String(length=40), nullable=False),
         sa.Column("on_day", sa.String(length=10), nullable=False),
