@@ -27,16 +27,20 @@ from cityloop_charging.vehicles.domain import Drive, Statement, VehicleClass, Ve
 from cityloop_charging.vehicles.tables import vehicle_registration
 from cityloop_common.context import Ctx
 from cityloop_common.envelope import EventType, Kind
+from cityloop_common.geo import WORLD, Position
 from cityloop_common.indicator import Row
 from tests.contract.recompute_support import (
     DAYS,
+    ELSEWHERE,
     FIRST,
     MICROSECOND,
     Counted,
     History,
     Seen,
     day_of,
+    district_of,
     instant,
+    is_in_city,
     midnight,
     position,
 )
@@ -64,6 +68,7 @@ class ToldPlace:
     public: bool
     open: bool
     on_street: bool
+    in_city: bool
     district: str | None
     bays: int
 
@@ -76,6 +81,7 @@ class ToldStation:
     learnt_at: datetime
     access: str
     open: bool
+    in_city: bool
     district: str | None
     evses: Sequence[EvseFacts]
 
@@ -158,13 +164,13 @@ class ChargingHistory(History):
         """Told twice; the service hears of its own stations, too."""
         facts = self.facts[number]
         async with ctx.db.write() as tx:
-            stored = await registry.put_in(tx, ctx, [facts], source="test")
-            assert not await registry.put_in(tx, ctx, [facts], source="test")
+            stored = await registry.put_in(tx, ctx, [facts], source="test", within=WORLD)
+            assert not await registry.put_in(tx, ctx, [facts], source="test", within=WORLD)
         async with ctx.db.write() as tx:
             for each in stored:
                 await bays.on_location(tx, ctx, location_published(each, source=ctx.source), Happened())
-        is_open = facts.state is LocationState.OPEN
-        self.stations.append(ToldStation(facts.id, self.clock.now(), facts.access.value, is_open, _district(facts), facts.evses))
+        is_open, where = facts.state is LocationState.OPEN, (is_in_city(facts.position), district_of(facts.position))
+        self.stations.append(ToldStation(facts.id, self.clock.now(), facts.access.value, is_open, *where, facts.evses))
 
     async def _change_station(self, ctx: Ctx[Any], number: int) -> None:
         """An EVSE goes, comes back, is built, gets another bay; or the station takes other people."""
@@ -178,7 +184,7 @@ class ChargingHistory(History):
         elif what == "access":
             facts = replace(facts, access=self.rng.choice([each for each in Access if each is not facts.access]))
         elif what == "moved":
-            facts = replace(facts, position=position(self.rng.randint(0, 3)))
+            facts = replace(facts, position=self.rng.choice((ELSEWHERE, *(position(number) for number in range(4)))))
         elif what == "closed":
             facts = replace(facts, state=LocationState.CLOSED if facts.state is LocationState.OPEN else LocationState.OPEN)
         else:
@@ -236,14 +242,15 @@ class ChargingHistory(History):
 
     def _view(self, number: int, version: int) -> PlaceView:
         first = version == 1
+        at = ELSEWHERE if not first and self.rng.random() < 0.1 else position(number % 4)
         return PlaceView(
             place_id=f"city-{number}",
             name=f"停车场{number}",
             access="public" if number != PLACES or self.rng.random() < 0.5 else "permit",
             state="open" if first or self.rng.random() < 0.7 else "closed",
             kind="on_street" if number % 3 == 0 else "garage",
-            lon=position(number % 4).lon,
-            lat=position(number % 4).lat,
+            lon=at.lon,
+            lat=at.lat,
             total_bays=self.rng.choice((1, 2, 3, 20, 40)),
         )
 
@@ -254,11 +261,11 @@ class ChargingHistory(History):
         async with ctx.db.write() as tx:
             await bays.on_place(tx, ctx, event, view)
         if version > max((each.version for each in self.places if each.id == view.place_id), default=0):
-            district = next((f"d{number}" for number in (1, 2, 3) if position(number).lon == view.lon), None)
+            at = Position(view.lon, view.lat)
             self.places.append(
                 ToldPlace(
                     view.place_id, version, since, self.clock.now(), view.access == "public", view.state == "open",
-                    view.kind == "on_street", district, view.total_bays,
+                    view.kind == "on_street", is_in_city(at), district_of(at), view.total_bays,
                 )
             )  # fmt: skip
 
@@ -317,7 +324,7 @@ class ChargingHistory(History):
         places = self._places(seen)
         found = {}
         for place in places:
-            if not (place.public and place.open) or (scheme == "off-street" and place.on_street):
+            if not (place.in_city and place.public and place.open) or (scheme == "off-street" and place.on_street):
                 continue
             numbers: set[str] = set()
             without = 0
@@ -332,26 +339,26 @@ class ChargingHistory(History):
         return found if places else None
 
     def _facilities(self, scheme: str, seen: Seen) -> Mapping[str, Counted] | None:
-        if not self.stations or min(each.learnt_at for each in self.stations) > seen.at:
+        if not any(station.in_city for station, _ in self._evses(seen)):
             return None
         accepted = {"public"} if scheme == "public" else {"public", "compound"}
         found = {}
         for station, evse in self._evses(seen):
             uid = f"{station.id}*{evse.connector_id}"
             there = evse.lifecycle is Lifecycle.IN_SERVICE and self._status(uid, seen) not in {"PLANNED", "REMOVED"}
-            if there and station.access in accepted:
+            if there and station.in_city and station.access in accepted:
                 found[uid] = Counted(1, 0, station.district)
         return found
 
     def _ratio(self, scheme: str, seen: Seen) -> Mapping[str, Counted] | None:
         known = [each for each in self.vehicles if each.on <= day_of(seen.at) and each.learnt_at <= seen.known_at]
-        if not known:
+        if not known or not any(station.in_city for station, _ in self._evses(seen)):
             return None
         stock = max(known, key=lambda each: (each.on, each.learnt_at))
         found = {key: Counted(0, count, district) for key, (count, district) in stock.counts.items()}
         for station, evse in self._evses(seen):
             uid = f"{station.id}*{evse.connector_id}"
-            if station.access == "public" and evse.standard and self._counts_as(scheme, station, evse, seen):
+            if station.in_city and station.access == "public" and evse.standard and self._counts_as(scheme, station, evse, seen):
                 found[uid] = Counted(1, 0, station.district)
         return found
 
@@ -412,7 +419,3 @@ def _station(number: int) -> LocationFacts:
     )
     access = {5: Access.COMPOUND, 6: Access.PRIVATE}.get(number, Access.PUBLIC)
     return LocationFacts(OPERATOR, id, f"充电站{number}", position(number % 4), evses, access=access)
-
-
-def _district(facts: LocationFacts) -> str | None:
-    return next((f"d{number}" for number in (1, 2, 3) if position(number) == facts.position), None)

@@ -15,10 +15,22 @@ from cityloop_parking.observations.domain import Count, FromTheFuture, Observati
 from cityloop_parking.observations.tables import observation
 from cityloop_parking.observations.use_cases import Report, Verdict
 from cityloop_parking.places import use_cases as places
-from cityloop_parking.places.domain import Access, Category, PlaceFacts, PlaceKind, PlaceState, Pool
+from cityloop_parking.places.domain import Accepted, Access, Category, PlaceFacts, PlaceKind, PlaceState, Pool
 from cityloop_parking.places.tables import place_version
 from cityloop_parking.service import SERVICE
-from tests.contract.recompute_support import DAYS, MICROSECOND, Counted, History, Seen, instant, midnight, position
+from tests.contract.recompute_support import (
+    DAYS,
+    ELSEWHERE,
+    MICROSECOND,
+    Counted,
+    History,
+    Seen,
+    district_of,
+    instant,
+    is_in_city,
+    midnight,
+    position,
+)
 
 PLACES = 10
 _SOURCES = {"gate": 900, "camera": 3_600, "attendant": 7_200}
@@ -33,6 +45,7 @@ class Told:
     access: str
     state: str
     district: str | None
+    in_city: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,7 @@ class ParkingHistory(History):
             elif what == "access":
                 facts = replace(facts, access=self.rng.choice([each for each in Access if each is not facts.access]))
             elif what == "moved":
-                facts = replace(facts, position=position(self.rng.randint(0, 3)))
+                facts = replace(facts, position=self.rng.choice((ELSEWHERE, *(position(number) for number in range(4)))))
             else:
                 facts = replace(facts, pools=(Pool(Category.STANDARD, self.rng.randint(50, 90)), *facts.pools[1:]))
             self.facts[source_id] = facts
@@ -97,11 +110,10 @@ class ParkingHistory(History):
         """Told twice: the second time is nothing new."""
         facts = self.facts[source_id]
         for again in (False, True):
-            async with ctx.db.write() as tx:
-                told = await places.upsert_place_in(tx, ctx, facts, operator_id="op-1")
-            assert not (told and again)
-        district = f"d{_district_of(facts)}" if _district_of(facts) else None
-        self.places.append(Told(facts.id, self.clock.now(), facts.access.value, facts.state.value, district))
+            report = await places.import_places(ctx, [Accepted(1, facts)], operator_id="op-1")
+            assert not (report.accepted and again)
+        district, in_city = district_of(facts.position), is_in_city(facts.position)
+        self.places.append(Told(facts.id, self.clock.now(), facts.access.value, facts.state.value, district, in_city))
 
     def _plan_counts(self, source_id: str, number: int) -> None:
         """A few looks a day, one of them near its end; some that are nobody's any more when they arrive."""
@@ -150,7 +162,7 @@ class ParkingHistory(History):
         assert name == "live-places"
         found: dict[str, Counted] = {}
         for told in self._places(seen):
-            if told.state == "open" and (scheme == "all-access" or told.access == "public"):
+            if told.in_city and told.state == "open" and (scheme == "all-access" or told.access == "public"):
                 found[told.id] = Counted(int(self._is_live(told.id, seen)), 1, told.district)
         return found or None
 
@@ -184,7 +196,3 @@ def _place(number: int) -> PlaceFacts:
     pools = (Pool(Category.STANDARD, 40 + number), Pool(Category.EV, 10))
     kind = PlaceKind.ON_STREET if number % 3 == 0 else PlaceKind.GARAGE
     return PlaceFacts("city", f"p{number}", f"停车场{number}", position(number % 4), pools, kind=kind, access=access)
-
-
-def _district_of(facts: PlaceFacts) -> int:
-    return next(number for number in range(4) if position(number) == facts.position)

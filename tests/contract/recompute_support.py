@@ -41,6 +41,7 @@ AWAY = (12, 13)  # nights on which nobody publishes; the night after catches up
 HOURLY = (5, 18, 26)  # days on which every third hour is published, too
 # Three districts side by side; what lies west of them is in none.
 _WEST, _WIDE, _SOUTH, _NORTH = 109.70, 0.05, 39.50, 39.65
+ELSEWHERE = Position(121.52, 25.05)  # in another city, whose file somebody imported
 
 
 def midnight(number: int) -> datetime:
@@ -61,6 +62,16 @@ def day_of(at: datetime) -> date:
 def position(number: int) -> Position:
     """A position in district 1, 2 or 3, or with 0 in none."""
     return Position(_WEST + (number - 0.5) * _WIDE, 39.56)
+
+
+def is_in_city(at: Position) -> bool:
+    """Whether it lies near enough to the three districts to be the city's."""
+    return at != ELSEWHERE
+
+
+def district_of(at: Position) -> str | None:
+    """The district that one of these positions lies in."""
+    return next((f"d{number}" for number in (1, 2, 3) if position(number) == at), None)
 
 
 def districts() -> bytes:
