@@ -26,7 +26,7 @@ from cityloop_charging.bays.tables import link, link_version, place, place_versi
 from cityloop_charging.bays.use_cases import Claim
 from cityloop_charging.bays.views import Happened, PlaceView
 from cityloop_charging.registry import use_cases as registry
-from cityloop_charging.registry.domain import LocationFacts, UnknownLocation
+from cityloop_charging.registry.domain import LocationFacts, LocationState, UnknownLocation
 from cityloop_charging.registry.events import location_published
 from cityloop_common.envelope import Event, EventType, Kind
 from cityloop_common.geo import Position
@@ -288,6 +288,22 @@ async def test_car_parks_and_links_can_be_read_as_they_were(town: City) -> None:
         states = [[each.state for each in await history.links(tx, at, now)] for at in (start - timedelta(hours=1), first, second, now)]
         assert states == [[], [LinkState.PROPOSED], [LinkState.CONFIRMED], [LinkState.WITHDRAWN]]
         assert [each.state for each in await history.links(tx, now, second)] == [LinkState.CONFIRMED]
+
+
+async def test_a_proposal_that_both_sides_missed_is_made_up_for(town: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A car park and stations at the same moment on two workers; the second sweep, and what was decided, change nothing."""
+    monkeypatch.setattr(use_cases, "SCORED_AT_ONCE", 2)
+    await hear(town, told("lot", 10))
+    closed = station(5, state=LocationState.CLOSED)
+    async with town.db.write() as tx:  # stored, and the consumer has not heard of the car park when it hears of them
+        await registry.put_in(tx, town.ctx, [*(station(number, position=north(2 * number)) for number in range(1, 4)), closed], source="t")
+        await registry.put_in(tx, town.ctx, [station(4, position=north(900))], source="t")
+    await decided(town, "confirm", "other", station(2).id)
+    assert await use_cases.propose_missed(town.ctx) == 2
+    assert await use_cases.propose_missed(town.ctx) == 0
+    assert await links(town) == [
+        (S1, "lot", LinkState.PROPOSED), (station(2).id, "other", LinkState.CONFIRMED), (station(3).id, "lot", LinkState.PROPOSED)
+    ]  # fmt: skip
 
 
 async def test_unlinked_stations_and_links_are_listed_in_pages(town: City) -> None:

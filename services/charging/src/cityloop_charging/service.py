@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cityloop_charging import cli, consumers, live
 from cityloop_charging.bays import api as bays_api
+from cityloop_charging.bays import use_cases as bays
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.indicators.figures import FIGURES
 from cityloop_charging.protocols.tcec import api as tcec_api
@@ -47,6 +48,7 @@ SERVICE = Service(
     indicators=FIGURES.indicators,
     sweeps=(
         FIGURES.sweep,
+        Sweep("missed-proposals", 3600.0, bays.propose_missed),
         Sweep("tcec-prune", 600.0, tcec.prune),
         Sweep("status-prune", 3600.0, status.prune),
     ),

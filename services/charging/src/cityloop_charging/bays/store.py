@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_charging.bays.domain import By, Decider, Link, LinkState, Place
 from cityloop_charging.bays.tables import link, link_version, place, place_version
-from cityloop_charging.registry.domain import Lifecycle, is_location_id
+from cityloop_charging.registry.domain import Lifecycle, LocationState, is_location_id
 from cityloop_charging.registry.store import METRES_A_DEGREE
 from cityloop_charging.registry.tables import evse, location
 from cityloop_common.db import HotStatement, Tx, WriteTx
@@ -181,6 +181,16 @@ async def unlinked(tx: Tx, *, after: str, most: int) -> list[Unlinked]:
         .where(location.c.id > after, or_(link.c.state.is_(None), link.c.state != LinkState.CONFIRMED.value))
     )
     return [_unlinked(row) for row in await tx.all(asked.order_by(location.c.id).limit(most))]
+
+
+async def never_linked(tx: Tx, *, after: str, most: int) -> list[str]:
+    """Open stations that nobody has said anything of where they stand, in the order of their ids, behind `after`."""
+    asked = (
+        select(location.c.id)
+        .select_from(location.outerjoin(link, link.c.location_id == location.c.id))
+        .where(location.c.id > after, location.c.state == LocationState.OPEN.value, link.c.location_id.is_(None))
+    )
+    return [row.id for row in await tx.all(asked.order_by(location.c.id).limit(most))]
 
 
 async def _write(tx: WriteTx, new: Link, cause: Cause, *, only_open: bool) -> bool:

@@ -38,6 +38,7 @@ from cityloop_common.geo import Position, distance_m
 from cityloop_common.idempotency import Answer
 
 MOST_STATIONS = 500  # of one car park's neighbourhood
+SCORED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,22 +179,40 @@ async def unlinked(ctx: ChargingCtx, *, after: str, most: int) -> Sequence[Unlin
         return await store.unlinked(tx, after=after, most=most)
 
 
-async def _propose_in(tx: WriteTx, ctx: ChargingCtx, location: Location, event_id: str) -> None:
-    """Writes the best car park near a station as a proposal, where the scoring may."""
+async def propose_missed(ctx: ChargingCtx) -> int:
+    """Sweep: scores open stations without any link again, a unit for each 100; answers how many got a proposal.
+
+    A car park and a station that appear at the same moment on two workers do not see each other: neither proposes.
+    """
+    proposed, after = 0, ""
+    while True:
+        async with ctx.db.write() as tx:
+            found = await store.never_linked(tx, after=after, most=SCORED_AT_ONCE)
+            for location_id in found:
+                station = await registry.get(tx, location_id)
+                if station is not None:
+                    proposed += await _propose_in(tx, ctx, station, ctx.ids.new())
+        if len(found) < SCORED_AT_ONCE:
+            return proposed
+        after = found[-1]
+
+
+async def _propose_in(tx: WriteTx, ctx: ChargingCtx, location: Location, event_id: str) -> bool:
+    """Writes the best car park near a station as a proposal, where the scoring may; False when nothing was written."""
     known = await store.hold_link(tx, location.id)
     if known is not None and (known.state is LinkState.CONFIRMED or known.by.decider is Decider.OPERATOR):
-        return
+        return False
     near = await store.places_near(tx, location.facts.position, radius_m=WITHIN_M + 1)
     refused = await store.refused(tx, location.id) if near and known is not None else set()
     best = next(iter(candidates(_station(location), near, refused=refused)), None)
     if not outranks(best, known):
-        return
+        return False
     if best is not None:
         new = _moved(tx, known, location.id, best.place_id, LinkState.PROPOSED, BY_SCORE, best.evidence())
     else:
         assert known is not None
         new = _moved(tx, known, location.id, known.place_id, LinkState.WITHDRAWN, BY_SCORE, {"reason": f"not within {WITHIN_M} m any more"})
-    await store.propose(tx, new, Cause(ctx.ids.new(), event_id, str(Decider.SCORE)))
+    return await store.propose(tx, new, Cause(ctx.ids.new(), event_id, str(Decider.SCORE)))
 
 
 async def _held(tx: WriteTx, location_id: str) -> Location:
