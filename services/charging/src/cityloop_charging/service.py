@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cityloop_charging import cli, consumers, live
+from collections.abc import Sequence
+from datetime import datetime
+
+from cityloop_charging import cli, consumers, live, sample
 from cityloop_charging.bays import api as bays_api
 from cityloop_charging.bays import use_cases as bays
 from cityloop_charging.context import ChargingCtx
@@ -34,6 +37,18 @@ def api_parts(ctx: ChargingCtx) -> ApiParts:
     )
 
 
+def examples(base: str, _now: datetime) -> Sequence[str]:
+    """Set a charger through T/CEC, see it, see the share and the links that wait for a person."""
+    station = f"{sample.OPERATOR}*S001"
+    return (
+        f".venv/bin/cityloop charging tcec send --operator {sample.OPERATOR} --connector S00101 --status 3 --url {base}",
+        f"curl '{base}/charging/v1/locations/{station}'",
+        f"curl {base}/charging/v1/indicators/ev-bay-share",
+        "TOKEN=$(.venv/bin/cityloop token --role officer)",
+        f"curl '{base}/charging/v1/place-links?state=proposed' -H \"Authorization: Bearer $TOKEN\"",
+    )
+
+
 SERVICE = Service(
     name="charging",
     title="CityLoop charging",
@@ -59,5 +74,6 @@ SERVICE = Service(
     ),
     sample=live.seed,
     live_sample=live.keep_alive,
+    examples=examples,
     cli=cli.app,
 )
