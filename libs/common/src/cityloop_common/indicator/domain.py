@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
+from operator import attrgetter
 from typing import Any
 
 from cityloop_common.clock import day_begins
@@ -198,12 +199,11 @@ def evaluated(indicator: Indicator, scheme: Scheme, facts: Any, ask: Ask) -> Eva
     """The figure of one scheme: the sum of its rows, in the whole and by district."""
     missing = None
     try:
-        rows = sorted(indicator.formula(ask.formula_version)(facts, ask.moment, scheme.id), key=lambda row: row.key)
+        rows = sorted(indicator.formula(ask.formula_version)(facts, ask.moment, scheme.id), key=attrgetter("key"))
     except NoData as nothing:
         rows, missing = [], str(nothing)
-    parts: dict[str, list[Row]] = {}
-    for row in rows:
-        parts.setdefault(row.district or "", []).append(row)
+    parts = _parts(rows)
+    total = (sum(numerator for numerator, _ in parts.values()), sum(denominator for _, denominator in parts.values())) if parts else None
     return Evaluation(
         indicator=indicator.name,
         scheme=scheme.id,
@@ -211,18 +211,31 @@ def evaluated(indicator: Indicator, scheme: Scheme, facts: Any, ask: Ask) -> Eva
         moment=ask.moment,
         provisional=ask.provisional,
         districts_version=ask.districts_version,
-        total=_figure(indicator, rows, judged=True),
+        total=_figure(indicator, total, judged=True),
         by_district={name: _figure(indicator, parts[name], judged=indicator.judged_by_district) for name in sorted(parts)},
         rows=rows,
         missing=missing,
     )
 
 
-def _figure(indicator: Indicator, rows: Sequence[Row], *, judged: bool) -> Figure:
-    numerator = sum(row.numerator for row in rows)
-    denominator = sum(row.denominator for row in rows) if indicator.fixed_denominator is None else indicator.fixed_denominator
-    if not rows or denominator == 0:
-        return Figure(numerator, 0 if not rows else denominator, Status.NO_DATA, None)
+def _parts(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
+    """Numerator and denominator by district, in one pass: a figure may have tens of thousands of rows."""
+    numerators: dict[str, int] = {}
+    denominators: dict[str, int] = {}
+    for row in rows:
+        name = row.district or ""
+        numerators[name] = numerators.get(name, 0) + row.numerator
+        denominators[name] = denominators.get(name, 0) + row.denominator
+    return {name: (numerator, denominators[name]) for name, numerator in numerators.items()}
+
+
+def _figure(indicator: Indicator, sums: tuple[int, int] | None, *, judged: bool) -> Figure:
+    """What sums say; None where there is no row."""
+    if sums is None:
+        return Figure(0, 0, Status.NO_DATA, None)
+    numerator, denominator = sums if indicator.fixed_denominator is None else (sums[0], indicator.fixed_denominator)
+    if denominator == 0:
+        return Figure(numerator, 0, Status.NO_DATA, None)
     if not judged:
         return Figure(numerator, denominator, Status.NOT_JUDGED, None)
     gap = gap_to(indicator.target, indicator.better, numerator, denominator)

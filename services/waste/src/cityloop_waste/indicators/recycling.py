@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import cache
 
 from cityloop_common.indicator import Moment, NoData, Row
 from cityloop_waste.fleet.domain import SiteKind
@@ -30,6 +31,10 @@ class Why(StrEnum):
     VOID = "void"
 
 
+_RECYCLED, _NOT_RECYCLED, _NO_ESTIMATE = Why.RECYCLED, Why.NOT_RECYCLED, Why.NO_ESTIMATE
+_HOUSEHOLD_FATES = frozenset({Why.RECYCLED, Why.HAULED})
+
+
 @dataclass(frozen=True, slots=True)
 class CountedLoad:
     """The newest known version of a load. `evidence` names its ticket and the journal rows of all known versions, oldest first;
@@ -43,11 +48,6 @@ class CountedLoad:
     district: str | None
     evidence: Mapping[str, object]
     void: bool = False
-
-    @property
-    def recycled(self) -> bool:
-        """Recyclables and kitchen waste that went neither into fire nor into the ground, counted at the plant's gate."""
-        return self.stream in RECYCLED_STREAMS and self.site_kind not in NOT_RECYCLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,9 @@ def rows(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
 
 def _hauled(facts: Facts) -> Iterator[Row]:
     for load in facts.loads:
-        why = _not_counted(load)
-        if why is None:
-            recycled = load.net_kg if load.recycled else 0
-            why = Why.RECYCLED if recycled else Why.HAULED
-            yield Row(load.chain_id, recycled, load.net_kg, load.district, why, load.evidence)
-        else:
-            yield Row(load.chain_id, 0, 0, load.district, why, load.evidence)
+        fate, net = _fate(load.stream, load.site_kind, void=load.void), load.net_kg
+        recycled, hauled = (net if fate is _RECYCLED else 0), (net if fate in _HOUSEHOLD_FATES else 0)
+        yield Row(load.chain_id, recycled, hauled, load.district, fate, load.evidence)
 
 
 def _generated(facts: Facts) -> Iterator[Row]:
@@ -100,13 +96,22 @@ def _generated(facts: Facts) -> Iterator[Row]:
         yield Row(f"{each.day} {each.district}", 0, each.mass_kg, each.district, Why.ESTIMATE, each.evidence)
     for load in facts.loads:
         known = load.day in days if load.district is None else (load.day, load.district) in districts
-        why = _not_counted(load) or (None if known else Why.NO_ESTIMATE) or (None if load.recycled else Why.NOT_RECYCLED)
-        yield Row(load.chain_id, 0 if why else load.net_kg, 0, load.district, why or Why.RECYCLED, load.evidence)
+        fate = _fate(load.stream, load.site_kind, void=load.void)
+        if fate in _HOUSEHOLD_FATES:
+            fate = _NO_ESTIMATE if not known else _RECYCLED if fate is _RECYCLED else _NOT_RECYCLED
+        yield Row(load.chain_id, load.net_kg if fate is _RECYCLED else 0, 0, load.district, fate, load.evidence)
 
 
-def _not_counted(load: CountedLoad) -> Why | None:
-    if load.void:
+@cache
+def _fate(stream: str, site_kind: str, *, void: bool) -> Why:
+    """What became of a load; recycled are recyclables and kitchen waste that went neither into fire nor into the ground.
+
+    A year has tens of thousands of loads and few of these answers.
+    """
+    if void:
         return Why.VOID
-    if load.stream not in HOUSEHOLD:
+    if stream not in HOUSEHOLD:
         return Why.NOT_HOUSEHOLD
-    return Why.TRANSFER if load.site_kind == SiteKind.TRANSFER else None
+    if site_kind == SiteKind.TRANSFER:
+        return Why.TRANSFER
+    return Why.RECYCLED if stream in RECYCLED_STREAMS and site_kind not in NOT_RECYCLING else Why.HAULED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, bindparam, exists, select, tuple_
@@ -117,10 +118,15 @@ def _load(row: Sequence[Any], earlier: dict[str, list[str]]) -> CountedLoad:
         "truck": truck_id,
         "stream": stream,
         "net_kg": net_kg,
-        "day": day.isoformat(),
+        "day": _text_of(day),
         "journal": [*earlier.get(chain_id, ()), id_] if version > 1 else [id_],
     }
     return CountedLoad(chain_id, day, stream, site_kind, net_kg, district, evidence, void_reason is not None)
+
+
+@lru_cache(maxsize=1_000)
+def _text_of(day: date) -> str:
+    return day.isoformat()
 
 
 def _estimate(row: Sequence[Any], earlier: dict[tuple[str, date], list[str]]) -> CountedEstimate:
