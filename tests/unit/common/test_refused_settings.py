@@ -15,6 +15,7 @@ WRONG = {
     "CITYLOOP_CACHE_URL": "memcached://host",
     "CITYLOOP_EVENT_LOG_URL": "nats://host",
     "CITYLOOP_PARKING_DATABASE_URL": "nothing like an address",
+    "CITYLOOP_DISTRICTS": "/no/such/file.geojson",
     "CITYLOOP_ROLE_MAP": '{"boss": "king"}',
     "CITYLOOP_TRUSTED_PROXIES": '["somewhere"]',
     "CITYLOOP_TOKEN_ALGORITHMS": '["HS256"]',
@@ -26,7 +27,7 @@ async def test_a_wrong_setting_is_named(variable: str, monkeypatch: pytest.Monke
     """No traceback, and nobody has to guess which of them it was."""
     monkeypatch.setenv("CITYLOOP_VAR", str(tmp_path))
     monkeypatch.setenv(variable, WRONG[variable])
-    service = installed_services()[0]
+    service = next(each for each in installed_services() if each.name == "parking")
     with pytest.raises(SettingsError, match=variable):
         shared = load(SharedSettings)
         ports = open_ports(shared)
