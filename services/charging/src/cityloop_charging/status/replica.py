@@ -38,6 +38,7 @@ class Watch:
     def __init__(self, ctx: ChargingCtx) -> None:
         self._ctx = ctx
         self._told: dict[str, int] = {}
+        self._streamed: dict[str, int] = {}  # of those, what the stream itself told
         self._loaded = False
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._compared_at_s = 0.0
@@ -54,6 +55,7 @@ class Watch:
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Forwards what is newer; entries that were lost are found by comparing with the database now and then."""
         for told in _read(entries):
+            self._streamed[told.uid] = max(told.version, self._streamed.get(told.uid, 0))
             self._forward(told)
         if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
             await self.poll()
@@ -92,7 +94,16 @@ class Watch:
         entries = await self._ctx.fanout.since(last_event_id)
         if entries is None:
             return None
-        return [Message(told.id, CHANGED, told.uid, told.text) for told in _read(entries)]
+        lost = await self._unheard_since(datetime.fromtimestamp(int(last_event_id.partition("-")[0]) / 1000, UTC))
+        unheard = {_uid(live): Message("", CHANGED, _uid(live), body(live).decode()) for live in lost}
+        told = [Message(told.id, CHANGED, told.uid, told.text) for told in _read(entries) if told.uid not in unheard]
+        return [*unheard.values(), *told]
+
+    async def _unheard_since(self, at: datetime) -> list[Live]:
+        """What was written since an entry and the stream did not tell here: its entry may be lost, and the client never heard of it."""
+        async with self._ctx.db.read() as tx:
+            lives = await store.told_since(tx, at - LATE_COMMITS)
+        return [live for live in lives if live.version > self._streamed.get(_uid(live), 0)]
 
     def _forward(self, told: Told) -> None:
         if told.version > self._told.get(told.uid, 0):

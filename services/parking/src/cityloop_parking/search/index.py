@@ -137,6 +137,10 @@ class SearchIndex:
                 if entry.place.charging is not None:
                     entry.show(entry.place)
 
+    def written_since(self, version: int) -> list[Shown]:
+        """Places whose entries were written at a microsecond or later: a version begins there."""
+        return [entry.place for entry in self._entries.values() if entry.place.version >= version]
+
     def with_chargers(self) -> list[Shown]:
         """Places where a charger is known."""
         return [entry.place for entry in self._entries.values() if entry.place.charging is not None]

@@ -40,6 +40,7 @@ class Search:
         self._as_of = b""
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._compared_at_s = 0.0
+        self._streamed: dict[str, int] = {}  # versions that the stream itself told of
         self._chargers, self._chargers_since_s = Freshness.UNKNOWN, ctx.clock.now().timestamp()
         self.hub = Hub(ctx.service, rng=ctx.rng)
 
@@ -81,6 +82,8 @@ class Search:
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Takes what is newer. Each entry is a whole row, so none must be read for a gap; lost last ones are found by comparing."""
         for entry in entries:
+            change = entry.change
+            self._streamed[change.key] = max(change.version, self._streamed.get(change.key, 0))
             self._put(entry.id, self._row(entry))
         if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
             await self.poll()
@@ -140,8 +143,18 @@ class Search:
         if entries is None:
             return None
         rows = [(entry.id, self._row(entry).shown()) for entry in entries if entry.change.kind == CHANGE]
-        turned = [self._message("", place) for place in self._turned_since(last_event_id)]
-        return turned + [self._message(id_, shown) for id_, shown in rows if shown is not None]
+        unheard = {place.id: self._message("", place) for place in self._unheard_since(last_event_id)}
+        turned = [self._message("", place) for place in self._turned_since(last_event_id) if place.id not in unheard]
+        told = [self._message(id_, shown) for id_, shown in rows if shown is not None and shown.id not in unheard]
+        return [*unheard.values(), *turned, *told]
+
+    def _unheard_since(self, last_event_id: str) -> list[Shown]:
+        """Places written since an entry that the stream did not tell of here: its entry may be lost, and the client never heard of it."""
+        if self._index is None:
+            return []
+        since_s = int(last_event_id.partition("-")[0]) / 1000 - LATE_COMMITS.total_seconds()
+        written = self._index.written_since(int(since_s * 1_000_000))
+        return [place for place in written if place.version > self._streamed.get(place.id, 0)]
 
     def _turned_since(self, last_event_id: str) -> list[Shown]:
         """Places that are shown otherwise, by the clock alone, since an entry of the stream, whose id begins with its millisecond."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 
@@ -27,6 +27,7 @@ class PlanStream:
     def __init__(self, ctx: WasteCtx) -> None:
         self._ctx = ctx
         self._known: dict[str, int] = {}
+        self._streamed: dict[str, int] = {}  # of those, what the stream itself told
         self._newest: datetime | None = None
         self._compared_at_s = 0.0
         self.hub = Hub(ctx.service, rng=ctx.rng)
@@ -43,8 +44,10 @@ class PlanStream:
         """Passes entries on; a plan's change that was read from the database before is not told twice. Lost ones are found by comparing."""
         for entry in entries:
             change = entry.change
-            if change.kind == use_cases.CHANGE and not self._remember(change.key, change.version):
-                continue
+            if change.kind == use_cases.CHANGE:
+                _remember(self._streamed, change.key, change.version)
+                if not _remember(self._known, change.key, change.version):
+                    continue
             if (message := _message(entry)) is not None:
                 self.hub.publish(message)
         if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
@@ -54,7 +57,7 @@ class PlanStream:
         """Remembers what the database has; whoever listened already reads it again."""
         again = self._newest is not None
         for plan in await self._changed(self._ctx.clock.now() - LATE_COMMITS):
-            self._remember(plan.id, plan.version)
+            _remember(self._known, plan.id, plan.version)
         self._newest, self._compared_at_s = self._ctx.clock.now(), self._ctx.clock.monotonic()
         if again:
             self.hub.reset("trimmed")
@@ -63,8 +66,8 @@ class PlanStream:
         """Tells of what changed in the database since the last look."""
         now = self._ctx.clock.now()
         for plan in reversed(await self._changed((self._newest or now) - LATE_COMMITS)):
-            if self._remember(plan.id, plan.version):
-                self.hub.publish(Message("", CHANGED, plan.id, orjson.dumps(use_cases.shown_body(plan)).decode()))
+            if _remember(self._known, plan.id, plan.version):
+                self.hub.publish(_changed(plan))
         self._newest, self._compared_at_s = now, self._ctx.clock.monotonic()
 
     async def _changed(self, since: datetime) -> list[CityPlan]:
@@ -73,17 +76,31 @@ class PlanStream:
 
     async def _missed(self, last_event_id: str) -> Sequence[Message] | None:
         entries = await self._ctx.fanout.since(last_event_id)
-        return None if entries is None else [message for entry in entries if (message := _message(entry)) is not None]
+        if entries is None:
+            return None
+        lost = await self._unheard_since(datetime.fromtimestamp(int(last_event_id.partition("-")[0]) / 1000, UTC))
+        unheard = {plan.id: _changed(plan) for plan in lost}
+        told = [message for entry in entries if (message := _message(entry)) is not None]
+        return [*unheard.values(), *(each for each in told if each.event != CHANGED or each.key not in unheard)]
 
-    def _remember(self, plan_id: str, version: int) -> bool:
-        """Whether this version is new here; the plans that changed longest ago are forgotten."""
-        before = self._known.pop(plan_id, 0)
-        self._known[plan_id] = max(before, version)
-        if before >= version:
-            return False
-        if len(self._known) > REMEMBERED:
-            del self._known[next(iter(self._known))]
-        return True
+    async def _unheard_since(self, at: datetime) -> list[CityPlan]:
+        """What was written since an entry and the stream did not tell here: its entry may be lost, and the client never heard of it."""
+        return [plan for plan in await self._changed(at - LATE_COMMITS) if plan.version > self._streamed.get(plan.id, 0)]
+
+
+def _remember(known: dict[str, int], plan_id: str, version: int) -> bool:
+    """Whether this version is new there; the plans that changed longest ago are forgotten."""
+    before = known.pop(plan_id, 0)
+    known[plan_id] = max(before, version)
+    if before >= version:
+        return False
+    if len(known) > REMEMBERED:
+        del known[next(iter(known))]
+    return True
+
+
+def _changed(plan: CityPlan) -> Message:
+    return Message("", CHANGED, plan.id, orjson.dumps(use_cases.shown_body(plan)).decode())
 
 
 def _message(entry: FanoutEntry) -> Message | None:
