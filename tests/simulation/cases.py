@@ -18,8 +18,8 @@ def case(scenario: str, bug: str = "") -> Case:
         planted = ToyBug(bug)
         return Case(scenario, lambda world: Toy(world, planted), bug)
     if scenario == "city":
+        from tests.simulation.city.planted import BUGS as CITY_BUGS
         from tests.simulation.city.scenario import City, begins
-        from tests.simulation.planted import CITY_BUGS
 
         return Case(scenario, City, bug, CITY_BUGS[bug], begins=begins) if bug else Case(scenario, City, begins=begins)
     from tests.simulation.parking import Parking  # the toy must run without it

@@ -84,4 +84,3 @@ def check_then_insert() -> Iterator[None]:
 
 
 BUGS: Mapping[str, Callable[[], Any]] = {"no-outbox": no_outbox, "inbox-apart": inbox_apart, "check-then-insert": check_then_insert}
-CITY_BUGS: Mapping[str, Callable[[], Any]] = {}

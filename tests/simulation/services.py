@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,12 @@ def _schema(metadata: MetaData) -> bytes:
     return made
 
 
-def fresh(path: Path, metadata: MetaData) -> Path:
-    """A new database file with the kit's tables and a service's."""
+def fresh(path: Path, metadata: MetaData, *, rules: Iterable[str] = ()) -> Path:
+    """A new database file with the kit's tables, a service's, and the triggers of a scenario."""
     path.write_bytes(_schema(metadata))
     connection = sqlite3.connect(path)
+    for rule in rules:
+        connection.execute(rule).close()
     connection.execute("PRAGMA journal_mode=WAL").close()
     connection.close()
     return path

@@ -42,12 +42,13 @@ def _live_places(tables: Tables) -> list[parking.PlaceFact]:
 
 
 def _recycling(tables: Tables, at: Moment) -> recycling.Facts:
-    loads = tables.rows("""SELECT chain_id, on_day, stream, site_kind, net_kg, district, max(version) FROM waste.load GROUP BY chain_id""")
+    loads = tables.rows("""SELECT chain_id, on_day, stream, site_kind, net_kg, district, void_reason IS NOT NULL, max(version)
+        FROM waste.load GROUP BY chain_id""")
     estimates = tables.rows("SELECT on_day, district, mass_kg, max(version) FROM waste.generation_estimate GROUP BY on_day, district")
     return recycling.Facts(
         loads=[
-            recycling.CountedLoad(chain_id, date.fromisoformat(day), stream, kind, net_kg, district, {})
-            for chain_id, day, stream, kind, net_kg, district, _ in loads
+            recycling.CountedLoad(chain_id, date.fromisoformat(day), stream, kind, net_kg, district, {}, bool(void))
+            for chain_id, day, stream, kind, net_kg, district, void, _ in loads
         ],
         estimates=[recycling.CountedEstimate(date.fromisoformat(day), district, mass_kg, {}) for day, district, mass_kg, _ in estimates],
     )

@@ -56,4 +56,5 @@ class Promises:
     withdrawals: set[str] = field(default_factory=set)
     wishes: Counter[tuple[str, str]] = field(default_factory=Counter)
     loads: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    taken_back: set[str] = field(default_factory=set)
     tickets: set[tuple[str, str]] = field(default_factory=set)

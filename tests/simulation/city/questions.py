@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.simulation.city import rules
+
 
 def _newest(journal: str, key: str, of: str, *more: str) -> str:
     """The id of the row that the journal's order says is the newest of an object."""
@@ -9,7 +11,9 @@ def _newest(journal: str, key: str, of: str, *more: str) -> str:
     return f"(SELECT j.id FROM {journal} j WHERE j.{key} = {of} ORDER BY {order} LIMIT 1)"
 
 
+SERVICES = ("parking", "charging", "waste")
 ALWAYS = {
+    **rules.questions(SERVICES),
     "what an EVSE does is not what its journal says last": f"""
         SELECT l.evse_uid, l.entry_id, l.status FROM charging.evse_live l LEFT JOIN charging.evse_status s ON s.id = l.entry_id
         WHERE l.version > 0 AND (s.status IS NOT l.status OR s.happened_at IS NOT l.happened_at
@@ -63,7 +67,7 @@ ALWAYS = {
         SELECT l.id, t.chain_id FROM waste.load l LEFT JOIN waste.ticket t USING (site_id, ticket_no) WHERE t.chain_id IS NOT l.chain_id""",
     "one weighing counts twice": """
         SELECT l.site_id, l.truck_id, l.minute, l.gross_kg, count(*) FROM waste.load l
-        WHERE NOT EXISTS (SELECT 1 FROM waste.load n WHERE n.corrects = l.id)
+        WHERE l.void_reason IS NULL AND NOT EXISTS (SELECT 1 FROM waste.load n WHERE n.corrects = l.id)
         GROUP BY l.site_id, l.truck_id, l.minute, l.gross_kg HAVING count(*) > 1""",
     "the versions of an estimate are no line": """
         SELECT e.id, e.version FROM waste.generation_estimate e LEFT JOIN waste.generation_estimate b ON b.id = e.corrects
@@ -75,7 +79,7 @@ ALWAYS = {
 
 AT_REST = {
     "the outbox still has something": " UNION ALL ".join(
-        f"SELECT '{name}', type, key FROM {name}.outbox WHERE published_at IS NULL" for name in ("parking", "charging", "waste")
+        f"SELECT '{name}', type, key FROM {name}.outbox WHERE published_at IS NULL" for name in SERVICES
     ),
     "charging's mirror of car parks differs": """
         SELECT p.id, p.version, m.sequence FROM parking.place p LEFT JOIN charging.place m ON m.id = p.id
@@ -109,7 +113,7 @@ AT_REST = {
 }
 
 WAITING = (
-    *(f"SELECT 1 FROM {name}.outbox WHERE published_at IS NULL" for name in ("parking", "charging", "waste")),
+    *(f"SELECT 1 FROM {name}.outbox WHERE published_at IS NULL" for name in SERVICES),
     "SELECT 1 FROM parking.reservation WHERE state = 'held'",
     "SELECT 1 FROM waste.plan WHERE state IN ('waiting', 'solving')",
     "SELECT 1 FROM waste.job WHERE state IN ('waiting', 'running')",
@@ -125,7 +129,7 @@ ROWS_OF_EVENTS = {
         f"{name}.indicator": f"""
             SELECT event_id, name || '/' || scheme || '/' || on_day, CAST(strftime('%s', substr(known_at, 1, 19)) AS INTEGER)
             FROM {name}.indicator_value"""
-        for name in ("parking", "charging", "waste")
+        for name in SERVICES
     },
 }
 NEWEST_OF_STATES = {

@@ -175,6 +175,13 @@ class Weighbridge:
             if self._rng.random() < 0.3:  # somebody else corrects the same version
                 corrections.append(self._post(ticket | {"gross_kg": ticket["gross_kg"] + 5}, None))
             load_id = (await asyncio.gather(*corrections))[0]
+        if load_id is not None and self._rng.random() < 0.15:
+            await self._take_back(load_id)
+
+    async def _take_back(self, load_id: str) -> None:
+        answer = await self._ask.insist("POST", f"{API}/loads/{load_id}/voiding", body={"reason": "test"}, key=f"{load_id}-void")
+        if answer.status_code == 200:
+            self._promises.taken_back.add(str(answer.json()["id"]))
 
     async def _post(self, ticket: Mapping[str, Any], key: str | None) -> str | None:
         """The id of the load that it is; None when it was refused. A ticket without a key is its own: its number stands for one load."""

@@ -30,7 +30,7 @@ from cityloop_waste.fleet import use_cases as sites
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.service import SERVICE as WASTE
 from cityloop_waste.settings import WasteSettings
-from tests.simulation.city import platform, subjects, town
+from tests.simulation.city import platform, rules, subjects, town
 from tests.simulation.city.chargers import Keeper, Machine, Safe
 from tests.simulation.city.checks import Checks
 from tests.simulation.city.figures import Judge
@@ -72,7 +72,9 @@ class City(ServiceSuite):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self.promises = Promises()
-        self.paths = {name: fresh(world.folder / f"{name}.sqlite", service.metadata) for name, service in SERVICES.items()}
+        self.paths = {
+            name: fresh(world.folder / f"{name}.sqlite", service.metadata, rules=rules.triggers(name)) for name, service in SERVICES.items()
+        }
         self.paths[platform.NAME] = fresh(world.folder / "platform.sqlite", platform.metadata)
         self.safes: dict[str, Safe] = {}
         self.listeners: dict[str, Listener] = {}
