@@ -47,6 +47,7 @@ from tests.contract.recompute_support import (
 
 OPERATOR = "999000001"
 STATIONS, PLACES = 7, 6
+STILL = EvseUid(f"{OPERATOR}*S007*S00702")  # of the station that never changes: what it reports is told below
 BY = By(Decider.OFFICER, "somebody")
 _PUBLISHED = EventType("parking.place.published.v1", "parking.place", Kind.STATE, PlaceView)
 _SAID = (
@@ -136,7 +137,8 @@ class ChargingHistory(History):
             self.plan(instant(0, 1), partial(self._tell_station, number=number))
             self._plan_station(number)
             for each in self.facts[number].evses:
-                self._plan_statuses(self.facts[number].uid(each))
+                if self.facts[number].uid(each) != STILL:
+                    self._plan_statuses(self.facts[number].uid(each))
         for number in range(1, PLACES + 1):
             self._plan_place(number)
         self._plan_vehicles()
@@ -145,7 +147,7 @@ class ChargingHistory(History):
     # Stations, and where they stand.
 
     def _plan_station(self, number: int) -> None:
-        for _ in range(3):
+        for _ in range(3 if number != STATIONS else 0):
             self.plan(self._some_time(), lambda ctx: self._change_station(ctx, number))
         place, times = f"city-{number % PLACES + 1}", sorted(self._some_time() for _ in range(4))
         self.plan(instant(0, 3 + number), lambda ctx: self._confirm(ctx, number, place))
@@ -308,8 +310,21 @@ class ChargingHistory(History):
         self._plan_status(uids[0], works, ends, timedelta(seconds=1))
         self._plan_status(uids[1], works, ends - timedelta(minutes=3), timedelta(minutes=13))
         self._plan_status(uids[1], broken, ends - timedelta(minutes=2), known_at + MICROSECOND - (ends - timedelta(minutes=2)))
+        self._plan_late_between_repetitions()
         for seq, says in ((2, works), (1, broken)):
             self._plan_status(uids[0], says, instant(14, 23.5), timedelta(minutes=5 * seq), seq=seq)
+
+    def _plan_late_between_repetitions(self) -> None:
+        """That it was broken is learnt when it has long been heard of as working again, and once when it does something else by then."""
+        soon = timedelta(seconds=20)
+        works, busy, broken = Status.AVAILABLE, Status.CHARGING, Status.OUTOFORDER
+        for day, hour in ((17, 10), (17, 23.8), (18, 0.1), (18, 8), (20, 10), (20, 21)):
+            self._plan_status(STILL, works, instant(day, hour), soon)
+        self._plan_status(STILL, busy, instant(21, 12), soon)
+        self._plan_status(STILL, broken, instant(17, 22), timedelta(hours=11))
+        self._plan_status(STILL, broken, instant(20, 15), timedelta(hours=40))
+        self._plan_status(STILL, Status.REMOVED, instant(24, 9), timedelta(hours=50))
+        self._plan_status(STILL, works, instant(27, 9), soon)
 
     # What it adds up to.
 

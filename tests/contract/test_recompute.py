@@ -188,7 +188,7 @@ def _say_why(told: Told, keys: set[str], after: Evaluation, then: Seen, *, nothi
         return key in by_key and not late.isdisjoint(told.history.evidence(by_key[key]))
 
     if nothing_was_known:  # a figure as a whole
-        assert not keys or any(names_late(key) for key in keys), (after.indicator, after.scheme, then)
+        assert not keys or any(names_late(key) for key in by_key), (after.indicator, after.scheme, then)
         return
     for key in keys:
         row = by_key.get(key)
