@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 from sqlalchemy import Table
 
-from cityloop_charging.bays.tables import place, place_version
+from cityloop_charging.bays.tables import link, link_version, place, place_version
 from cityloop_charging.registry.tables import evse, evse_version, location, location_version
 from cityloop_charging.status.tables import evse_status
 from cityloop_charging.vehicles.tables import vehicle_registration
@@ -118,6 +118,17 @@ SELECT {_uuid("told", "id || v")}, id, v, name, lon, lat, access, CASE WHEN v = 
 FROM (
     SELECT place.*, n, v, $1::timestamptz + make_interval(days => (v - 1) * 70 + n % 5) AS told
     FROM place, generate_series(1, 5) AS v, LATERAL (SELECT substr(id, 8)::int AS n) AS number
+) AS j WHERE told <= $2""",
+    f"""
+INSERT INTO link ({_names(link)})
+SELECT id, 2, place_id, 'confirmed', 'officer', NULL, '{{}}', $1, $1 FROM location WHERE place_id IS NOT NULL""",
+    f"""
+INSERT INTO link_version ({_names(link_version)})
+SELECT {_uuid("told", "location_id || v")}, location_id, v, place_id, CASE v WHEN 1 THEN 'proposed' ELSE state END, decider, subject,
+    evidence, told, told, 'officer', {_uuid("told", "v || location_id")}, NULL
+FROM (
+    SELECT link.*, v, $1::timestamptz + make_interval(days => (v - 1) * 20 + abs(hashtext(location_id)) % 5) AS told
+    FROM link, generate_series(1, 2) AS v
 ) AS j WHERE told <= $2""",
     f"""
 INSERT INTO vehicle_registration ({_names(vehicle_registration)})
