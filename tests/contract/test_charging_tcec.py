@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -365,6 +366,29 @@ async def test_of_two_replicas_only_one_takes_a_strict_operators_seq(desk: Door,
         answers = await asyncio.gather(*pushes)
     assert sorted(said.ret for said in answers) == [0] + [4003] * 11
     assert await desk.town.count(evse_status) == 1
+
+
+async def test_whoever_loses_a_strict_seq_is_told_so_however_often_it_sent_at_once(
+    desk: Door, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another replica notes the Seq between this one's look and its note: both copies in the group are 4003, none is Ret 0."""
+    strict = await desk.add_operator(OTHER, strict=True)
+    look_up, first = tcec_store.look_up, strict.status(3, "S00201")
+    looks: list[int] = []
+
+    async def look_before(tx: Tx, envelopes: Any) -> Any:
+        known = await look_up(tx, envelopes)
+        looks.append(len(looks))
+        return {each: replace(one, reused=False) for each, one in known.items()} if looks == [0] else known
+
+    assert taken(await strict.send(NOTIFY, first)) == 0
+    monkeypatch.setattr(tcec_store, "look_up", look_before)
+    second = strict.status(1, "S00201")
+    async with city(url, tmp_path) as replica, door(replica) as other:
+        there = other.at_this_door(strict)
+        answers = await asyncio.gather(*(there.send(NOTIFY, second) for _ in range(2)))
+    assert [said.ret for said in answers] == [4003, 4003]
+    assert await statuses(desk.town) == {f"{OTHER}*S002*S00201": Status.CHARGING}
 
 
 async def test_one_envelope_sent_to_two_replicas_at_once_takes_effect_once(desk: Door, sender: Sender, url: str, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ async def push_in(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[Push]) -> list
             here[push.sig] = outcome
             fresh[index] = Seen(push.key, push.sig, push.strict, outcome, push.stamped_at)
     if fresh:
-        await _note(tx, fresh, outcomes, {index: pushes[index] for index in fresh})
+        await _note(tx, fresh, outcomes, pushes)
         await _take(tx, ctx, [(pushes[index], known[pushes[index].envelope]) for index in fresh])
     tx.after_commit(partial(_count, ctx, counted))
     return outcomes
@@ -123,8 +123,8 @@ def _judged(push: Push, here: Mapping[str, Taken], known: Known) -> tuple[Taken 
     return Taken.ACCEPTED, "seq_reused" if reused else "fresh"
 
 
-async def _note(tx: WriteTx, fresh: dict[int, Seen], outcomes: list[Taken | Exception], pushes: Mapping[int, Push]) -> None:
-    """Notes what is fresh. What another replica noted in the meantime is fresh no more, and answered as there."""
+async def _note(tx: WriteTx, fresh: dict[int, Seen], outcomes: list[Taken | Exception], pushes: Sequence[Push]) -> None:
+    """Notes what is fresh. What another replica noted in the meantime is fresh no more, and answered as there, each copy of it."""
     noted = await store.remember(tx, list(fresh.values()))
     lost = [index for index, each in fresh.items() if (each.key, each.sig) not in noted]
     if not lost:
@@ -133,7 +133,9 @@ async def _note(tx: WriteTx, fresh: dict[int, Seen], outcomes: list[Taken | Exce
     for index in lost:
         del fresh[index]
         answered = known[pushes[index].envelope].answered
-        outcomes[index] = Taken(answered) if answered is not None else BadEnvelope(REUSED)
+        for copy, push in enumerate(pushes[index:], index):
+            if push.envelope == pushes[index].envelope:
+                outcomes[copy] = Taken(answered) if answered is not None else BadEnvelope(REUSED)
 
 
 async def _take(tx: WriteTx, ctx: ChargingCtx, pushes: Sequence[tuple[Push, Known]]) -> None:
