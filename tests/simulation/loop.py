@@ -62,7 +62,6 @@ class SimLoop(asyncio.BaseEventLoop):
     """
 
     _ready: Any
-    _scheduled: list[Any]
 
     def __init__(self, buried: Buries) -> None:
         super().__init__()
@@ -74,6 +73,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.grave: list[object] = []
         self._buried = buried
         self._numbers = 0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []  # tuples: compared without a Python call each
         self.set_task_factory(_new_task)
 
     def next_number(self) -> int:
@@ -91,18 +91,42 @@ class SimLoop(asyncio.BaseEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return SimFuture(loop=self)
 
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Timers of one instant run in the order in which they were set."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, self.next_number(), timer))
+        return timer
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    async def pause(self, seconds: float) -> None:
+        """`asyncio.sleep` for what happens 30,000 times in a run: nothing to give back."""
+        future = self.create_future()
+        timer = self.call_later(seconds, _wake, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    def set_timers(self) -> list[asyncio.TimerHandle]:
+        """What was set and has not run."""
+        return [timer for _, _, timer in self._timers]
+
     def _run_once(self) -> None:
-        scheduled = self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
         if not self._ready and not self._stopping:  # type: ignore[attr-defined]
-            if not scheduled:
+            if not timers:
                 raise Stuck("nothing is ready and no timer is set")
-            self.now = max(self.now, scheduled[0]._when)
-        while scheduled and scheduled[0]._when <= self.now:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            self._ready.append(handle)
+            self.now = max(self.now, timers[0][0])
+        while timers and timers[0][0] <= self.now:
+            self._ready.append(heapq.heappop(timers)[2])
         for _ in range(len(self._ready)):
             handle = self._ready.popleft()
             if handle._cancelled:
@@ -144,6 +168,11 @@ class SimLoop(asyncio.BaseEventLoop):
 
     async def getaddrinfo(self, *_: object, **__: object) -> NoReturn:
         raise Forbidden("getaddrinfo: a name looked up past the ports")
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.set_result(None)
 
 
 class OrderedSet(dict[Any, None]):

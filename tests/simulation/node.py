@@ -74,7 +74,7 @@ class Node:
                 self.kill()
         if self.dead:
             await self.world.loop.create_future()
-        await asyncio.sleep(self._rng.uniform(0.0002, 0.004) * self.slow)
+        await self.world.loop.pause(self._rng.uniform(0.0002, 0.004) * self.slow)
 
     def patience(self) -> float:
         """How long it waits before it tries a locked file again."""

@@ -35,10 +35,10 @@ from tests.simulation.world import World
 class ServiceSuite(Suite):
     """A suite whose nodes run what `cityloop` starts."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, **shared: Any) -> None:
         super().__init__(world)
         self.cache = CacheServer(world)
-        self.shared = SharedSettings(var=world.folder, hash_key=SecretStr("h" * 32))
+        self.shared = SharedSettings(var=world.folder, hash_key=SecretStr("h" * 32), **shared)
         self.issuer = DevIssuer(
             world.folder,
             environment="development",

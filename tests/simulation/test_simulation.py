@@ -16,7 +16,8 @@ from tests.simulation.sharing import SharedBatches
 from tests.simulation.world import Mode
 
 SEEDS = int(os.environ.get("CITYLOOP_TEST_SEEDS", "40"))
-SEEDS_OF = {"parking": SEEDS, "city": max(2, SEEDS // 8)}  # a seed of the city takes about six times as long
+FULL = os.environ.get("CITYLOOP_SCALE") == "full"
+SEEDS_OF = {"parking": SEEDS, "city": SEEDS if FULL else max(2, SEEDS // 4)}  # a seed of the city takes about three times as long
 SEEDS_PER_PROCESS = {"parking": 10, "city": 5}
 SEEDS_FOR_A_BUG = 40
 BUGS = {
@@ -25,6 +26,7 @@ BUGS = {
     ("parking", "check-then-insert"): Mode.READ_COMMITTED,
     ("city", "older-place-wins"): Mode.SQLITE,
     ("city", "later-plan-wins"): Mode.SQLITE,
+    ("city", "guard-apart"): Mode.SQLITE,
 }
 RUNS = [(scenario, mode, seed) for scenario, seeds in SEEDS_OF.items() for mode in Mode for seed in range(seeds)]
 
@@ -60,14 +62,15 @@ async def test_no_seed_breaks_an_invariant(scenario: str, mode: Mode, seed: int,
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("bug", [bug for _, bug in BUGS])
 async def test_a_planted_bug_is_found(bug: str, shared: SharedBatches, record_property: Callable[[str, object], None]) -> None:
-    """Publishing past the outbox, an inbox apart from its effect, older states that win: each breaks an invariant."""
+    """Events past the outbox, an inbox or a guard apart from its effect, older states that win: each breaks an invariant."""
     found = await shared.results(_batch_of(bug))
     record_property("seeds", len(found))
     assert found[-1].broken, f"{bug} was not found in {SEEDS_FOR_A_BUG} seeds"
 
 
-def _replayed(failing: Result, trace: Path, hash_seed: str) -> tuple[str, bytes]:
-    command = [sys.executable, *shlex.split(failing.replay())[1:], "--trace", str(trace)]
+def _told(words: str, trace: Path, hash_seed: str) -> tuple[str, bytes]:
+    """What a run says, and every effect of it."""
+    command = [sys.executable, *shlex.split(words)[1:], "--trace", str(trace)]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False
     )
@@ -78,8 +81,18 @@ def _replayed(failing: Result, trace: Path, hash_seed: str) -> tuple[str, bytes]
 @pytest.mark.parametrize("bug", ["no-outbox", "later-plan-wins"])
 async def test_a_failing_seed_replays_byte_for_byte(bug: str, shared: SharedBatches, tmp_path: Path) -> None:
     """The printed command shows the same trace and the same broken invariant in new processes, whatever their hash seed."""
-    failing = (await shared.results(_batch_of(bug)))[-1]
-    told, first = _replayed(failing, tmp_path / "first", "1")
-    _, second = _replayed(failing, tmp_path / "second", "2")
+    failing: Result = (await shared.results(_batch_of(bug)))[-1]
+    told, first = _told(failing.replay(), tmp_path / "first", "1")
+    _, second = _told(failing.replay(), tmp_path / "second", "2")
     assert first == second
     assert f"trace {failing.trace_hash}: {failing.broken}" in told
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_three_services_give_the_same_trace_byte_for_byte(mode: Mode, tmp_path: Path) -> None:
+    """From the first boot to the last check, whatever the hash seed: nothing is ordered by an address, a set or the wall clock."""
+    words = f"python -m tests.simulation --scenario city --seed 4 --mode {mode}"
+    (_, first), (_, second) = (_told(words, tmp_path / hash_seed, hash_seed) for hash_seed in ("1", "2"))
+    assert first == second
+    assert first.count(b"\n") > 5_000

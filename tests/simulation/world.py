@@ -124,7 +124,7 @@ class World:
             node.kill()
         for task in self.loop.alive:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-        _graves.extend([self.loop.alive, self.loop.grave, list(self.loop._ready), list(self.loop._scheduled)])
+        _graves.extend([self.loop.alive, self.loop.grave, list(self.loop._ready), self.loop.set_timers()])
         with suppress(RuntimeError):
             self.loop.close()
         shutil.rmtree(self.folder, ignore_errors=True)
