@@ -152,6 +152,20 @@ async def test_a_late_report_holds_until_the_status_before_it_was_repeated(town:
     assert at_the_hour[ONE].status is BUSY
 
 
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_late_report_of_an_instant_that_has_a_newer_one_interrupts_nothing(town: City, together: bool) -> None:
+    """The higher number of one second holds, and its repetition is no entry: what is known now is the journal's newest."""
+    sent = (report(0, BUSY, seq=4), report(2, BUSY), report(0, BROKEN, seq=3))
+    for group in [sent] if together else [[each] for each in sent]:
+        await send(town, *group)
+    assert await journal(town) == [(0, BUSY, True), (0, BROKEN, False)]
+    async with town.db.read() as tx:
+        live = await store.live(tx, ONE)
+        newest = (await store.as_of(tx, at=NOON + timedelta(minutes=5), known_at=town.clock.now()))[ONE]
+    assert live is not None
+    assert (newest.entry_id, newest.since) == (live.entry.id, live.since)
+
+
 async def test_a_group_comes_to_what_its_reports_come_to_one_by_one(town: City) -> None:
     """Journal, contact and what was told, whatever comes in which order: groups of all sizes beside units of one report each."""
     pairs = 12

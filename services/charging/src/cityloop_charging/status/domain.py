@@ -207,7 +207,10 @@ class Group:
         following = [around.next_at, *(each.report.happened_at for each in own[behind : behind + 1])]
         if not held or heard_at is None or any(next_at is not None and next_at <= heard_at for next_at in following):
             return None
-        return Repeated(max(held)[1], heard_at)
+        order, status = max(held)
+        if order[:2] > (at, report.seq):  # the same instant has a newer one: this one holds for no time
+            return None
+        return Repeated(status, heard_at)
 
     def _around(self, key: Key) -> Around:
         return self._stored.get(key, Around())
