@@ -160,7 +160,8 @@ class InlineConnection(aiosqlite.Connection):
 
     async def effect(self, sql: str, params: object, act: Callable[[sqlite3.Connection], Any]) -> Any:
         """Does one thing to the file, with a point on either side."""
-        await self.node.point()
+        is_commit = sql == "COMMIT"
+        await self.node.point(beside_commit=is_commit)
         if self._connection is None:
             raise ValueError("no active connection")
         busy = _BUSY_TIMEOUT.match(sql.strip())
@@ -174,7 +175,7 @@ class InlineConnection(aiosqlite.Connection):
         else:
             result = None
         self.node.world.note(self.node.label, f"{' '.join(sql.split())} {_shown(params)!r}")
-        await self.node.point()
+        await self.node.point(beside_commit=is_commit)
         return result
 
     def _held_back(self, sql: str) -> bool:

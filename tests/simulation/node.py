@@ -39,12 +39,17 @@ class Node:
         self.app: App | None = None
         self.log: EventLog | None = None
         self._armed = 0
+        self._armed_at_commit = 0
         self._last_words: list[Callable[[], None]] = []
         self._rng = random.Random(f"{world.seed}/latency/{self.label}")
 
     def arm(self, effects: int) -> None:
-        """Dies at its n-th next effect."""
+        """Dies at its n-th next effect; 0 disarms."""
         self._armed = effects
+
+    def arm_at_commit(self, places: int) -> None:
+        """Dies at its n-th next place beside a COMMIT, two before it and two after it; 0 disarms."""
+        self._armed_at_commit = places
 
     def kill(self) -> None:
         """Power off: open transactions roll back as the files say, peers notice, nothing of it runs on."""
@@ -65,16 +70,25 @@ class Node:
         if word in self._last_words:
             self._last_words.remove(word)
 
-    async def point(self) -> None:
-        """A place before or after an effect: the armed kill, then latency."""
+    async def point(self, *, beside_commit: bool = False) -> None:
+        """A place before or after an effect: the armed kill, then latency. Beside a COMMIT it may die behind the latency, too."""
         self.effects += 1
         if self._armed:
             self._armed -= 1
             if not self._armed:
                 self.kill()
+        await self._pass_commit(beside_commit)
+        await self.world.loop.pause(self._rng.uniform(0.0002, 0.004) * self.slow)
+        if beside_commit:
+            await self._pass_commit(beside_commit)
+
+    async def _pass_commit(self, beside_commit: bool) -> None:
+        if beside_commit and self._armed_at_commit:
+            self._armed_at_commit -= 1
+            if not self._armed_at_commit:
+                self.kill()
         if self.dead:
             await self.world.loop.create_future()
-        await self.world.loop.pause(self._rng.uniform(0.0002, 0.004) * self.slow)
 
     def patience(self) -> float:
         """How long it waits before it tries a locked file again."""

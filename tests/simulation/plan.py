@@ -12,6 +12,7 @@ class Fault(StrEnum):
     """What can go wrong; `amount` and `for_s` mean what the comment says."""
 
     KILL = "kill"  # target node; amount: at its n-th next effect; for_s: how long it stays down
+    KILL_AT_COMMIT = "kill-at-commit"  # the same, at its n-th next place beside a COMMIT
     LOG_DOWN = "log-down"  # for_s
     SENDS_REFUSED = "sends-refused"  # amount: per cent; for_s
     SENDS_UNACKED = "sends-unacked"  # amount: per cent; for_s
@@ -64,12 +65,14 @@ class Troubles:
     groups: tuple[str, ...]
     kills: int
     windows: int
+    kills_at_commit: int = 0
 
 
 def draw(rng: random.Random, troubles: Troubles) -> Plan:
     """Draws a plan: kills armed at effects, and windows of trouble; times and amounts as they will be written."""
     faults = [_kill(rng, troubles) for _ in range(troubles.kills)]
     faults += [_window(rng, troubles) for _ in range(troubles.windows)]
+    faults += [_kill_at_commit(rng, troubles) for _ in range(troubles.kills_at_commit)]
     return tuple(sorted((PlannedFault.parse(str(fault)) for fault in faults), key=lambda fault: (fault.at_s, str(fault))))
 
 
@@ -78,9 +81,15 @@ def _kill(rng: random.Random, troubles: Troubles) -> PlannedFault:
     return PlannedFault(at_s, Fault.KILL, rng.choice(troubles.nodes), rng.randint(1, 40), rng.uniform(0.5, 12))
 
 
+def _kill_at_commit(rng: random.Random, troubles: Troubles) -> PlannedFault:
+    at_s = rng.uniform(0, troubles.length_s)
+    return PlannedFault(at_s, Fault.KILL_AT_COMMIT, rng.choice(troubles.nodes), rng.randint(1, 16), rng.uniform(0.5, 12))
+
+
 def _window(rng: random.Random, troubles: Troubles) -> PlannedFault:
     at_s, for_s = rng.uniform(0, troubles.length_s), rng.uniform(2, troubles.length_s / 10)
-    kinds = [kind for kind in Fault if kind is not Fault.KILL and (kind is not Fault.REWIND or troubles.groups)]
+    kills = (Fault.KILL, Fault.KILL_AT_COMMIT)
+    kinds = [kind for kind in Fault if kind not in kills and (kind is not Fault.REWIND or troubles.groups)]
     match kind := rng.choice(kinds):
         case Fault.REWIND:
             return PlannedFault(at_s, kind, rng.choice(troubles.groups), rng.randint(1, 5))

@@ -99,6 +99,7 @@ class Suite(ABC):
         self.broker.trouble.refused = self.broker.trouble.unacknowledged = self.network.lost = 0.0
         for node in self.world.nodes.values():
             node.arm(0)
+            node.arm_at_commit(0)
             node.slow = 1.0
         await asyncio.sleep(AFTERMATH_S)
         give_up_at = self.world.loop.now + 600
@@ -123,7 +124,7 @@ class Suite(ABC):
         """Starts a fault; answers how a window of trouble ends."""
         trouble, share = self.broker.trouble, planned.amount / 100
         match planned.fault:
-            case Fault.KILL | Fault.SLOW:
+            case Fault.KILL | Fault.KILL_AT_COMMIT | Fault.SLOW:
                 return self._to_node(planned)
             case Fault.LOG_DOWN:
                 trouble.down = True
@@ -156,7 +157,10 @@ class Suite(ABC):
             node.slow = float(planned.amount)
             return lambda: setattr(node, "slow", 1.0)
         self._down_s[planned.target] = planned.for_s
-        node.arm(planned.amount)
+        if planned.fault is Fault.KILL:
+            node.arm(planned.amount)
+        else:
+            node.arm_at_commit(planned.amount)
         return None
 
     async def look_at_rest(self) -> None:  # noqa: B027

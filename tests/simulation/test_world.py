@@ -72,6 +72,30 @@ def test_a_killed_unit_is_stored_whole_or_not_at_all(point: int, mode: Mode) -> 
     assert node.dead
 
 
+@pytest.mark.parametrize("place, stored", [(1, 0), (2, 0), (3, 3), (4, 3)])
+def test_a_node_dies_on_either_side_of_a_commit(place: int, stored: int, world: World) -> None:
+    """Two places before it, when nothing is stored yet, and two after it, when the caller was not told."""
+    told: list[str] = []
+
+    async def write() -> None:
+        connection = await creator(world.nodes["writer"], path)()
+        for statement in UNIT:
+            await connection.execute_fetchall(statement)
+        told.append("stored")
+
+    async def play() -> int:
+        node.arm_at_commit(place)
+        node.spawn(write(), "write")
+        await asyncio.sleep(10)
+        return _rows(path)
+
+    path = world.folder / "fact.sqlite"
+    sqlite3.connect(path).execute("CREATE TABLE fact (n INTEGER)").connection.close()
+    node = world.node("writer")
+    assert world.run(play()) == stored
+    assert (node.dead, told) == (True, [])
+
+
 def test_nothing_of_a_dead_node_runs(world: World) -> None:
     """No `finally`, no `except`, no callback: as after kill -9."""
     ran: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ CHARGERS = """
     JOIN charging.evse e ON e.location_id = l.id AND e.lifecycle = 'in_service'
     LEFT JOIN charging.evse_live v ON v.evse_uid = e.uid AND v.version > 0
     WHERE k.state = 'confirmed' AND k.place_id = l.place_id AND l.state = 'open'"""
+
+FREE = """
+    SELECT c.place_id, c.category, min(max(0, c.capacity - c.occupied), p.capacity) FROM parking.live_count c
+    JOIN parking.place_pool p ON p.place_id = c.place_id AND p.category = c.category"""
 
 
 class Checks:
@@ -92,21 +96,21 @@ class Checks:
         self._same("parking's listener believes", self._now(states["parking"]), self._places_now())
         plans = {row[0]: (row[1], row[2]) for row in self._tables.rows("SELECT id, state, publication FROM waste.plan")}
         self._same("waste's listener believes", states["waste"], plans)
-        evses, heard = self._statuses(), states["charging"]
         removed = {row[0] for row in self._tables.rows("SELECT evse_uid FROM charging.evse_version WHERE lifecycle = 'removed'")}
-        self._same("charging's listener believes", {uid: heard.get(uid) for uid in evses if uid in heard or uid not in removed}, evses)
+        evses = self._statuses()
+        heard = {uid: status for uid, status in states["charging"].items() if uid in evses}
+        self._same("charging's listener believes", heard, evses, may_miss=removed)  # that one came back is no status
 
-    def _same(self, what: str, said: Mapping[str, Any], true: Mapping[str, Any]) -> None:
-        wrong = {key: (said.get(key), true.get(key)) for key in sorted({*said, *true}) if key in said and said[key] != true.get(key)}
-        wrong |= {key: (None, true[key]) for key in sorted(set(true) - set(said)) if "charging's listener" not in what}
-        if wrong:
+    def _same(self, what: str, said: Mapping[str, Any], true: Mapping[str, Any], *, may_miss: Collection[str] = ()) -> None:
+        keys = [key for key in sorted({*said, *true}) if key in said or key not in may_miss]
+        if wrong := {key: (said.get(key), true.get(key)) for key in keys if said.get(key) != true.get(key)}:
             raise Broken(f"{what}, and it is: {dict(list(wrong.items())[:3])}")
 
     @staticmethod
     def _now(shown: Mapping[str, Any]) -> dict[str, Any]:
         """What was shown when it was told; a window that has begun or ended since is told of, so the state must be right."""
         return {
-            key: {"state": value["state"], "closed_until": value["closed_until"], "charging": _bays_of(value["charging"])}
+            key: {**{name: value[name] for name in ("state", "closed_until", "free")}, "charging": _bays_of(value["charging"])}
             for key, value in shown.items()
         }
 
@@ -116,11 +120,12 @@ class Checks:
         return dict(self._tables.rows(sql))
 
     def _places_now(self) -> dict[str, Any]:
-        """State and charging bays of car parks, from the three services' own tables."""
+        """State, free spaces and charging bays of car parks, from the three services' own tables."""
         now, bays, closed = self._world.now(), self._bays(), self._windows()
         found: dict[str, Any] = {}
         totals = "SELECT place_id, sum(capacity) FROM parking.place_pool WHERE category <> 'motorcycle' GROUP BY place_id"
         total = dict(self._tables.rows(totals))
+        counted = {(row[0], row[1]): row[2] for row in self._tables.rows(FREE)}
         for place_id, kind, state in self._tables.rows("SELECT id, kind, state FROM parking.place"):
             windows = closed.get(place_id, []) if kind == "on_street" and state == "open" else []
             until = next((ends_at for starts_at, ends_at in windows if starts_at <= now < ends_at), None)
@@ -128,7 +133,9 @@ class Checks:
             charging = bays.get(place_id)
             if charging is not None:
                 charging = _within(charging, total.get(place_id, 0)) | ({} if shown_state == "open" else {"free": None})
-            found[place_id] = {"state": shown_state, "closed_until": None if until is None else rfc3339(until), "charging": charging}
+            free = {category: spaces for (of, category), spaces in counted.items() if of == place_id and shown_state == "open"}
+            closed_until = None if until is None else rfc3339(until)
+            found[place_id] = {"state": shown_state, "closed_until": closed_until, "free": free, "charging": charging}
         return found
 
     def _windows(self) -> dict[str, list[tuple[datetime, datetime]]]:
