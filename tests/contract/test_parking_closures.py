@@ -328,6 +328,7 @@ async def test_a_client_that_comes_back_hears_what_turned_meanwhile(town: City, 
     await hear(town, plan(1, closed(10, 20)))
     replica = search.open_search(town.ctx)
     await replica.reset()
+    await replica.apply([FanoutEntry(f"{number}-0", change) for number, change in enumerate(town.ctx.fanout._queued)])  # all was told
     town.clock.advance(15 * 60)
 
     async def nothing_written(_position: str) -> Sequence[FanoutEntry]:

@@ -74,6 +74,10 @@ class KafkaEventLog:
                         raise for_code(code)(text)
             while not _all_led(await admin.describe_topics(list(configs)), len(configs)):  # noqa: ASYNC110 - only the brokers know
                 await asyncio.sleep(0.05)
+            # The controller has taken what was altered; the broker that answers here learns of it a little later.
+            altered = {self._kafka_name(spec.name): spec.retention for spec in specs if self._kafka_name(spec.name) in there}
+            while altered and await _cleanup_policies(admin, list(altered)) != altered:
+                await asyncio.sleep(0.05)
 
     async def describe(self) -> Sequence[TopicInfo]:
         async with self._administering("describe", 4 * self.settings.timeout_s) as admin:
