@@ -7,7 +7,7 @@ PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
 STRICT = 0
 SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
 
-.PHONY: help setup run test lint stack stack-down test-stack bench soak clean
+.PHONY: help setup run test lint stack stack-down test-stack bench soak sbom clean
 
 help:
 	@echo "make run         CityLoop in one process on 127.0.0.1:8080 (CITYLOOP_PORT); installs what is missing first"
@@ -18,6 +18,7 @@ help:
 	@echo "make stack-down  stops the servers, keeps their data in .run"
 	@echo "make bench       measures beside baselines, writes docs/benchmarks.md (needs make stack)"
 	@echo "make soak        the stress suites in full size (needs make stack; an hour or more)"
+	@echo "make sbom        what CityLoop is made of, as CycloneDX: dist/cityloop.cdx.json"
 	@echo "make setup       only installs; PYTHON=/path/to/python3 chooses the interpreter"
 	@echo "make clean       removes .venv and caches, never var (your data) or .run (the servers' data)"
 
@@ -59,6 +60,10 @@ soak: STRICT = 1
 soak:
 	@scripts/setup dev
 	CITYLOOP_SCALE=full CITYLOOP_TEST_SEEDS=500 $(PYTEST) --timeout=7200 -m "soak or stress" tests
+
+sbom:
+	@scripts/setup dev
+	@$(BIN)/python scripts/sbom.py dist/cityloop.cdx.json
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .run/junit
