@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from cityloop_common import auth
+from cityloop_common import auth, compression
 from cityloop_common.auth import Principal
+from cityloop_common.compression import Body
 from cityloop_common.preconditions import not_modified
 from cityloop_waste.edge import Context
 from cityloop_waste.roads import use_cases
@@ -26,6 +27,9 @@ async def base_map(ctx: Context, request: Request, _caller: Annotated[Principal,
     version = await use_cases.present_version(ctx)
     headers = {"etag": f'"{version}"', "cache-control": "public, max-age=300"}
     if not_modified(request, headers["etag"]):
-        return Response(status_code=304, headers=headers)
-    version, geojson = await use_cases.present(ctx)
-    return Response(geojson, media_type=MEDIA_TYPE, headers={**headers, "etag": f'"{version}"'})
+        return compression.unchanged(headers)
+    kept: tuple[str, Body] | None = getattr(request.app.state, "base_map", None)
+    if kept is None or kept[0] != version:
+        version, geojson = await use_cases.present(ctx)
+        kept = request.app.state.base_map = (version, Body(geojson))
+    return await compression.respond(request, kept[1], media_type=MEDIA_TYPE, headers={**headers, "etag": f'"{version}"'})

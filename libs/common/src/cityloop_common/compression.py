@@ -1,0 +1,94 @@
+"""Answers in gzip for whoever takes it. What many are sent is packed once; streams never are, for a packer holds events back."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cityloop_common.preconditions import not_modified
+
+LEVEL = 6
+LEAST_BYTES = 1_000  # of an answer that is worth packing
+STEP_BYTES = 128 * 1024  # about 4 ms of work, then the loop's other work has its turn
+_GZIP = 31  # zlib's way to say: with gzip's head and tail
+
+
+class Body:
+    """An answer that is sent more than once: its bytes, and its gzip form, made in steps for the first who takes it."""
+
+    __slots__ = ("_gzipped", "_packing", "plain")
+
+    def __init__(self, plain: bytes) -> None:
+        self.plain = plain
+        self._gzipped = b""
+        self._packing = asyncio.Lock()
+
+    async def gzipped(self) -> bytes:
+        """The same bytes for the same answer, in every run; whoever asks meanwhile waits for them."""
+        async with self._packing:
+            if not self._gzipped:
+                self._gzipped = await _packed(self.plain)
+        return self._gzipped
+
+
+async def respond(
+    request: Request, body: Body | bytes, *, media_type: str = "application/json", headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer in gzip where the caller takes it and it is worth it; 304 where an ETag among the headers is one that the caller has.
+
+    Give a `Body` that is kept where many are sent the same; bytes are packed anew each time. A strong ETag becomes a weak one in
+    gzip: it is of the plain bytes.
+    """
+    given = {"vary": "Accept-Encoding", **(headers or {})}
+    if "etag" in given and not_modified(request, given["etag"]):
+        return unchanged(given)
+    kept = body if isinstance(body, Body) else Body(body)
+    if len(kept.plain) < LEAST_BYTES or not takes_gzip(request.headers.getlist("accept-encoding")):
+        return Response(kept.plain, headers=given, media_type=media_type)
+    given["content-encoding"] = "gzip"
+    if "etag" in given:
+        given["etag"] = weak(given["etag"])
+    return Response(await kept.gzipped(), headers=given, media_type=media_type)
+
+
+def unchanged(headers: Mapping[str, str]) -> Response:
+    """304 to a caller who has the answer, in whichever encoding."""
+    return Response(status_code=304, headers={"vary": "Accept-Encoding", **headers, "etag": weak(headers["etag"])})
+
+
+def weak(tag: str) -> str:
+    """The weak form of an entity tag: equal for the same answer in any encoding."""
+    return tag if tag.startswith("W/") else f"W/{tag}"
+
+
+def takes_gzip(accepted: list[str]) -> bool:
+    """Whether the values of Accept-Encoding allow gzip (RFC 9110 12.5.3): named, or `*`, with a weight above 0. Without any: no."""
+    weights: dict[str, float] = {}
+    for part in ",".join(accepted).split(","):
+        coding, *parameters = (text.strip().lower() for text in part.split(";"))
+        weights[coding] = _weight(parameters)
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0.0
+
+
+def _weight(parameters: list[str]) -> float:
+    """Of a coding; one that cannot be read is 0: plain bytes are never wrong."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+async def _packed(plain: bytes) -> bytes:
+    packer, parts = zlib.compressobj(LEVEL, wbits=_GZIP), []
+    for start in range(0, len(plain), STEP_BYTES):
+        parts.append(packer.compress(memoryview(plain)[start : start + STEP_BYTES]))
+        await asyncio.sleep(0)
+    return b"".join((*parts, packer.flush()))
