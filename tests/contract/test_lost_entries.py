@@ -66,7 +66,8 @@ async def resumed(replica: Replica, ctx: Ctx[Any], after: datetime, entries: Seq
         raise AssertionError("nobody disconnects")
 
     async def send(message: Any) -> None:
-        heard.extend(line[6:] for line in message.get("body", b"").decode().splitlines() if line.startswith("data: "))
+        blocks = [block for block in message.get("body", b"").decode().split("\n\n") if "event: ping" not in block]
+        heard.extend(line[6:] for block in blocks for line in block.splitlines() if line.startswith("data: "))
 
     async def since(_position: str) -> Sequence[FanoutEntry]:
         return entries

@@ -28,7 +28,7 @@ class Streaming:
     """A served application with one hub."""
 
     def __init__(self, at_edge: Edge, *, max_clients: int = 10, max_queued: int = 50) -> None:
-        self.hub = Hub("tiny", rng=Rng("sse"), max_clients=max_clients, max_queued=max_queued)
+        self.hub = Hub("tiny", clock=at_edge.clock, rng=Rng("sse"), max_clients=max_clients, max_queued=max_queued)
         self.resumed: list[str] = []
         self.known: Sequence[Message] | None = HISTORY
         self.url = ""
@@ -81,9 +81,15 @@ class Reader:
                 self.text += part
         self.ended = True
 
+    def blocks(self) -> list[dict[str, str]]:
+        found = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line) for block in self.text.split("\n\n")[:-1]]
+        return [block for block in found if "event" in block]
+
     def events(self) -> list[tuple[str, str]]:
-        blocks = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line) for block in self.text.split("\n\n")]
-        return [(block.get("id", ""), block["event"]) for block in blocks if "event" in block]
+        return [(block.get("id", ""), block["event"]) for block in self.blocks() if block["event"] != "ping"]
+
+    def pings(self) -> list[dict[str, str]]:
+        return [block for block in self.blocks() if block["event"] == "ping"]
 
 
 @asynccontextmanager
@@ -202,9 +208,31 @@ async def test_a_drain_ends_every_stream(at_edge: Edge) -> None:
         server.should_exit = True
 
 
+async def test_a_client_is_greeted_with_a_ping(at_edge: Edge) -> None:
+    """An event that its script can see, with the replica's time, and no position: it goes on behind its last change."""
+    streaming = Streaming(at_edge)
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-2"}) as reader:
+        await wait_until(lambda: len(reader.events()) == 3)
+        assert reader.blocks()[0] == {"event": "ping", "data": '{"at":"2026-11-24T04:00:00Z"}'}
+        assert len(reader.pings()) == 1
+
+
 async def test_a_quiet_stream_is_kept_alive(at_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proxies see that it lives."""
+    """Clients and proxies see that it lives."""
     monkeypatch.setattr(sse, "PING_S", 0.02)
     streaming = Streaming(at_edge)
     async with served(streaming.app) as (url, _), reading(url) as reader:
-        await wait_until(lambda: reader.text.count(": ping") >= 2)
+        await wait_until(lambda: len(reader.pings()) >= 3)
+        assert reader.events() == []
+
+
+async def test_a_busy_stream_has_its_pings_too(at_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clients need not know which events come often."""
+    monkeypatch.setattr(sse, "PING_S", 0.05)
+    streaming, told = Streaming(at_edge), 0
+    async with served(streaming.app) as (url, _), reading(url) as reader:
+        while len(reader.pings()) < 3:
+            assert told < 1_000
+            streaming.hub.publish(message(told))
+            told += 1
+            await wait_until(lambda: len(reader.events()) == told)

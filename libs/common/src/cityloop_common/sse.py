@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cityloop_common import telemetry
+from cityloop_common.clock import Clock, rfc3339
 from cityloop_common.errors import Unavailable
 from cityloop_common.rng import Rng
 
-PING_S = 15.0
+PING_S = 8.0  # clients are promised one at least every 10 s
 SEND_DEADLINE_S = 20.0
 CLOSE_WITHIN_S = 1.0
 MAX_CLIENTS = 2_000
@@ -70,8 +71,9 @@ class _Client:
 class Hub:
     """The open streams of one API replica."""
 
-    def __init__(self, service: str, *, rng: Rng, max_clients: int = MAX_CLIENTS, max_queued: int = MAX_QUEUED) -> None:
+    def __init__(self, service: str, *, clock: Clock, rng: Rng, max_clients: int = MAX_CLIENTS, max_queued: int = MAX_QUEUED) -> None:
         self._service = service
+        self._clock = clock
         self._random = rng.stream("sse")
         self._max_clients = max_clients
         self._max_queued = max_queued
@@ -133,9 +135,13 @@ class Hub:
     def _hello(self) -> bytes:
         return format_sse_event(comment="cityloop", retry=self._random.choice(_RETRY_MS))
 
+    def _ping(self) -> bytes:
+        """A real event: a browser's script does not see comments, and a proxy keeps a connection on which something comes."""
+        return format_sse_event(data_str=f'{{"at":"{rfc3339(self._clock.now())}"}}', event="ping")
+
 
 class EventStream(Response):
-    """One client's stream: hello, what it missed, then what comes, with a ping every 15 s."""
+    """One client's stream: hello and a first ping, what it missed, then what comes, with a ping every 8 s."""
 
     media_type = "text/event-stream"
 
@@ -146,6 +152,7 @@ class EventStream(Response):
         self._last_event_id = last_event_id
         self._resume = resume
         self._client = _Client(wants)
+        self._pings_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hub, client = self._hub, self._client
@@ -168,7 +175,7 @@ class EventStream(Response):
         try:
             async with asyncio.timeout(SEND_DEADLINE_S):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await _send(send, self._hub._hello())
+                await _send(send, self._hub._hello() + self._ping())
             await self._catch_up(send)
             while part := await self._next():
                 async with asyncio.timeout(SEND_DEADLINE_S):
@@ -208,13 +215,17 @@ class EventStream(Response):
                 return b""
             client.ready.clear()
             try:
-                async with asyncio.timeout(PING_S):
+                async with asyncio.timeout_at(self._pings_at):
                     await client.ready.wait()
             except TimeoutError:
-                return KEEPALIVE_COMMENT
+                return self._ping()
         parts = b"".join(part for _, part in client.queue)
         client.queue.clear()
-        return parts
+        return parts if anyio.current_time() < self._pings_at else parts + self._ping()
+
+    def _ping(self) -> bytes:
+        self._pings_at = anyio.current_time() + PING_S
+        return self._hub._ping()
 
 
 async def _send(send: Send, part: bytes) -> None:

@@ -42,7 +42,7 @@ class Watch:
         self._loaded = False
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._compared_at_s = 0.0
-        self.hub = Hub(ctx.service, rng=ctx.rng)
+        self.hub = Hub(ctx.service, clock=ctx.clock, rng=ctx.rng)
 
     async def follow(self) -> None:
         """Background loop: forwards until cancelled."""

@@ -42,7 +42,7 @@ class Search:
         self._compared_at_s = 0.0
         self._streamed: dict[str, int] = {}  # versions that the stream itself told of
         self._chargers, self._chargers_since_s = Freshness.UNKNOWN, ctx.clock.now().timestamp()
-        self.hub = Hub(ctx.service, rng=ctx.rng)
+        self.hub = Hub(ctx.service, clock=ctx.clock, rng=ctx.rng)
 
     async def follow(self) -> None:
         """Background loop: keeps the index true until cancelled."""

@@ -30,7 +30,7 @@ class PlanStream:
         self._streamed: dict[str, int] = {}  # of those, what the stream itself told
         self._newest: datetime | None = None
         self._compared_at_s = 0.0
-        self.hub = Hub(ctx.service, rng=ctx.rng)
+        self.hub = Hub(ctx.service, clock=ctx.clock, rng=ctx.rng)
 
     async def follow(self) -> None:
         """Background loop: passes changes on until cancelled."""
