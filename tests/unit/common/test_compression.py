@@ -10,7 +10,7 @@ import pytest
 from fastapi import APIRouter, Depends, Request, Response
 
 from cityloop_common import auth, compression
-from cityloop_common.compression import Body, takes_gzip
+from cityloop_common.compression import Body, Packer, takes_gzip
 from tests.unit.common.edge import Edge, client_of
 
 TEXT = b'{"places":[' + b",".join(b'{"id":"p%d","free":%d}' % (number, number % 7) for number in range(500)) + b"]}"
@@ -115,3 +115,33 @@ async def test_packing_gives_way_to_the_loops_other_work() -> None:
         await Body(TEXT * 300).gzipped()
         task.cancel()
     assert turns >= len(TEXT) * 300 // compression.STEP_BYTES
+
+
+async def test_pieces_are_packed_as_one_text() -> None:
+    """Any reader of gzip gets them back, also empty ones and none."""
+    packer = Packer()
+    for pieces in ([], [b""], [TEXT, b"", TEXT, b"x"], [b"{", TEXT, b"}"]):
+        body = await packer.pack(pieces)
+        assert body.plain == b"".join(pieces)
+        assert gzip.decompress(await body.gzipped()) == body.plain
+
+
+async def test_only_the_piece_that_changed_is_packed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One car park of thousands changes: the others' bytes are there already."""
+    packed: list[bytes] = []
+    blocks = compression._blocks
+
+    def noted(piece: bytes) -> bytes:
+        packed.append(piece)
+        return blocks(piece)
+
+    monkeypatch.setattr(compression, "_blocks", noted)
+    packer, pieces = Packer(), [b"[", TEXT, TEXT[::-1], b"]"]
+    first = await packer.pack(pieces)
+    assert packed == pieces
+    packed.clear()
+    pieces[1] += b" "
+    second = await packer.pack(pieces)
+    assert packed == [pieces[1]]
+    assert gzip.decompress(await first.gzipped()) == first.plain
+    assert gzip.decompress(await second.gzipped()) == b"".join(pieces)
