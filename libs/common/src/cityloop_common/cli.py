@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cityloop_common import __version__
-from cityloop_common.commands import dev, events, operations, tokens
+from cityloop_common.commands import backup, dev, events, operations, tokens
 from cityloop_common.service import Service, installed_services
 from cityloop_common.terminal import out
 
@@ -31,6 +31,7 @@ def build() -> typer.Typer:
     tokens.register(app)
     events.register(app)
     operations.register(app)
+    backup.register(app)
     for service in installed_services():
         app.add_typer(operations.service_commands(service), name=service.name)
     return app

@@ -72,5 +72,10 @@ async def behind(db: Database, scripts: str) -> bool:
     return found != wanted
 
 
+def revisions(scripts: str) -> dict[str, list[str]]:
+    """Every migration that this version knows, by version table, newest first."""
+    return {table: [each.revision for each in ScriptDirectory(str(files(folder))).walk_revisions()] for table, folder in _folders(scripts)}
+
+
 def _folders(scripts: str) -> list[tuple[str, str]]:
     return [("kit_version", KIT_SCRIPTS), ("service_version", scripts)]

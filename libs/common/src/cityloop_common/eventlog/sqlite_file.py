@@ -20,7 +20,7 @@ Row: TypeAlias = tuple[Any, ...]
 BUSY_TIMEOUT_S = 5.0
 _OPEN_ATTEMPTS = 40
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_VERSION = 1
+VERSION = 1
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS topic (
         name TEXT PRIMARY KEY, retention TEXT NOT NULL, keep_for_ms INTEGER NOT NULL) WITHOUT ROWID""",
@@ -45,7 +45,7 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS committed (
         consumer_group TEXT NOT NULL, part INTEGER NOT NULL, next_offset INTEGER NOT NULL,
         PRIMARY KEY (consumer_group, part)) WITHOUT ROWID""",
-    f"PRAGMA user_version = {_VERSION}",
+    f"PRAGMA user_version = {VERSION}",
 )
 
 
@@ -150,8 +150,8 @@ class Lane:
             for statement in _SCHEMA:
                 await connection.execute_fetchall(statement)
             await connection.execute_fetchall("COMMIT")
-        elif version != _VERSION:
-            raise LogUnavailable(f"event log file has version {version}, this program knows {_VERSION}")
+        elif version != VERSION:
+            raise LogUnavailable(f"event log file has version {version}, this program knows {VERSION}")
 
     @staticmethod
     async def _switch_to_wal(connection: Connection) -> None:
