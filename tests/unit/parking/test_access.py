@@ -67,6 +67,7 @@ _STAY: Body = {"place_id": "{place}", "category": "standard", "starts_at": _soon
 ADMIN = frozenset({Role.CITY_ADMIN})
 TABLE = (
     Row("GET", f"{V1}/places", PUBLIC, 200, query="near=109.78,39.56"),
+    Row("GET", f"{V1}/overview", PUBLIC, 200),
     Row("GET", f"{V1}/stream", PUBLIC, 200),
     Row("GET", f"{V1}/places/{{place_id}}", PUBLIC, 200, foreign=200),  # a car park is no secret
     Row("PUT", f"{V1}/places/{{place_id}}", frozenset({Role.LOT_OPERATOR}), 200, foreign=403, body=_PLACE),  # nor who operates it

@@ -8,8 +8,9 @@ from urllib.parse import parse_qsl
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from cityloop_common import auth, geo, http
+from cityloop_common import auth, compression, geo, http
 from cityloop_common.errors import Invalid
+from cityloop_common.ratelimit import By, limit
 from cityloop_common.routes import DirectRoute
 from cityloop_parking.search.domain import Freshness
 from cityloop_parking.search.index import Near
@@ -49,7 +50,7 @@ class ClosureAnswer(BaseModel):
     ends_at: str
 
 
-class NearbyPlace(BaseModel):
+class PlaceOnMap(BaseModel):
     """A car park with what is known of its spaces.
 
     `free` has the categories counted within the last day. `as_of`, `source` and `freshness` are those of the oldest number in it.
@@ -77,6 +78,11 @@ class NearbyPlace(BaseModel):
     closed_until: str | None
     closed_for: str | None
     closures: list[ClosureAnswer]
+
+
+class NearbyPlace(PlaceOnMap):
+    """A car park with how far away it is."""
+
     distance_m: int
 
 
@@ -86,6 +92,15 @@ class SearchAnswer(BaseModel):
     as_of: str
     datum: str
     places: list[NearbyPlace]
+
+
+class OverviewAnswer(BaseModel):
+    """Every car park by its id, 5,000 at most: `truncated` says that there are more. `as_of` as in a search."""
+
+    as_of: str
+    datum: str
+    truncated: bool
+    places: list[PlaceOnMap]
 
 
 def _parameter(name: str, description: str, schema: dict[str, object], example: object) -> dict[str, object]:
@@ -121,9 +136,21 @@ router.add_api_route(
 )
 
 
+@router.get(
+    "/overview",
+    response_model=OverviewAnswer,
+    dependencies=[Depends(auth.public), Depends(limit("overview", per_minute=120, by=By.NETWORK))],
+    summary="Every car park of the city",
+)
+async def overview(request: Request) -> Response:
+    """For a page that shows the whole city: read it once the stream of changes is open, then follow that. In gzip for whoever takes it."""
+    search: Search = request.app.state.search
+    return await compression.respond(request, await search.overview())
+
+
 @router.get("/stream", dependencies=[Depends(auth.public)], summary="Changes of car parks as they come", response_class=Response)
 async def stream(request: Request, last_event_id: Annotated[str | None, Header(max_length=64)] = None) -> Response:
-    """Server-Sent Events `place.changed` with a car park as the search shows it; `reset`: events may be missing, search again."""
+    """Server-Sent Events `place.changed` with a car park as the overview shows it; `reset`: events may be missing, read again."""
     search: Search = request.app.state.search
     return search.stream(last_event_id)
 

@@ -95,6 +95,7 @@ class SearchIndex:
         self._coarse = _Grid(COARSE_M)
         self._with_windows: dict[str, Entry] = {}
         self.heard_s = NEVER
+        self.revision = 0  # counts what became otherwise
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -112,7 +113,7 @@ class SearchIndex:
                 return None
             if (entry.place.lon, entry.place.lat) == (place.lon, place.lat):
                 entry.show(place)
-                self._note_windows(entry)
+                self._note(entry)
                 return entry
             self._fine.drop(entry)
             self._coarse.drop(entry)
@@ -120,10 +121,11 @@ class SearchIndex:
         self._entries[place.id] = entry
         self._fine.put(entry)
         self._coarse.put(entry)
-        self._note_windows(entry)
+        self._note(entry)
         return entry
 
-    def _note_windows(self, entry: Entry) -> None:
+    def _note(self, entry: Entry) -> None:
+        self.revision += 1
         if entry.place.windows:
             self._with_windows[entry.place.id] = entry
         else:
@@ -133,6 +135,7 @@ class SearchIndex:
         """Charging said something at that time: what is shown of chargers is as fresh as that."""
         if heard_s > self.heard_s:
             self.heard_s = heard_s
+            self.revision += 1
             for entry in self._entries.values():
                 if entry.place.charging is not None:
                     entry.show(entry.place)
@@ -148,6 +151,10 @@ class SearchIndex:
     def turned(self, since_s: float, now_s: float) -> list[Shown]:
         """Places of which a window began or ended after `since_s` and until `now_s`."""
         return [entry.place for entry in self._with_windows.values() if turned(entry.place, since_s, now_s)]
+
+    def in_order(self) -> list[Entry]:
+        """Every place by its id."""
+        return [self._entries[place_id] for place_id in sorted(self._entries)]
 
     def nearest(self, ask: Near) -> list[tuple[int, Entry]]:
         """Places within the radius with their distance in metres, nearest first, ids deciding between equals."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from cityloop_common.clock import instant, rfc3339
+from cityloop_common.compression import Body
 from cityloop_common.errors import Unavailable
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message
@@ -16,6 +17,7 @@ from cityloop_parking.context import ParkingCtx
 from cityloop_parking.search import store
 from cityloop_parking.search.domain import CHANGE, HEARD, NEVER, Freshness, Shown, chargers_freshness, render
 from cityloop_parking.search.index import Near, SearchIndex
+from cityloop_parking.search.overview import Overview
 
 PAGE = 500
 CHANGED = "place.changed"
@@ -42,6 +44,7 @@ class Search:
         self._compared_at_s = 0.0
         self._streamed: dict[str, int] = {}  # versions that the stream itself told of
         self._chargers, self._chargers_since_s = Freshness.UNKNOWN, ctx.clock.now().timestamp()
+        self._overview = Overview(ctx.clock)
         self.hub = Hub(ctx.service, clock=ctx.clock, rng=ctx.rng)
 
     async def follow(self) -> None:
@@ -74,6 +77,10 @@ class Search:
         index = self._ready()
         places = index.answer(ask, self._ctx.clock.now().timestamp())
         return b'{"as_of":"%b","datum":"wgs84","places":%b}' % (self._as_of, places)
+
+    async def overview(self) -> Body:
+        """Every car park as JSON, made once for all who ask. Raises IndexNotReady."""
+        return await self._overview.of(lambda: (self._ready(), self._as_of))
 
     def stream(self, last_event_id: str | None) -> EventStream:
         """A client's stream of changes, from where it was."""
