@@ -224,7 +224,7 @@ def test_an_unreachable_pair_is_said_in_both_tables() -> None:
     asked = problem([stop("P1", (500, 0))])
     metres = [[0, "unreachable", 1], [1, 0, 1], [1, 1, 0]]
     seconds = [[0, 5, 1], [1, 0, 1], [1, 1, 0]]
-    assert work.travel_of({"matrix": {"distance_m": metres, "duration_s": metres}}, asked).distance_m[0][1] is None
+    assert work.travel_of({"matrix": {"distance_m": metres, "duration_s": metres}}, asked)[0].distance_m[0][1] is None
     with pytest.raises(InvalidTravel, match="from 0 to 1"):
         work.travel_of({"matrix": {"distance_m": metres, "duration_s": seconds}}, asked)
 

@@ -17,6 +17,7 @@ JSON out, only after the verifier accepted the plan from the problem and the mat
      routes: [{truck, distance_m, duration_s,
                visits: [{kind: "depot-start" | "stop" | "unload" | "depot-end", id (stop or site; null at the depot),
                          arrival_s, start_s, departure_s, load_kg, load_dm3 (on board when it leaves)}]}],
+     lines: [{travel: "graph" | "estimate", line: [[lon, lat], ...]}],  # of the routes in their order; only with travel "graph"
      unserved: [{stop, reason}],     # domain.Reason: no-vehicle-for-stream, no-site-for-stream, exceeds-capacity-of-all-vehicles,
                                      # unreachable, not-enough-time, window: no truck could serve it even alone; not-reached:
                                      # some truck could, the search found no room for it in its time
@@ -37,10 +38,12 @@ from cityloop_common.clock import Clock, SystemClock
 from cityloop_waste.planning import cvrplib, model, ortools_engine, problem_json, verifier
 from cityloop_waste.planning.admission import admit
 from cityloop_waste.planning.domain import InvalidProblem, Plan, PlanRefused, Problem
+from cityloop_waste.planning.lines import lines
 from cityloop_waste.planning.ortools_engine import Ended, Limits, Recipe, State
 from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads import graph
-from cityloop_waste.roads.domain import Travel, read_roads, read_travel
+from cityloop_waste.roads.domain import Travel, TravelSource, read_roads, read_travel
+from cityloop_waste.roads.network import Network, network
 
 
 class Progress(Protocol):
@@ -57,9 +60,11 @@ def solve(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     clock = SystemClock()
     began = clock.monotonic()
     problem = problem_json.read(payload.get("problem"))
-    travel = travel_of(payload, problem)
+    travel, driven_on = travel_of(payload, problem)
     plan, ended = planned(problem, travel, clock, progress, solutions=payload.get("solutions"))
     answer = problem_json.write_plan(plan, stream=problem.stream, travel=travel.source)
+    if travel.source is TravelSource.GRAPH:
+        answer["lines"] = lines(problem, answer["routes"], driven_on, travel)
     return answer | {"seconds": round(clock.monotonic() - began, 1), "ended": ended.value}
 
 
@@ -84,18 +89,30 @@ def planned(problem: Problem, travel: Travel, clock: Clock, progress: Progress, 
     return plan, ended
 
 
-def travel_of(payload: Mapping[str, Any], problem: Problem) -> Travel:
-    """The matrices that the payload gives or describes; trucks of one stream share those of the heaviest."""
+def travel_of(payload: Mapping[str, Any], problem: Problem) -> tuple[Travel, Network | None]:
+    """The matrices that the payload gives or describes, and the roads that they were counted on."""
     roads, matrix = payload.get("roads"), payload.get("matrix")
     places = problem.positions()
     if roads is not None and matrix is not None:
         raise InvalidProblem("give roads or a matrix, not both")
     if matrix is not None:
-        return read_travel(matrix, len(places))
+        return read_travel(matrix, len(places)), None
     if roads is None:
-        return graph.estimate(places)
+        return graph.estimate(places), None
+    joined = _network(roads, problem)
+    return graph.travel_on(joined, places), joined
+
+
+def _network(roads: object, problem: Problem) -> Network | None:
+    """The roads that bear every truck of the stream: they share those of the heaviest."""
     masses = [truck.gross_mass_kg for truck in problem.trucks if truck.gross_mass_kg is not None and problem.stream in truck.streams]
-    return graph.travel(read_roads(roads), places, gross_mass_kg=max(masses, default=None))
+    return network(read_roads(roads), problem.positions(), gross_mass_kg=max(masses, default=None))
+
+
+def draw(payload: Mapping[str, Any], _progress: Progress) -> dict[str, Any]:
+    """The lines of routes that were found before lines were drawn: `{problem, roads, routes}` in, `{lines}` as in `solve` out."""
+    problem = problem_json.read(payload.get("problem"))
+    return {"lines": lines(problem, payload["routes"], _network(payload.get("roads"), problem))}
 
 
 def solve_cvrplib(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
