@@ -63,6 +63,7 @@ TABLE = (
     Row("PUT", f"{V1}/locations/{{location_id}}", OPERATOR, 200, foreign=403, body=_STATION),  # nor who operates it
     Row("POST", f"{V1}/locations/{{location_id}}/place-claims", OPERATOR, 201, foreign=403, body=_PLACE),
     Row("GET", f"{V1}/evses/{{uid}}", PUBLIC, 200, foreign=200),
+    Row("GET", f"{V1}/overview", PUBLIC, 200),
     Row("GET", f"{V1}/stream", PUBLIC, 200),
     Row("GET", f"{V1}/place-links", OFFICIALS, 200),
     Row("GET", f"{V1}/unlinked-locations", OFFICIALS, 200),

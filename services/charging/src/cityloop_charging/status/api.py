@@ -16,9 +16,10 @@ from cityloop_charging.status import reading
 from cityloop_charging.status.domain import Freshness, Status
 from cityloop_charging.status.reading import SeenEvse, SeenLocation
 from cityloop_charging.status.replica import Watch
-from cityloop_common import auth, geo, http
+from cityloop_common import auth, compression, geo, http
 from cityloop_common.errors import BadRequest, Invalid
 from cityloop_common.preconditions import etag, not_modified
+from cityloop_common.ratelimit import By, limit
 
 router = APIRouter(tags=["status"])
 PUBLIC = [Depends(auth.public)]
@@ -99,6 +100,41 @@ class LocationsView(BaseModel):
     next_cursor: str | None = None
 
 
+class EvseOnMap(BaseModel):
+    """One EVSE: what it does. The members are those of an EVSE that is asked for alone."""
+
+    uid: str
+    status: Status
+    since: datetime | None
+    as_of: datetime | None
+    freshness: Freshness
+
+
+class LocationOnMap(BaseModel):
+    """A charging station with what its EVSEs do. A closed one is listed and says so in `state`."""
+
+    id: str
+    name: str
+    name_en: str | None
+    position: PositionView
+    operator_id: str
+    access: Access
+    state: LocationState
+    district: str | None
+    place_id: str | None
+    invented: bool
+    evses: list[EvseOnMap]
+
+
+class OverviewAnswer(BaseModel):
+    """Every station by its id, 5,000 at most: `truncated` says that there are more. `as_of`: what was known at that instant is in it."""
+
+    as_of: datetime
+    datum: geo.Datum
+    truncated: bool
+    locations: list[LocationOnMap]
+
+
 @router.get("/locations", response_model=LocationsView, dependencies=PUBLIC, summary="Charging stations, near a point or page by page")
 async def read_locations(
     ctx: Context,
@@ -139,6 +175,18 @@ async def read_evse(ctx: Context, uid: UidPath, request: Request) -> Response:
         return Response(status_code=304, headers={"etag": tag})
     answer.headers["etag"] = tag
     return answer
+
+
+@router.get(
+    "/overview",
+    response_model=OverviewAnswer,
+    dependencies=[Depends(auth.public), Depends(limit("overview", per_minute=120, by=By.NETWORK))],
+    summary="Every charging station of the city",
+)
+async def overview(request: Request) -> Response:
+    """For a page that shows the whole city: read it once the stream of changes is open, then follow that. In gzip for whoever takes it."""
+    watch: Watch = request.app.state.watch
+    return await compression.respond(request, await watch.overview())
 
 
 @router.get("/stream", dependencies=PUBLIC, summary="Changes of EVSEs as they come", response_class=Response)

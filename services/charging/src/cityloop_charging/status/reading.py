@@ -14,6 +14,8 @@ from cityloop_charging.status.domain import Live, Shown, shown
 from cityloop_common.db import Tx
 from cityloop_common.geo import Position
 
+PAGE = 200  # stations that are read at a time: others have their turn between two pages
+
 
 @dataclass(frozen=True, slots=True)
 class SeenEvse:
@@ -53,6 +55,19 @@ async def page(ctx: ChargingCtx, *, after: str, most: int) -> tuple[datetime, li
         found = await registry.page(tx, after=after, most=most)
         lives = await _lives(tx, found)
     return now, [_seen(location, lives, now) for location in found]
+
+
+async def everywhere(ctx: ChargingCtx, *, most: int) -> tuple[datetime, list[SeenLocation]]:
+    """The city's stations in the order of their ids, from one snapshot, and the instant at which that was true."""
+    now, seen = ctx.clock.now(), list[SeenLocation]()
+    async with ctx.db.read() as tx:
+        while len(seen) < most:
+            found = await registry.page(tx, after=seen[-1].location.id if seen else "", most=min(PAGE, most - len(seen)))
+            if not found:
+                break
+            lives = await _lives(tx, found)
+            seen += [_seen(location, lives, now) for location in found]
+    return now, seen
 
 
 async def one_location(ctx: ChargingCtx, location_id: str) -> SeenLocation:

@@ -12,7 +12,9 @@ from cityloop_charging.context import ChargingCtx
 from cityloop_charging.status import store
 from cityloop_charging.status.domain import Live
 from cityloop_charging.status.events import body
+from cityloop_charging.status.overview import Overview
 from cityloop_charging.status.use_cases import CHANGES
+from cityloop_common.compression import Body
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message
 
@@ -42,11 +44,17 @@ class Watch:
         self._loaded = False
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._compared_at_s = 0.0
+        self._revision = 0  # counts what became otherwise
+        self._overview = Overview(ctx)
         self.hub = Hub(ctx.service, clock=ctx.clock, rng=ctx.rng)
 
     async def follow(self) -> None:
         """Background loop: forwards until cancelled."""
         await self._ctx.fanout.follow(self)
+
+    async def overview(self) -> Body:
+        """Every station as JSON, with whatever the streams here have told: whoever opened one and then reads misses nothing."""
+        return await self._overview.get(lambda: self._revision)
 
     def stream(self, last_event_id: str | None) -> EventStream:
         """A client's stream of changes, from where it was."""
@@ -74,6 +82,7 @@ class Watch:
             newest = max(newest, *(live.entry.recorded_at for live in lives))
             after = _uid(lives[-1])
         self._told, self._loaded = told, True
+        self._revision += 1
         self._newest, self._compared_at_s = newest, self._ctx.clock.monotonic()
         if again:
             self.hub.reset("trimmed")
@@ -108,6 +117,7 @@ class Watch:
     def _forward(self, told: Told) -> None:
         if told.version > self._told.get(told.uid, 0):
             self._told[told.uid] = told.version
+            self._revision += 1
             if self.hub.clients:
                 self.hub.publish(Message(told.id, CHANGED, told.uid, told.text))
 
