@@ -7,7 +7,7 @@ PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
 STRICT = 0
 SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
 
-.PHONY: help setup run test lint stack stack-down test-stack bench soak sbom clean
+.PHONY: help setup run test lint stack stack-down test-stack bench soak sbom image-root compose-env compose-up judge clean
 
 help:
 	@echo "make run         CityLoop in one process on 127.0.0.1:8080 (CITYLOOP_PORT); installs what is missing first"
@@ -18,6 +18,9 @@ help:
 	@echo "make stack-down  stops the servers, keeps their data in .run"
 	@echo "make bench       measures beside baselines, writes docs/benchmarks.md (needs make stack)"
 	@echo "make soak        the stress suites in full size (needs make stack; an hour or more)"
+	@echo "make compose-up  the distributed form with Docker Compose; writes .env with fresh secrets when there is none"
+	@echo "make judge       what others wrote judges Dockerfile, Compose file, Kubernetes manifests, nginx, Prometheus"
+	@echo "make image-root  lays what the image runs into a folder: DEST=/app"
 	@echo "make sbom        what CityLoop is made of, as CycloneDX: dist/cityloop.cdx.json"
 	@echo "make setup       only installs; PYTHON=/path/to/python3 chooses the interpreter"
 	@echo "make clean       removes .venv and caches, never var (your data) or .run (the servers' data)"
@@ -64,6 +67,20 @@ soak:
 sbom:
 	@scripts/setup dev
 	@$(BIN)/python scripts/sbom.py dist/cityloop.cdx.json
+
+image-root:
+	@scripts/setup run
+	@$(BIN)/python scripts/image_root.py "$(DEST)"
+
+compose-env:
+	@python3 scripts/compose_env.py
+
+compose-up: compose-env
+	docker compose up --detach --build
+
+judge:
+	@scripts/setup dev
+	@$(BIN)/python deploy/judges/judge.py $(ARGS)
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .run/junit

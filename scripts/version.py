@@ -19,6 +19,9 @@ PLACES = (
     (("libs/*/pyproject.toml", "services/*/pyproject.toml"), rf'(?<=^version = "){VERSION}|(?<=cityloop-common==){VERSION}'),
     (("web/package.json",), rf'(?<=^  "version": "){VERSION}'),
     (("web/package-lock.json",), rf'(?<=^  "version": "){VERSION}|(?<=^      "version": "){VERSION}(?=",\n      "license": "Apache-2.0")'),
+    (("Dockerfile",), rf"(?<=^ARG VERSION=){VERSION}"),
+    (("docker-compose.yml",), rf"(?<=CITYLOOP_VERSION:-){VERSION}"),
+    (("deploy/k8s/overlays/*/kustomization.yaml",), rf"(?<=newTag: ){VERSION}"),
     (("docs/events/*.asyncapi.json",), rf'(?<=^    "version": "){VERSION}'),
 )
 """Files and what in them is our version."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as NotJson
 
@@ -63,6 +63,11 @@ class SharedSettings(BaseSettings):
     pool_most_waiting: int = Field(16, ge=0, le=1000, description="Tasks that may wait for such a process; one more is refused.")
     drain_for_s: float = Field(2.0, ge=0, le=60, description="How long readiness fails before connections are closed at SIGTERM.")
     stop_within_s: float = Field(20.0, ge=1, le=300, description="How long requests and loops have to end at SIGTERM.")
+
+    @field_validator("districts", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value  # a form that always names the variable, with no file
 
     def log_url(self) -> str:
         """The event log's address with its default filled in."""
