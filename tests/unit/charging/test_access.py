@@ -72,6 +72,7 @@ TABLE = (
     Row("POST", f"{V1}/place-links/{{location_id}}/confirmation", OFFICIALS, 200, body=_PLACE),
     Row("PUT", f"{V1}/vehicle-registrations", OFFICIALS, 200, body=_STOCK),
     Row("GET", f"{V1}/vehicle-registrations", OFFICIALS, 404),  # none was stated yet
+    Row("GET", f"{V1}/districts", PUBLIC, 200),
     Row("GET", f"{V1}/indicators", PUBLIC, 200),
     Row("GET", f"{V1}/indicators/{{name}}", PUBLIC, 200),
     Row("GET", f"{V1}/indicators/{{name}}/history", PUBLIC, 200),

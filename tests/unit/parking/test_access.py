@@ -80,6 +80,7 @@ TABLE = (
     Row("GET", f"{V1}/reservations/{{reservation_id}}", HOLDERS | ADMIN, 200, foreign=404, whole_city=ADMIN),
     Row("POST", f"{V1}/reservations/{{reservation_id}}/confirmation", HOLDERS, 200, foreign=404),
     Row("POST", f"{V1}/reservations/{{reservation_id}}/cancellation", HOLDERS, 200, foreign=404),
+    Row("GET", f"{V1}/districts", PUBLIC, 200),
     Row("GET", f"{V1}/indicators", PUBLIC, 200),
     Row("GET", f"{V1}/indicators/{{name}}", PUBLIC, 200),
     Row("GET", f"{V1}/indicators/{{name}}/history", PUBLIC, 200),

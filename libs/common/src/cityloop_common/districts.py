@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from shapely import STRtree, count_coordinates, is_valid_reason
+from shapely import STRtree, count_coordinates, is_valid_reason, to_geojson
 from shapely.errors import ShapelyError
 from shapely.geometry import Point, shape
 from shapely.geometry.base import BaseGeometry
@@ -68,6 +68,18 @@ class Districts:
     def get(self, district_id: str | None) -> District | None:
         """A district by id; None for one that is not (or no longer) in the file."""
         return None if district_id is None else self._by_id.get(district_id)
+
+    def geojson(self) -> bytes:
+        """A FeatureCollection of their polygons with `id`, `name` and `name_en`; nothing else of the file."""
+        features = [
+            {
+                "type": "Feature",
+                "properties": {"id": district.id, "name": district.name, "name_en": district.name_en},
+                "geometry": orjson.Fragment(to_geojson(area)),
+            }
+            for district, area in self._known
+        ]
+        return orjson.dumps({"type": "FeatureCollection", "features": features})
 
 
 NO_DISTRICTS = Districts((), version=NO_VERSION)

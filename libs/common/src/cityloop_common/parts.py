@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from cityloop_common import __version__
+from cityloop_common import __version__, districts_api
 from cityloop_common.auth import AuthConfig, BearerVerifier, Role
 from cityloop_common.cache import Cache, open_cache
 from cityloop_common.clock import Clock, SystemClock
@@ -105,7 +105,7 @@ def build_api(service: Service, ctx: Ctx[Any], keys: KeySource) -> Api:
         ctx,
         title=service.title,
         version=__version__,
-        routers=service.routers,
+        routers=(*service.routers, districts_api.router),
         protocols=service.protocols,
         verifier=BearerVerifier(_auth_config(shared), keys=keys, clock=ctx.clock, local=parts.verifiers),
         health=health,
