@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ KUBERNETES = ("1.30", "1.37")
 """The oldest version that we say we run on, and the newest that the schemas have."""
 OVERLAYS = ("dev", "prod")
 SECRET = "0" * 64
+SECRETS = ("POSTGRES_PASSWORD", "PARKING_DATABASE_PASSWORD", "CHARGING_DATABASE_PASSWORD", "WASTE_DATABASE_PASSWORD", "REDIS_PASSWORD",
+           "CITYLOOP_HASH_KEY", "CITYLOOP_PARKING_GUEST_KEY", "CITYLOOP_CHARGING_SECRET_KEY")  # fmt: skip
 
 
 class Objection(Exception):
@@ -65,12 +68,10 @@ def dockerfile(root: Path) -> str:
 def compose(root: Path) -> str:
     """With secrets that are set, and refused without them."""
     loader = compose_loader()
-    needed = ("POSTGRES_PASSWORD", "PARKING_DATABASE_PASSWORD", "CHARGING_DATABASE_PASSWORD", "WASTE_DATABASE_PASSWORD", "REDIS_PASSWORD",
-              "CITYLOOP_HASH_KEY", "CITYLOOP_PARKING_GUEST_KEY", "CITYLOOP_CHARGING_SECRET_KEY")  # fmt: skip
     bare = {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")}
-    found = told(loader, root / "docker-compose.yml", env={**bare, **dict.fromkeys(needed, SECRET)})
-    for name in needed:
-        rest = {other: SECRET for other in needed if other != name}
+    project = json.loads(told(loader, root / "docker-compose.yml", env={**bare, **dict.fromkeys(SECRETS, SECRET)}))
+    for name in SECRETS:
+        rest = {other: SECRET for other in SECRETS if other != name}
         try:
             told(loader, root / "docker-compose.yml", env={**bare, **rest})
         except Objection as objection:
@@ -78,7 +79,7 @@ def compose(root: Path) -> str:
                 continue
             raise
         raise Objection(f"starts without {name}")
-    return f"{found.strip()}; refused without any one of {len(needed)} secrets"
+    return f"compose-go takes {len(project['services'])} services, and refuses them without any one of {len(SECRETS)} secrets"
 
 
 def compose_loader() -> Path:

@@ -148,18 +148,37 @@ class City:
             assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
+def native_settings(var: Path, *, postgres_urls: Mapping[str, str], log_url: str, issuer_port: int) -> dict[str, str]:
+    """What a process is told on this machine's servers: the same settings as in docker-compose.yml and deploy/k8s (a test compares them)."""
+    return {
+        "CITYLOOP_ENVIRONMENT": "development",
+        "CITYLOOP_HOST": "127.0.0.1",
+        "CITYLOOP_VAR": str(var),
+        "CITYLOOP_LOG_LEVEL": "info",
+        **{f"CITYLOOP_{service.upper()}_DATABASE_URL": url for service, url in postgres_urls.items()},
+        "CITYLOOP_EVENT_LOG_URL": log_url,
+        "CITYLOOP_CACHE_URL": "memory:",
+        "CITYLOOP_JWKS_URL": f"http://127.0.0.1:{issuer_port}/issuer/jwks.json",
+        "CITYLOOP_ISSUER": "urn:cityloop:development",
+        "CITYLOOP_AUDIENCE": "cityloop",
+        "CITYLOOP_HASH_KEY": "a hash key of the tests, 32 bytes",
+        "CITYLOOP_PARKING_GUEST_KEY": "a guest key of the tests, 32 bytes",
+        "CITYLOOP_CHARGING_SECRET_KEY": "a key of secrets of the tests, 32 bytes",
+        "CITYLOOP_TRUSTED_PROXIES": "[]",
+        "CITYLOOP_SAMPLE": "static",
+        "CITYLOOP_DISTRICTS": "",
+        "CITYLOOP_POOL_WORKERS": "2",
+        "CITYLOOP_DRAIN_FOR_S": "0",
+        "CITYLOOP_STOP_WITHIN_S": "20",
+    }
+
+
 @asynccontextmanager
 async def city(folder: Path, *, postgres_urls: Mapping[str, str], kafka_url: str, topic_prefix: str, **more: str) -> AsyncIterator[City]:
     """Running services, each on its database, on the given servers; killed at the end."""
     issuer_port = free_port()
-    settings = {
-        "CITYLOOP_VAR": str(folder / "var"),
-        **{f"CITYLOOP_{service.upper()}_DATABASE_URL": url for service, url in postgres_urls.items()},
-        "CITYLOOP_EVENT_LOG_URL": f"{kafka_url}?prefix={topic_prefix}",
-        "CITYLOOP_JWKS_URL": f"http://127.0.0.1:{issuer_port}/issuer/jwks.json",
-        "CITYLOOP_DRAIN_FOR_S": "0",
-        **more,
-    }
+    log_url = f"{kafka_url}?prefix={topic_prefix}"
+    settings = {**native_settings(folder / "var", postgres_urls=postgres_urls, log_url=log_url, issuer_port=issuer_port), **more}
     made = City(
         settings,
         folder,

@@ -1,4 +1,4 @@
-// Reads a Compose project with the loader that docker compose uses and prints how many services it has, or what is wrong.
+// Reads a Compose project with the loader that docker compose uses and prints it resolved, as JSON, or what is wrong.
 //
 //	compose FILE
 package main
@@ -21,8 +21,11 @@ func main() {
 	if err == nil {
 		project, loaded := options.LoadProject(context.Background())
 		if err = loaded; err == nil {
-			fmt.Printf("%d services, %d networks, %d volumes\n", len(project.Services), len(project.Networks), len(project.Volumes))
-			return
+			var text []byte
+			if text, err = project.MarshalJSON(); err == nil {
+				fmt.Println(string(text))
+				return
+			}
 		}
 	}
 	fmt.Fprintln(os.Stderr, err)
