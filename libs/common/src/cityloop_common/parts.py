@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from cityloop_common import __version__, districts_api
+from cityloop_common import __version__, districts_api, pages
 from cityloop_common.auth import AuthConfig, BearerVerifier, Role
 from cityloop_common.cache import Cache, open_cache
 from cityloop_common.clock import Clock, SystemClock
@@ -111,6 +111,8 @@ def build_api(service: Service, ctx: Ctx[Any], keys: KeySource) -> Api:
         health=health,
         config=HttpConfig(trusted_proxies=_proxies(shared)),
     )
+    if service.serves_pages:
+        app.include_router(pages.router(pages.find_build()))
     for name, value in parts.state.items():
         setattr(app.state, name, value)
     return Api(app, health, parts, {f"{service.name}/{name}": loop for name, loop in parts.loops.items()})

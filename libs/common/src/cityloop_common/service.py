@@ -66,7 +66,7 @@ class Service:
     `examples` answers lines to paste into a terminal, for an address and an instant; `sample` makes the invented city
     once, `live_sample` keeps it alive; `indicators` are its figures (their routes, sweep and events stand beside the
     others); `protocols` are the standards that it speaks besides its own API; `rebuild` makes what can be derived anew and
-    tells its progress.
+    tells its progress; `serves_pages` is true of the one service whose API also answers `/` with the web pages.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Service:
     live_sample: Callable[[Ctx[Any]], Awaitable[None]] | None = None
     examples: Callable[[str, datetime], Sequence[str]] | None = None
     cli: typer.Typer | None = None
+    serves_pages: bool = False
 
     def topics(self) -> list[TopicSpec]:
         """The topics that this service publishes, and the dead-letter topics of those that it reads."""

@@ -92,4 +92,5 @@ SERVICE = Service(
     live_sample=sample.keep_alive,
     examples=examples,
     cli=cli.app,
+    serves_pages=True,
 )

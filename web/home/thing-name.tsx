@@ -1,0 +1,29 @@
+import { named, t } from '../kit/i18n.ts'
+import { plainName } from '../kit/format.ts'
+
+/** A thing's name as a button that chooses it; what is invented says so. */
+export function ThingName(props: { of: { name: string; name_en?: string | null; invented: boolean }; choose: () => void }) {
+  return (
+    <span class="thing">
+      <button
+        type="button"
+        class="name"
+        onClick={(event) => {
+          event.stopPropagation()
+          props.choose()
+        }}
+      >
+        {plainName(named(props.of), props.of.invented)}
+      </button>
+      {props.of.invented && <SampleTag />}
+    </span>
+  )
+}
+
+export function SampleTag() {
+  return (
+    <span class="tag tag-sample" title={t('sample.title')}>
+      {t('sample.tag')}
+    </span>
+  )
+}

@@ -1,0 +1,53 @@
+/** Numbers and names as they are shown. Pure. */
+
+/** Puts values into a text: `{n} min ago`. */
+export function fill(text: string, values: Record<string, string | number>): string {
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole))
+}
+
+export interface Ratio {
+  numerator: number
+  denominator: number
+}
+
+/** Whether a target is a number to reach (5,000 charging points) rather than a share. */
+export function isCount(target: Ratio): boolean {
+  return target.denominator === 1 && target.numerator > 1
+}
+
+/**
+ * A share in percent with as many digits as tell it from its target: 14.98 % is never shown as the 15 % that it misses.
+ */
+export function percent(value: number, target: number, locale: string): string {
+  for (const digits of [1, 2, 3, 4]) {
+    const shown = round(value * 100, digits)
+    if (value === target || shown !== round(target * 100, digits) || digits === 4) {
+      return `${shown.toLocaleString(locale, { maximumFractionDigits: digits })} %`
+    }
+  }
+  throw new Error('unreachable')
+}
+
+/** A target in percent, shortest: 15 %, 33.3 %. */
+export function percentOf(target: Ratio, locale: string): string {
+  return `${((target.numerator / target.denominator) * 100).toLocaleString(locale, { maximumFractionDigits: 1 })} %`
+}
+
+/** `1 : 3` where that is how the plan says it and percent is not even; else nothing. */
+export function asProportion(target: Ratio): string {
+  return target.numerator === 1 && target.denominator > 1 && 100 % target.denominator !== 0 ? `1 : ${target.denominator}` : ''
+}
+
+/** Kilometres with one digit. */
+export function kilometres(metres: number, locale: string): string {
+  return (metres / 1000).toLocaleString(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 })
+}
+
+/** A name without the mark of an invented thing: the page marks it in its own way. */
+export function plainName(name: string, invented: boolean): string {
+  return invented ? name.replace(/\s*(（虚构）|\(invented\))$/, '') : name
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits))
+}

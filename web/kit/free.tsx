@@ -1,0 +1,23 @@
+import type { Count, Shown } from './availability.ts'
+import { Changing } from './changing.tsx'
+import { t } from './i18n.ts'
+
+/** Free of total with a bar; what nobody counted is unknown, not 0. */
+export function Free({ count, shown }: { count: Count | null; shown: Shown }) {
+  if (!count || shown === 'unknown') return <span class="muted">{t('places.unknown')}</span>
+  const share = count.total > 0 ? Math.min(1, count.free / count.total) : 0
+  return (
+    <span class={`free free-${shown}`}>
+      <span class="free-text">
+        <strong>
+          <Changing value={count.free} />
+        </strong>
+        <span class="of"> / {count.total}</span>
+      </span>
+      <svg class="free-bar" viewBox="0 0 48 4" width="48" height="4" aria-hidden="true">
+        <rect class="bar-ground" width="48" height="4" rx="2" />
+        <rect class="bar-value" width={48 * share} height="4" rx="2" />
+      </svg>
+    </span>
+  )
+}

@@ -1,0 +1,287 @@
+/** The map of a page: canvas, no tiles, no WebGL. It is told what to show and tells what was chosen. */
+
+import Feature from 'ol/Feature.js'
+import OlMap from 'ol/Map.js'
+import View from 'ol/View.js'
+import { defaults as defaultInteractions } from 'ol/interaction/defaults.js'
+import ScaleLine from 'ol/control/ScaleLine.js'
+import GeoJSON from 'ol/format/GeoJSON.js'
+import LineString from 'ol/geom/LineString.js'
+import Point from 'ol/geom/Point.js'
+import { createEmpty, extend, isEmpty } from 'ol/extent.js'
+import VectorLayer from 'ol/layer/Vector.js'
+import VectorImageLayer from 'ol/layer/VectorImage.js'
+import { fromLonLat } from 'ol/proj.js'
+import VectorSource from 'ol/source/Vector.js'
+import type Style from 'ol/style/Style.js'
+import type { Shown } from '../availability.ts'
+import type { Language } from '../choose.ts'
+import { plainName } from '../format.ts'
+import type { Kind } from '../symbols.ts'
+import type { Position, Stream } from '../types.ts'
+import { chained, type Lonlat, type Street } from './chain.ts'
+import { readPalette, Styles } from './styles.ts'
+
+export interface MapPoint {
+  id: string
+  at: Position
+  shown: Shown
+  free: number | null
+  of?: number | null
+  name: string
+}
+
+export interface MapRoute {
+  id: string
+  stream: Stream
+  line: [number, number][]
+}
+
+export type ChosenKind = Kind | 'route'
+
+interface Chosen {
+  kind: ChosenKind
+  id: string
+}
+
+const READER = new GeoJSON({ featureProjection: 'EPSG:3857' })
+const NEAR_PX = 14
+const CENTRE_PX = 48
+const NUMBERS_FROM = 16 // metres a pixel: above it the numbers of car parks would lie on each other
+const EMPTY: [number, number] = [109.787, 39.565] // where it looks while nothing is known
+
+export class CityMap {
+  onChoose: (kind: ChosenKind | null, id: string | null) => void = () => {}
+  private readonly map: OlMap
+  private styles = new Styles(readPalette())
+  private chosen: Chosen | null = null
+  private fitted = false
+  private hidden: ReadonlySet<string> = new Set()
+  private readonly roads = new VectorSource()
+  private readonly names = new VectorSource()
+  private readonly districts = new VectorSource()
+  private readonly routes = new VectorSource()
+  private readonly points: Record<Kind, VectorSource> = { place: new VectorSource(), station: new VectorSource() }
+  private readonly layers: { changed: () => void }[]
+
+  constructor(target: HTMLElement) {
+    const road = new VectorImageLayer({ source: this.roads, style: (feature, resolution) => this.styles.road(feature, resolution), imageRatio: 1.5 })
+    const district = new VectorImageLayer({ source: this.districts, style: (feature) => this.styles.district(feature), imageRatio: 1.5 })
+    const route = new VectorLayer({ source: this.routes, style: (feature) => this.routeStyle(feature as Feature) })
+    const name = new VectorLayer({ source: this.names, declutter: 'names', style: (feature, resolution) => this.styles.roadName(feature, resolution) })
+    const districtName = new VectorLayer({ source: this.districts, declutter: 'names', style: (feature) => this.styles.districtName(feature) })
+    const pointLayers = (['station', 'place'] as const).flatMap((kind) => [
+      new VectorLayer({ source: this.points[kind], style: (feature) => this.pointStyle(kind, feature as Feature), updateWhileInteracting: true }),
+      new VectorLayer({ source: this.points[kind], declutter: 'numbers', style: (feature, resolution) => this.labelStyle(kind, feature as Feature, resolution) }),
+    ])
+    this.layers = [road, district, route, name, districtName, ...pointLayers]
+    this.map = new OlMap({
+      target,
+      controls: [new ScaleLine({ className: 'map-scale', minWidth: 60 })],
+      interactions: defaultInteractions({ onFocusOnly: true, altShiftDragRotate: false, pinchRotate: false }),
+      layers: [road, district, route, name, districtName, ...pointLayers],
+      view: new View({ center: fromLonLat(EMPTY), zoom: 13, minZoom: 8, maxZoom: 19, enableRotation: false }),
+    })
+    this.map.on('click', (event) => this.chooseAt(event.pixel, NEAR_PX))
+    this.map.on('pointermove', (event) => {
+      if (!event.dragging) target.style.cursor = this.nearest(event.pixel, NEAR_PX) ? 'pointer' : ''
+    })
+    target.addEventListener('keydown', this.key)
+  }
+
+  dispose(): void {
+    this.map.getTargetElement()?.removeEventListener('keydown', this.key)
+    this.map.setTarget(undefined)
+  }
+
+  /** Takes the theme's colours anew. */
+  paint(): void {
+    this.styles = new Styles(readPalette())
+    this.redraw()
+  }
+
+  zoom(by: 1 | -1): void {
+    const view = this.map.getView()
+    view.animate({ zoom: (view.getZoom() ?? 13) + by, duration: 160 })
+  }
+
+  /** Shows everything that there is. */
+  fit(): void {
+    const all = createEmpty()
+    for (const source of [this.points.place, this.points.station, this.roads]) {
+      const extent = source.getExtent()
+      if (extent && !isEmpty(extent)) extend(all, extent)
+      if (source === this.points.station && !isEmpty(all)) break // the roads only where there is nothing else
+    }
+    if (!isEmpty(all)) this.map.getView().fit(all, { padding: [36, 36, 36, 36], maxZoom: 16, duration: this.fitted ? 200 : 0 })
+  }
+
+  setBase(base: object | null, language: Language): void {
+    if (!base) return
+    const features = READER.readFeatures(base)
+    this.roads.clear(true)
+    this.roads.addFeatures(features)
+    this.names.clear(true)
+    this.names.addFeatures(chained(streets(base, language)).map(({ name, line }) => new Feature({ name, geometry: new LineString(line.map((at) => fromLonLat(at))) })))
+    this.fitOnce()
+  }
+
+  setDistricts(districts: object | null, language: Language): void {
+    if (!districts) return
+    const features = READER.readFeatures(districts)
+    for (const feature of features) feature.set('name', nameIn(feature.getProperties(), language))
+    this.districts.clear(true)
+    this.districts.addFeatures(features)
+  }
+
+  setPoints(kind: Kind, points: readonly MapPoint[]): void {
+    const source = this.points[kind]
+    const seen = new Set<string>()
+    for (const point of points) {
+      seen.add(point.id)
+      const known = source.getFeatureById(point.id) as Feature | null
+      const told = { kind, shown: point.shown, free: point.free, of: point.of ?? null, name: point.name }
+      if (known) {
+        if (Object.entries(told).some(([name, value]) => known.get(name) !== value)) known.setProperties(told)
+        moveTo(known, point.at)
+      } else {
+        const feature = new Feature({ ...told, geometry: new Point(fromLonLat([point.at.lon, point.at.lat])) })
+        feature.setId(point.id)
+        source.addFeature(feature)
+      }
+    }
+    for (const feature of source.getFeatures()) if (!seen.has(String(feature.getId()))) source.removeFeature(feature)
+    this.fitOnce()
+  }
+
+  setRoutes(routes: readonly MapRoute[]): void {
+    this.routes.clear(true)
+    this.routes.addFeatures(
+      routes.map(({ id, stream, line }) => {
+        const feature = new Feature({ kind: 'route', stream, geometry: new LineString(line.map((at) => fromLonLat(at))) })
+        feature.setId(id)
+        return feature
+      }),
+    )
+  }
+
+  hide(layers: ReadonlySet<string>): void {
+    this.hidden = layers
+    this.redraw()
+  }
+
+  choose(chosen: Chosen | null): void {
+    this.chosen = chosen
+    this.redraw()
+    const geometry = chosen && this.feature(chosen)?.getGeometry()
+    if (!geometry) return
+    const view = this.map.getView()
+    const visible = view.calculateExtent(this.map.getSize())
+    if (geometry instanceof Point && !geometry.intersectsExtent(shrunk(visible))) view.animate({ center: geometry.getCoordinates(), duration: 250 })
+    if (geometry instanceof LineString && !geometry.intersectsExtent(visible)) view.fit(geometry, { padding: [40, 40, 40, 40], maxZoom: 15, duration: 250 })
+  }
+
+  private feature({ kind, id }: Chosen): Feature | null {
+    const source = kind === 'route' ? this.routes : this.points[kind]
+    return source.getFeatureById(id) as Feature | null
+  }
+
+  private fitOnce(): void {
+    if (this.fitted) return
+    this.fit()
+    this.fitted = this.points.place.getFeatures().length + this.points.station.getFeatures().length > 0
+  }
+
+  private redraw(): void {
+    for (const layer of this.layers) layer.changed()
+  }
+
+  private isChosen(kind: ChosenKind, feature: Feature): boolean {
+    return this.chosen?.kind === kind && this.chosen.id === feature.getId()
+  }
+
+  private routeStyle(feature: Feature): Style[] | undefined {
+    const stream = feature.get('stream') as Stream
+    if (this.hidden.has(stream)) return undefined
+    const chosen = this.isChosen('route', feature)
+    return this.styles.route(stream, chosen ? 'chosen' : this.chosen?.kind === 'route' ? 'back' : 'plain')
+  }
+
+  private pointStyle(kind: Kind, feature: Feature): Style[] | undefined {
+    if (this.hidden.has(kind)) return undefined
+    return this.styles.point(kind, feature.get('shown') as Shown, this.isChosen(kind, feature))
+  }
+
+  private labelStyle(kind: Kind, feature: Feature, resolution: number): Style | undefined {
+    if (this.hidden.has(kind) || resolution > NUMBERS_FROM) return undefined
+    const [free, of, shown] = [feature.get('free') as number | null, feature.get('of') as number | null, feature.get('shown') as Shown]
+    if (free === null || shown === 'closed' || shown === 'unknown') return undefined
+    return this.styles.pointLabel(of === null ? String(free) : `${free}/${of}`)
+  }
+
+  private readonly key = (event: KeyboardEvent): void => {
+    const size = this.map.getSize()
+    if (event.key === 'Escape') this.onChoose(null, null)
+    if (event.key !== 'Enter' || !size) return
+    event.preventDefault()
+    this.chooseAt([(size[0] ?? 0) / 2, (size[1] ?? 0) / 2], CENTRE_PX)
+  }
+
+  private chooseAt(pixel: number[], within: number): void {
+    const found = this.nearest(pixel, within)
+    this.onChoose(found ? (found.get('kind') as ChosenKind) : null, found ? String(found.getId()) : null)
+  }
+
+  /** Signs before lines; of several the nearest. */
+  private nearest(pixel: number[], within: number): Feature | null {
+    const at = this.map.getCoordinateFromPixel(pixel)
+    const reach = within * (this.map.getView().getResolution() ?? 1)
+    if (!at) return null
+    const points = (['place', 'station'] as const).filter((kind) => !this.hidden.has(kind)).map((kind) => this.points[kind])
+    for (const sources of [points, [this.routes]]) {
+      const near = sources
+        .map((source) => source.getClosestFeatureToCoordinate(at, (feature) => !this.hidden.has(String(feature.get('stream')))) as Feature | null)
+        .filter((feature) => feature !== null)
+        .map((feature) => ({ feature, distance: distance(at, feature.getGeometry()?.getClosestPoint(at) ?? [Infinity, Infinity]) }))
+        .filter((each) => each.distance <= reach)
+        .sort((a, b) => a.distance - b.distance)
+      if (near[0]) return near[0].feature
+    }
+    return null
+  }
+}
+
+function moveTo(feature: Feature, at: Position): void {
+  const point = feature.getGeometry() as Point
+  const [x, y] = fromLonLat([at.lon, at.lat])
+  const [oldX, oldY] = point.getCoordinates()
+  if (x !== oldX || y !== oldY) point.setCoordinates([x ?? 0, y ?? 0])
+}
+
+function distance(a: number[], b: number[]): number {
+  return Math.hypot((a[0] ?? 0) - (b[0] ?? 0), (a[1] ?? 0) - (b[1] ?? 0))
+}
+
+function shrunk([west, south, east, north]: number[]): [number, number, number, number] {
+  const [w, s, e, n] = [west ?? 0, south ?? 0, east ?? 0, north ?? 0]
+  const [dx, dy] = [(e - w) * 0.08, (n - s) * 0.08]
+  return [w + dx, s + dy, e - dx, n - dy]
+}
+
+interface Named {
+  name?: string
+  name_en?: string | null
+  invented?: boolean
+}
+
+function nameIn(of: Named, language: Language): string {
+  const name = (language === 'en' && of.name_en) || of.name || ''
+  return plainName(name, of.invented ?? true)
+}
+
+function streets(base: object, language: Language): Street[] {
+  const features = (base as { features: { properties: Named; geometry: { type: string; coordinates: Lonlat[] } }[] }).features
+  return features
+    .filter((feature) => feature.geometry.type === 'LineString' && feature.properties.name)
+    .map((feature) => ({ name: nameIn(feature.properties, language), line: feature.geometry.coordinates }))
+}
