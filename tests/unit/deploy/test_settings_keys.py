@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from cityloop_common.service import installed_services
 from cityloop_common.settings import SharedSettings, load, refuse_unknown, variables
@@ -57,7 +58,7 @@ def test_all_forms_set_the_same_settings(service: str, role: str) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_setting_is_known_and_what_production_needs_is_there(service: str, role: str) -> None:
     """An unknown name would stop the process at its start; a missing one only in production."""
-    classes = [SharedSettings, *(each.settings for each in installed_services())]
+    classes: list[type[BaseSettings]] = [SharedSettings, *(each.settings for each in installed_services())]
     known = {variable for cls in classes for variable, _ in variables(cls)}
     for told in (composed(service, role), *(in_cluster(overlay, service, role) for overlay in OVERLAYS)):
         assert set(told) <= known
