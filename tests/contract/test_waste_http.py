@@ -391,6 +391,7 @@ CALLERS: dict[tuple[str, str], Access] = {
     ("POST", "/plans/{plan_id}/cancellation"): frozenset({Role.DISPATCHER}),
     ("POST", "/plans/{plan_id}/publication"): frozenset({Role.DISPATCHER}),
     ("POST", "/plans/{plan_id}/withdrawal"): frozenset({Role.DISPATCHER}),
+    ("GET", "/routes"): PUBLIC,
     ("GET", "/stream"): PUBLIC,
     ("POST", "/loads"): frozenset({Role.SITE_OPERATOR}),
     ("POST", "/loads/{load_id}/voiding"): frozenset({Role.SITE_OPERATOR}),

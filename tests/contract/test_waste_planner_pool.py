@@ -8,12 +8,15 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from cityloop_common import invented
+from cityloop_common.geo import Position, distance_m
 from cityloop_common.pool import SpawnedPool, WorkDied, WorkKilled, WorkRaised
 from cityloop_waste.planning import problem_json, solver
 from cityloop_waste.planning.domain import Options, Problem
@@ -52,6 +55,29 @@ async def test_a_plan_comes_back_verified_with_progress(pool: SpawnedPool) -> No
     assert answer["cost"]["distance_m"] < heard[0]["distance_m"]
     assert 2 <= len(heard) <= 12
     assert heard[-1].keys() == {"elapsed_s", "solutions", "distance_m", "vehicles", "unserved"}
+
+
+async def test_a_plan_on_roads_comes_with_the_line_of_each_route(pool: SpawnedPool) -> None:
+    """From the depot to the depot, past every visit, as long as the route says; drawn again afterwards it is the same line."""
+    spots = invented.collection_points()[:60]
+    stops = [replace(stop(f"P{n}", (0, 0), 300), position=spot.position) for n, spot in enumerate(spots)]
+    sites = [replace(site("S1", (0, 0)), position=invented.sites()[0].position)]
+    asked = replace(problem(stops, [truck(f"T{n}", 6000) for n in range(4)], sites), depot=invented.depot().position)
+    task = {"problem": problem_json.write(replace(asked, options=Options(2))), "roads": invented.base_map()}
+    answer = await pool.run(solver.SOLVE, task, kill_after_s=60)
+    at = {("stop", each.id): each.position for each in asked.stops} | {("unload", each.id): each.position for each in asked.sites}
+    assert (answer["travel"], len(answer["lines"])) == ("graph", len(answer["routes"]))
+    for route, drawn in zip(answer["routes"], answer["lines"], strict=True):
+        line = [Position(*each) for each in drawn["line"]]
+        assert drawn["travel"] == "graph"
+        for visit in route["visits"]:
+            place = at.get((visit["kind"], visit["id"]), asked.depot)
+            assert min(distance_m(place, each) for each in line) < 1.5
+        metres = sum(distance_m(a, b) for a, b in pairwise(line))
+        assert metres == pytest.approx(route["distance_m"], abs=1.5 * len(line))  # five decimals, and whole metres of each leg
+        assert metres == pytest.approx(route["distance_m"], rel=0.01)
+    again = await pool.run(solver.DRAW, {**task, "routes": answer["routes"]}, kill_after_s=60)
+    assert again == {"lines": answer["lines"]}
 
 
 async def test_a_solve_does_not_hold_the_event_loop(pool: SpawnedPool) -> None:

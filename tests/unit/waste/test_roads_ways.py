@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import dijkstra
 
 from cityloop_common import invented
 from cityloop_common.geo import Position, distance_m
 from cityloop_waste.roads import graph
 from cityloop_waste.roads.domain import Road, Travel, read_roads
 from cityloop_waste.roads.lines import UNITS, drawn
-from cityloop_waste.roads.network import SAME_PLACE_M, Network, Plane, network
+from cityloop_waste.roads.network import DM, SAME_PLACE_M, Network, Plane, network
 from cityloop_waste.roads.ways import Leg, ways
 from tests.unit.waste.test_roads_graph import SQUARE, at, road
 
@@ -165,14 +167,18 @@ def test_where_no_road_leads_there_is_no_way() -> None:
 def test_one_search_is_enough_for_all_legs_from_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A site that a route leaves ten times is searched from once, as far as its farthest leg."""
     asked: list[float] = []
-    search = graph.dijkstra
-    monkeypatch.setattr("cityloop_waste.roads.ways.dijkstra", lambda *given, **more: asked.append(more["limit"]) or search(*given, **more))
+
+    def search(*given: Any, limit: float, **more: Any) -> Any:
+        asked.append(limit)
+        return dijkstra(*given, limit=limit, **more)
+
+    monkeypatch.setattr("cityloop_waste.roads.ways.dijkstra", search)
     places = [at(0, 0), *(at(each, 0) for each in range(1, 10))]
     on = network([road(*((each, 0) for each in range(11)))], places)
     assert on is not None
     found = ways(on, [Leg(0, each, 10 * each) for each in range(1, 10)])
     assert [len(each or ()) for each in found] == [3 + each for each in range(1, 10)]
-    assert asked == [(90 * 1000 + 1) * graph.DM]
+    assert asked == [(90 * 1000 + 1) * DM]
 
 
 POSITIONS = st.builds(Position, st.floats(109.7, 109.9), st.floats(39.5, 39.6))

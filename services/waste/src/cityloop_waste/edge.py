@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request, Response
@@ -17,6 +17,8 @@ from cityloop_common.geo import Position
 from cityloop_common.idempotency import Answer
 from cityloop_waste.context import WasteCtx
 
+OLDEST_DAY, LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
+"""Local days that somebody may ask for: every instant of theirs is in every calendar."""
 Context = Annotated[WasteCtx, Depends(http.current_ctx)]
 Cursor = Annotated[str, Query(max_length=64, description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]

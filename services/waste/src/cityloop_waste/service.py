@@ -16,8 +16,10 @@ from cityloop_waste.ledger import api as ledger_api
 from cityloop_waste.ledger import events as ledger_events
 from cityloop_waste.ledger import use_cases as ledger
 from cityloop_waste.planning import api as planning_api
+from cityloop_waste.planning import drawing, routes_api
 from cityloop_waste.planning import events as planning_events
 from cityloop_waste.planning import use_cases as planning
+from cityloop_waste.planning.published import PublishedRoutes
 from cityloop_waste.planning.replica import PlanStream
 from cityloop_waste.points import api as points_api
 from cityloop_waste.roads import api as roads_api
@@ -26,10 +28,10 @@ from cityloop_waste.settings import WasteSettings
 
 
 def api_parts(ctx: WasteCtx) -> ApiParts:
-    """What a replica of waste's API holds: the stream of plans. It also tells the others what people change here."""
+    """What a replica of waste's API holds: the stream of plans, the routes of the day. It also tells the others what people change here."""
     plans = PlanStream(ctx)
     return ApiParts(
-        state={"plans": plans},
+        state={"plans": plans, "routes": PublishedRoutes(ctx)},
         loops={"plans": plans.follow, "fanout": ctx.fanout.run_publisher},
         close_first=(plans.hub.close,),
     )
@@ -59,9 +61,22 @@ SERVICE = Service(
     metadata=metadata,
     migrations="cityloop_waste.migrations",
     publishes=(*planning_events.PUBLISHED, *ledger_events.PUBLISHED, *FIGURES.publishes),
-    routers=(planning_api.router, ledger_api.router, points_api.router, fleet_api.router, roads_api.router, FIGURES.router),
+    routers=(
+        planning_api.router,
+        routes_api.router,
+        ledger_api.router,
+        points_api.router,
+        fleet_api.router,
+        roads_api.router,
+        FIGURES.router,
+    ),
     consumers=consumers.CONSUMERS,
-    sweeps=(Sweep("plans-settle", 5.0, planning.settle), FIGURES.sweep),
+    sweeps=(
+        Sweep("plans-settle", 5.0, planning.settle),
+        Sweep("plans-draw", 30.0, drawing.draw),
+        Sweep("plans-empty", 3600.0, planning.empty),
+        FIGURES.sweep,
+    ),
     jobs=jobs.JOBS,
     api_parts=api_parts,
     republish=(

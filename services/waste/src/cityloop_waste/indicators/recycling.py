@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cache
+from itertools import chain
 
 from cityloop_common.indicator import Moment, NoData, Row
 from cityloop_waste.fleet.domain import SiteKind
@@ -69,8 +70,8 @@ class Facts:
     moved: Sequence[CountedLoad] = ()
 
 
-def rows(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
-    """A row a load, and with generated mass as denominator a row an estimate.
+def rows(facts: Facts, _moment: Moment, scheme: str) -> Iterable[Row]:
+    """A row a load, and with generated mass as denominator a row an estimate; one by one, for a year has tens of thousands.
 
     `hauled`: recycled / all household loads at their last site. `generated`: recycled / estimated, where only days that have
     an estimate count on both sides: of the load's own district, or of any where the load names none. A load that was moved
@@ -78,8 +79,8 @@ def rows(facts: Facts, _moment: Moment, scheme: str) -> Sequence[Row]:
     """
     if not facts.loads and not facts.moved and not (scheme == GENERATED and facts.estimates):
         raise NoData("nothing was weighed since the first of January")
-    moved = [Row(each.chain_id, 0, 0, each.district, Why.MOVED, each.evidence) for each in facts.moved]
-    return [*(_hauled(facts) if scheme == HAULED else _generated(facts)), *moved]
+    moved = (Row(each.chain_id, 0, 0, each.district, Why.MOVED, each.evidence) for each in facts.moved)
+    return chain(_hauled(facts) if scheme == HAULED else _generated(facts), moved)
 
 
 def _hauled(facts: Facts) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from cityloop_common.clock import city_day, day_begins, instant
 from cityloop_common.db import WriteTx
 from cityloop_common.errors import Forbidden, Invalid
 from cityloop_common.idempotency import Answer
-from cityloop_waste.edge import Context, Instant, Limit, Repeatable, answer_once
+from cityloop_waste.edge import LAST_DAY, OLDEST_DAY, Context, Instant, Limit, Repeatable, answer_once
 from cityloop_waste.ledger import store, use_cases
 from cityloop_waste.ledger.domain import HEAVIEST_KG, LOAD_ID, MOST_GENERATED_KG, Estimate, Load, Ticket
 from cityloop_waste.ledger.scope import Scope, SitesOf, WholeCity
@@ -24,7 +24,6 @@ from cityloop_waste.streams import Stream
 
 router = APIRouter(tags=["ledger"])
 MOST_DAYS = 400
-OLDEST_DAY, LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
 Weigher = Annotated[Principal, Depends(auth.allow(Role.SITE_OPERATOR))]
 Reader = Annotated[Principal, Depends(auth.allow(Role.SITE_OPERATOR, Role.OFFICER, Role.CITY_ADMIN))]
 Officer = Annotated[Principal, Depends(auth.allow(Role.OFFICER, Role.CITY_ADMIN))]

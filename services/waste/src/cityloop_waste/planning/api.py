@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -14,22 +14,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cityloop_common import auth, geo, http, problems
 from cityloop_common.auth import Role
-from cityloop_common.clock import city_day, day_begins
+from cityloop_common.clock import city_day
 from cityloop_common.db import WriteTx
 from cityloop_common.errors import BadRequest
 from cityloop_common.idempotency import Answer
 from cityloop_common.jobs import JobView
-from cityloop_waste.edge import Context, Limit, PositionView, Repeatable, answer_once
-from cityloop_waste.planning import store, use_cases
-from cityloop_waste.planning.domain import MOST_SECONDS, InvalidProblem
+from cityloop_waste.edge import LAST_DAY, OLDEST_DAY, Context, Limit, PositionView, Repeatable, answer_once
+from cityloop_waste.planning import routes, store, use_cases
+from cityloop_waste.planning.domain import MOST_SECONDS, InvalidProblem, Reason
 from cityloop_waste.planning.plans import CityPlan, Publish
 from cityloop_waste.planning.problem_json import ProblemBody
 from cityloop_waste.planning.replica import PlanStream
+from cityloop_waste.planning.routes_api import LineView
 from cityloop_waste.planning.use_cases import Shown, Wish
+from cityloop_waste.roads.domain import TravelSource
 from cityloop_waste.streams import Stream
 
 router = APIRouter(tags=["plans"])
-OLDEST_DAY, LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
 Day = Annotated[date, Field(ge=OLDEST_DAY, le=LAST_DAY)]
 Dispatcher = Depends(auth.allow(Role.DISPATCHER))
 Reader = Depends(auth.allow(Role.DISPATCHER, Role.CREW, Role.CITY_ADMIN))
@@ -115,7 +116,7 @@ class VisitView(BaseModel):
     load_dm3: int
 
 
-class RouteView(BaseModel):
+class RouteView(LineView):
     """A truck's day."""
 
     truck: str
@@ -125,10 +126,10 @@ class RouteView(BaseModel):
 
 
 class UnservedView(BaseModel):
-    """A stop that nobody serves, and why."""
+    """A stop that nobody serves, and why: the first of the reasons that is true of it."""
 
     stop: str
-    reason: str
+    reason: Reason
 
 
 class ClosureView(BaseModel):
@@ -145,9 +146,9 @@ class PlanView(PlanSummary):
     job_id: str
     progress: ProgressView | None = Field(description="None 30 days after the search has ended.")
     base_map: str | None = Field(description="Version of the roads; none: distances are estimates.")
-    travel: str | None
+    travel: TravelSource | None
     verified: bool
-    routes: list[RouteView]
+    routes: list[RouteView] = Field(description="None 30 days after its day when it was never published.")
     unserved: list[UnservedView]
     closures: list[ClosureView]
 
@@ -327,7 +328,7 @@ def _plan(shown: Shown) -> Mapping[str, object]:
         "base_map": plan.graph_version,
         "travel": result.get("travel"),
         "verified": result.get("verified", False),
-        "routes": _routes(plan),
+        "routes": routes.for_crews(plan, shown.lines),
         "unserved": result.get("unserved", []),
         "closures": last.closures if last else [],
     }
@@ -335,30 +336,3 @@ def _plan(shown: Shown) -> Mapping[str, object]:
 
 def _progress(job: JobView) -> Mapping[str, object]:
     return {"state": job.state, "done": job.done, "total": job.total, "note": job.note, "eta": job.eta, "attempts": job.attempts}
-
-
-def _routes(plan: CityPlan) -> list[Mapping[str, object]]:
-    if plan.problem is None or plan.result is None:
-        return []
-    places = {("stop", each["id"]): each["position"] for each in plan.problem["stops"]}
-    places |= {("unload", each["id"]): each["position"] for each in plan.problem["sites"]}
-    midnight, depot = day_begins(plan.on), plan.problem["depot"]
-    return [
-        {
-            **{name: route[name] for name in ("truck", "distance_m", "duration_s")},
-            "visits": [
-                {
-                    "kind": visit["kind"],
-                    "id": visit["id"],
-                    "position": places.get((visit["kind"], visit["id"]), depot),
-                    "arrives_at": midnight + timedelta(seconds=visit["arrival_s"]),
-                    "starts_at": midnight + timedelta(seconds=visit["start_s"]),
-                    "departs_at": midnight + timedelta(seconds=visit["departure_s"]),
-                    "load_kg": visit["load_kg"],
-                    "load_dm3": visit["load_dm3"],
-                }
-                for visit in route["visits"]
-            ],
-        }
-        for route in plan.result["routes"]
-    ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, case, delete, func, insert, literal, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.clock import instant, rfc3339
@@ -31,8 +31,12 @@ from cityloop_waste.planning.views import PlaceView
 from cityloop_waste.streams import Stream
 
 SWEEP_LIMIT = 500
+Lines = Sequence[Mapping[str, Any]]
+_EMPTY_PROBLEM: Mapping[str, object] = {"stops": [], "trucks": [], "sites": [], "depot": None}
+_EMPTY_RESULT: Mapping[str, object] = {"routes": [], "unserved": [], "verified": True}
 _P, _V, _S = plan.c, plan_version.c, street_section.c
-_SHORT = tuple(column for column in plan.columns if column.name not in ("problem", "result"))
+_WHOLE = tuple(column for column in plan.columns if column.name != "lines")
+_SHORT = tuple(column for column in _WHOLE if column.name not in ("problem", "result"))
 _OPEN = [state.value for state in OPEN]
 _ENDED_JOBS = ("failed", "cancelled", "done")
 
@@ -59,8 +63,14 @@ async def add(tx: WriteTx, new: CityPlan) -> None:
 
 async def get(tx: Tx, plan_id: str) -> CityPlan | None:
     """A plan with its problem and its routes."""
-    row = await tx.first(select(plan).where(_P.id == plan_id))
+    row = await tx.first(select(*_WHOLE).where(_P.id == plan_id))
     return None if row is None else _plan(row)
+
+
+async def lines(tx: Tx, plan_id: str) -> Lines | None:
+    """The lines of a plan's routes in their order, as `planning.lines` draws them; None: not drawn, fewer than routes: they cannot be."""
+    found: Lines | None = await tx.scalar(select(_P.lines).where(_P.id == plan_id))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ async def end(tx: WriteTx, plan_id: str, state: PlanState, *, reason: str | None
     return None if row is None else _plan(row)
 
 
-async def keep(tx: WriteTx, plan_id: str, result: Mapping[str, Any]) -> CityPlan | None:
+async def keep(tx: WriteTx, plan_id: str, result: Mapping[str, Any], lines: Lines | None) -> CityPlan | None:
     """Its routes are found; None when it is not wanted any more."""
     figures = figures_of(result)
     row = await _change(
@@ -110,6 +120,7 @@ async def keep(tx: WriteTx, plan_id: str, result: Mapping[str, Any]) -> CityPlan
         _P.state.in_(_OPEN),
         state=PlanState.READY.value,
         result=result,
+        lines=lines,
         trucks=figures.trucks,
         stops=figures.stops,
         unserved=figures.unserved,
@@ -204,6 +215,43 @@ async def told_page(tx: Tx, *, plan_id: str | None, after: str, most: int) -> li
     return [_version(row) for row in await tx.all(asked.order_by(_V.id).limit(most))]
 
 
+async def held(tx: Tx, on: date) -> list[CityPlan]:
+    """The published plans of a day, without problem and routes, by stream."""
+    asked = select(*_SHORT).where(_P.on_day == on, _P.state == PlanState.PUBLISHED.value).order_by(_P.stream)
+    return [_plan(row) for row in await tx.all(asked)]
+
+
+async def undrawn(tx: Tx, since: date, *, most: int) -> list[CityPlan]:
+    """Published plans of `since` and later that were made on roads, by a version that drew no lines."""
+    asked = select(*_WHOLE).where(
+        _P.on_day >= since, _P.state == PlanState.PUBLISHED.value, _P.lines.is_(None), _P.graph_version.is_not(None)
+    )
+    return [_plan(row) for row in await tx.all(asked.order_by(_P.on_day, _P.stream).limit(most))]
+
+
+async def put_lines(tx: WriteTx, plan_id: str, lines: Lines) -> CityPlan | None:
+    """The lines of a plan that had none; None when it has."""
+    row = await _change(tx, _P.id == plan_id, _P.lines.is_(None), lines=lines)
+    return None if row is None else _plan(row)
+
+
+async def empty(tx: WriteTx, before: date) -> int:
+    """Empties the documents of plans of days before `before` that never held, a batch at most; answers how many.
+
+    What the plan came to stays: state, figures, reason. Its version is the same: there is nothing to tell.
+    """
+    never = _P.emptied_at.is_(None) & _P.publication.is_(None)
+    old = select(_P.id).where(never, _P.on_day < before, _P.state.not_in(_OPEN)).order_by(_P.on_day)
+    batch = old.limit(SWEEP_LIMIT).with_for_update(skip_locked=True)
+    emptied = {
+        "problem": _EMPTY_PROBLEM,
+        "result": case((_P.result.is_(None), null()), else_=literal(_EMPTY_RESULT, _P.result.type)),
+        "lines": None,
+        "emptied_at": tx.recorded_at,
+    }
+    return await tx.run(update(plan).where(_P.id.in_(batch), never).values(**emptied))
+
+
 @dataclass(frozen=True, slots=True)
 class Stranded:
     """A plan that waits for a job that will not come to it any more."""
@@ -258,7 +306,7 @@ def _live(stream: Stream, on: date) -> ColumnElement[bool]:
 
 async def _change(tx: WriteTx, *conditions: ColumnElement[bool], **values: Any) -> Row[Any] | None:
     changed = {"version": _P.version + 1, "updated_at": tx.recorded_at, **values}
-    return await tx.first(update(plan).where(*conditions).values(**changed).returning(*plan.columns))
+    return await tx.first(update(plan).where(*conditions).values(**changed).returning(*_WHOLE))
 
 
 def _plan(row: Row[Any]) -> CityPlan:

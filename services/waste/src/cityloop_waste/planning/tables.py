@@ -8,7 +8,8 @@ from cityloop_common.db import Json, UtcDateTime
 from cityloop_common.journal import journal_columns
 from cityloop_waste.schema import metadata
 
-# A plan with the problem it was asked for and the routes that were found. At most one of a stream and day is published.
+# A plan with the problem it was asked for, the routes that were found and their lines along the roads (null: not drawn; none
+# where they cannot be). At most one of a stream and day is published. Of one that never was, the documents are emptied in the end.
 plan = Table(
     "plan",
     metadata,
@@ -34,6 +35,8 @@ plan = Table(
     Column("told", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("lines", Json),
+    Column("emptied_at", UtcDateTime),
     CheckConstraint(
         "state IN ('waiting', 'solving', 'ready', 'failed', 'cancelled', 'published', 'superseded', 'withdrawn')", name="state"
     ),
@@ -55,6 +58,13 @@ Index(
     unique=True,
     postgresql_where=text("state = 'published'"),
     sqlite_where=text("state = 'published'"),
+)
+
+Index(
+    "ix_plan_documents",
+    plan.c.on_day,
+    postgresql_where=text("emptied_at IS NULL AND publication IS NULL"),
+    sqlite_where=text("emptied_at IS NULL AND publication IS NULL"),
 )
 
 # How often something was said of a stream and day; its row is their lock.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ JOB = "plan"
 CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
 PROGRESS = "plan-progress"
 PAGE = 200
+DOCUMENTS_KEPT_FOR = timedelta(days=30)
 _log = telemetry.get_logger(__name__)
 ENDED = telemetry.counter("waste_plans_total", "Plans by what became of their search", ("stream", "outcome"))
 
@@ -63,6 +64,7 @@ class Shown:
     plan: CityPlan
     job: JobView | None
     versions: tuple[PlanVersion, ...]
+    lines: store.Lines | None
 
 
 async def ask_for_day(ctx: WasteCtx, stream: Stream, wish: Wish, *, seconds: int | None = None, depot_id: str | None = None) -> CityPlan:
@@ -110,7 +112,8 @@ async def find(ctx: WasteCtx, plan_id: str) -> Shown:
     """A plan with everything. Raises UnknownPlan."""
     async with ctx.db.read() as tx:
         found = await _known(tx, plan_id)
-        return Shown(found, await _job(tx, ctx, found.job_id), tuple(await store.versions_of(tx, plan_id)))
+        versions = tuple(await store.versions_of(tx, plan_id))
+        return Shown(found, await _job(tx, ctx, found.job_id), versions, await store.lines(tx, plan_id))
 
 
 async def page(ctx: WasteCtx, wanted: store.Wanted, *, most: int) -> list[CityPlan]:
@@ -147,11 +150,7 @@ async def begin(ctx: WasteCtx, plan_id: str) -> Task | None:
         if begun is None:
             return None
         _offer(tx, ctx, begun)
-        geojson = None if begun.graph_version is None else await roads.geojson(tx, begun.graph_version)
-    payload: dict[str, Any] = {"problem": begun.problem}
-    if geojson is not None:
-        payload["roads"] = orjson.Fragment(geojson)  # megabytes: neither read nor written anew on this loop
-    return Task(begun, payload)
+        return Task(begun, {"problem": begun.problem, **await _roads(tx, begun)})
 
 
 async def keep(ctx: WasteCtx, plan_id: str, result: Mapping[str, Any]) -> CityPlan | None:
@@ -159,8 +158,9 @@ async def keep(ctx: WasteCtx, plan_id: str, result: Mapping[str, Any]) -> CityPl
 
     Two units: what was found is kept also when it cannot be published.
     """
+    routes = {name: value for name, value in result.items() if name != "lines"}
     async with ctx.db.write() as tx:
-        kept = await store.keep(tx, plan_id, result)
+        kept = await store.keep(tx, plan_id, routes, result.get("lines"))
         if kept is None:
             return None
         _ended(tx, ctx, kept)
@@ -185,6 +185,29 @@ async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
     except (DayOver, NotPublishable) as refused:  # it stays ready
         _log.info("plan-not-published", plan_id=plan_id, reason=refused.slug)
         return None
+
+
+async def undrawn(ctx: WasteCtx) -> Task | None:
+    """A published plan, of today or later, whose routes have no lines though it was made on roads: by a version that drew none."""
+    async with ctx.db.read() as tx:
+        for each in await store.undrawn(tx, city_day(ctx.clock.now()), most=1):
+            routes = [] if each.result is None else each.result["routes"]
+            return Task(each, {"problem": each.problem, "routes": routes, **await _roads(tx, each)})
+    return None
+
+
+async def put_lines(ctx: WasteCtx, plan_id: str, lines: store.Lines) -> None:
+    """Keeps the lines of a plan's routes, none where they cannot be drawn, and tells of it."""
+    async with ctx.db.write() as tx:
+        drawn = await store.put_lines(tx, plan_id, lines)
+        if drawn is not None:
+            _offer(tx, ctx, drawn)
+
+
+async def empty(ctx: WasteCtx) -> int:
+    """Sweep: empties the documents of plans that never held, 30 days after their day; answers how many."""
+    async with ctx.db.write() as tx:
+        return await store.empty(tx, city_day(ctx.clock.now()) - DOCUMENTS_KEPT_FOR)
 
 
 async def fail(ctx: WasteCtx, plan_id: str, reason: str) -> None:
@@ -289,6 +312,12 @@ async def _job(tx: Tx, ctx: WasteCtx, job_id: str) -> JobView | None:
         return await jobs.view(tx, ctx, job_id)
     except NotFound:
         return None
+
+
+async def _roads(tx: Tx, plan: CityPlan) -> dict[str, Any]:
+    """The roads of a plan's payload; nothing when it was asked for without any."""
+    geojson = None if plan.graph_version is None else await roads.geojson(tx, plan.graph_version)
+    return {} if geojson is None else {"roads": orjson.Fragment(geojson)}  # megabytes: neither read nor written anew on this loop
 
 
 async def _known(tx: Tx, plan_id: str) -> CityPlan:

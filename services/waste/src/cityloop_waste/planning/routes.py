@@ -1,0 +1,101 @@
+"""What is shown of a plan's routes: to crews every visit, to everybody where trucks go and when, without a name or a load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from cityloop_common.clock import day_begins
+from cityloop_common.geo import Position
+from cityloop_waste.planning.domain import VisitKind
+from cityloop_waste.planning.plans import CityPlan
+from cityloop_waste.roads.domain import TravelSource
+from cityloop_waste.roads.lines import Line, drawn
+
+Document = Mapping[str, Any]
+
+
+def for_crews(plan: CityPlan, lines: Sequence[Document] | None) -> list[Document]:
+    """Each route with its visits, the loads on board, and its line."""
+    if plan.problem is None or plan.result is None:
+        return []
+    places = _Places(plan.problem)
+    midnight = day_begins(plan.on)
+    return [
+        {
+            **{name: route[name] for name in ("truck", "distance_m", "duration_s")},
+            **_line(plan.result, route, places, lines, number),
+            "visits": [
+                {
+                    "kind": visit["kind"],
+                    "id": visit["id"],
+                    "position": places.of(visit),
+                    "arrives_at": midnight + timedelta(seconds=visit["arrival_s"]),
+                    "starts_at": midnight + timedelta(seconds=visit["start_s"]),
+                    "departs_at": midnight + timedelta(seconds=visit["departure_s"]),
+                    "load_kg": visit["load_kg"],
+                    "load_dm3": visit["load_dm3"],
+                }
+                for visit in route["visits"]
+            ],
+        }
+        for number, route in enumerate(plan.result["routes"])
+    ]
+
+
+def for_everybody(plan: CityPlan, lines: Sequence[Document] | None) -> Document:
+    """A published plan: figures, and of each route its truck, when it leaves and is back, how much it does, and its line."""
+    assert plan.problem is not None
+    assert plan.result is not None
+    assert plan.figures is not None
+    places = _Places(plan.problem)
+    midnight = day_begins(plan.on)
+    return {
+        "plan_id": plan.id,
+        "stream": plan.stream,
+        "version": plan.publication,
+        "published_at": plan.published_at,
+        "trucks": plan.figures.trucks,
+        "stops": plan.figures.stops,
+        "unserved": plan.figures.unserved,
+        "distance_m": plan.figures.distance_m,
+        "routes": [
+            {
+                "truck": route["truck"],
+                "starts_at": midnight + timedelta(seconds=route["visits"][0]["departure_s"]),
+                "ends_at": midnight + timedelta(seconds=route["visits"][-1]["arrival_s"]),
+                "stops": _count(route, VisitKind.STOP),
+                "trips": _count(route, VisitKind.UNLOAD),
+                "distance_m": route["distance_m"],
+                **_line(plan.result, route, places, lines, number),
+            }
+            for number, route in enumerate(plan.result["routes"])
+        ],
+    }
+
+
+class _Places:
+    """Where each place of a problem's document is."""
+
+    def __init__(self, problem: Document) -> None:
+        self._depot: Document = problem["depot"]
+        self._at: dict[tuple[str, str], Document] = {(VisitKind.STOP.value, each["id"]): each["position"] for each in problem["stops"]}
+        self._at |= {(VisitKind.UNLOAD.value, each["id"]): each["position"] for each in problem["sites"]}
+
+    def of(self, visit: Document) -> Document:
+        """The position of a visit: the depot's where it has no id."""
+        return self._at.get((visit["kind"], visit["id"]), self._depot)
+
+
+def _line(result: Document, route: Document, places: _Places, lines: Sequence[Document] | None, number: int) -> Document:
+    """`travel` and `line` of a route: as drawn when it was solved, else straight from visit to visit, which is an estimate."""
+    if lines is not None and len(lines) == len(result["routes"]):
+        return lines[number]
+    given = result.get("travel") == TravelSource.GIVEN
+    straight: Line = drawn(Position(at["lon"], at["lat"]) for at in map(places.of, route["visits"]))
+    return {"travel": TravelSource.GIVEN if given else TravelSource.ESTIMATE, "line": straight}
+
+
+def _count(route: Document, kind: VisitKind) -> int:
+    return sum(1 for visit in route["visits"] if visit["kind"] == kind)
