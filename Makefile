@@ -7,12 +7,13 @@ PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
 STRICT = 0
 SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
 
-.PHONY: help setup run test lint stack stack-down test-stack bench soak sbom image-root compose-env compose-up judge clean
+.PHONY: help setup web run test lint stack stack-down test-stack bench soak sbom image-root compose-env compose-up judge clean
 
 help:
 	@echo "make run         CityLoop in one process on 127.0.0.1:8080 (CITYLOOP_PORT); installs what is missing first"
 	@echo "make test        every test that needs no server; ARGS='-k name' goes to pytest"
-	@echo "make lint        ruff, mypy, import-linter, house rules"
+	@echo "make lint        ruff, mypy, import-linter, house rules, the page's types"
+	@echo "make web         builds the pages (web/dist) and says what is wrong when it cannot; make run does it, too"
 	@echo "make stack       real PostgreSQL, Redis and Kafka on this machine, without Docker"
 	@echo "make test-stack  the tests on those servers, then the ones that break them"
 	@echo "make stack-down  stops the servers, keeps their data in .run"
@@ -28,18 +29,24 @@ help:
 setup:
 	@scripts/setup dev
 
+web:
+	@scripts/setup run
+	@$(BIN)/python -I -S scripts/web.py build
+
 run:
 	@scripts/setup run
 	@exec $(BIN)/python -I scripts/foreground.py $(BIN)/cityloop dev
 
 test:
 	@scripts/setup dev
+	$(BIN)/node --test 'web/tests/*.test.ts'
 	$(PYTEST) $(SIDE_BY_SIDE) --junitxml=.run/junit/test.xml -m "not stack and not soak" tests/unit tests/contract tests/simulation tests/e2e
 
 lint:
 	@scripts/setup dev
 	@failed=0; \
-	for judge in "ruff check ." "ruff format --check ." mypy "lint-imports --no-cache --no-logo" "python scripts/house_rules.py" "python -m pip check"; do \
+	for judge in "ruff check ." "ruff format --check ." mypy "lint-imports --no-cache --no-logo" "python scripts/house_rules.py" "python -m pip check" \
+		"node web/node_modules/typescript/bin/tsc --noEmit --project web"; do \
 		echo "--- $$judge"; $(BIN)/$$judge || failed=1; \
 	done; exit $$failed
 

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { defineConfig, type Plugin } from 'vite'
@@ -10,11 +10,15 @@ const SMALLEST = 512 // bytes: below it, packing does not pay
 
 /** Writes a .br and a .gz beside every file that they make smaller: the server only picks one. */
 function packed(): Plugin {
+  let dist = ''
   return {
     name: 'packed',
     apply: 'build',
+    configResolved(config) {
+      dist = resolve(config.root, config.build.outDir)
+    },
     closeBundle() {
-      for (const path of files(join(WEB, 'dist'))) {
+      for (const path of files(dist)) {
         const raw = readFileSync(path)
         if (raw.length < SMALLEST) continue
         const brotli = brotliCompressSync(raw, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: raw.length } })
