@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -117,7 +117,7 @@ class Figure:
         return None if self.status is Status.NO_DATA or not self.denominator else Fraction(self.numerator, self.denominator)
 
 
-Formula = Callable[[Any, Moment, str], Sequence[Row]]
+Formula = Callable[[Any, Moment, str], Iterable[Row]]
 ReadFacts = Callable[[Tx, Moment], Awaitable[Any]]
 
 
@@ -126,8 +126,9 @@ class Indicator:
     """A figure of the plan.
 
     `unit` is what numerator and gap count. `schemes`: the first is the headline. `formulas` by version: the highest is the present one, the
-    others stay callable. `read` collects facts for one moment and takes no more than that. `fixed_denominator` makes a count
-    against a milestone (`target` is then the milestone); `judged_by_district` says whether the target holds for each district.
+    others stay callable; one that gives its rows one by one lets others have their turn between them. `read` collects facts for one
+    moment and takes no more than that. `fixed_denominator` makes a count against a milestone (`target` is then the milestone);
+    `judged_by_district` says whether the target holds for each district.
     """
 
     name: str
@@ -195,38 +196,67 @@ class Ask:
     districts_version: str
 
 
+class Summing:
+    """A figure of one scheme in the making: its rows as they come, and what they add up to by district.
+
+    A figure may have tens of thousands of rows: they are added part by part, in one pass.
+    """
+
+    def __init__(self, indicator: Indicator, scheme: Scheme, ask: Ask) -> None:
+        self._indicator, self._scheme, self._ask = indicator, scheme, ask
+        self._rows: list[Row] = []
+        self._numerators: dict[str, int] = {}
+        self._denominators: dict[str, int] = {}
+
+    def rows(self, facts: Any) -> Iterable[Row]:
+        """What the formula gives. Raises NoData, perhaps not before the first row is taken."""
+        return self._indicator.formula(self._ask.formula_version)(facts, self._ask.moment, self._scheme.id)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Some more of them."""
+        numerators, denominators = self._numerators, self._denominators
+        for row in rows:
+            self._rows.append(row)
+            name = row.district or ""
+            numerators[name] = numerators.get(name, 0) + row.numerator
+            denominators[name] = denominators.get(name, 0) + row.denominator
+
+    def nothing(self, missing: str) -> Evaluation:
+        """The figure when what it counts is not known."""
+        return self._evaluation({}, None, [], missing)
+
+    def figure(self) -> Evaluation:
+        """The figure of all rows: in the whole and by district."""
+        parts = {name: (numerator, self._denominators[name]) for name, numerator in self._numerators.items()}
+        total = (sum(self._numerators.values()), sum(self._denominators.values())) if parts else None
+        return self._evaluation(parts, total, sorted(self._rows, key=attrgetter("key")), None)
+
+    def _evaluation(
+        self, parts: Mapping[str, tuple[int, int]], total: tuple[int, int] | None, rows: Sequence[Row], missing: str | None
+    ) -> Evaluation:
+        indicator, ask = self._indicator, self._ask
+        return Evaluation(
+            indicator=indicator.name,
+            scheme=self._scheme.id,
+            formula_version=ask.formula_version,
+            moment=ask.moment,
+            provisional=ask.provisional,
+            districts_version=ask.districts_version,
+            total=_figure(indicator, total, judged=True),
+            by_district={name: _figure(indicator, parts[name], judged=indicator.judged_by_district) for name in sorted(parts)},
+            rows=rows,
+            missing=missing,
+        )
+
+
 def evaluated(indicator: Indicator, scheme: Scheme, facts: Any, ask: Ask) -> Evaluation:
     """The figure of one scheme: the sum of its rows, in the whole and by district."""
-    missing = None
+    summing = Summing(indicator, scheme, ask)
     try:
-        rows = sorted(indicator.formula(ask.formula_version)(facts, ask.moment, scheme.id), key=attrgetter("key"))
+        summing.add(summing.rows(facts))
     except NoData as nothing:
-        rows, missing = [], str(nothing)
-    parts = _parts(rows)
-    total = (sum(numerator for numerator, _ in parts.values()), sum(denominator for _, denominator in parts.values())) if parts else None
-    return Evaluation(
-        indicator=indicator.name,
-        scheme=scheme.id,
-        formula_version=ask.formula_version,
-        moment=ask.moment,
-        provisional=ask.provisional,
-        districts_version=ask.districts_version,
-        total=_figure(indicator, total, judged=True),
-        by_district={name: _figure(indicator, parts[name], judged=indicator.judged_by_district) for name in sorted(parts)},
-        rows=rows,
-        missing=missing,
-    )
-
-
-def _parts(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
-    """Numerator and denominator by district, in one pass: a figure may have tens of thousands of rows."""
-    numerators: dict[str, int] = {}
-    denominators: dict[str, int] = {}
-    for row in rows:
-        name = row.district or ""
-        numerators[name] = numerators.get(name, 0) + row.numerator
-        denominators[name] = denominators.get(name, 0) + row.denominator
-    return {name: (numerator, denominators[name]) for name, numerator in numerators.items()}
+        return summing.nothing(str(nothing))
+    return summing.figure()
 
 
 def _figure(indicator: Indicator, sums: tuple[int, int] | None, *, judged: bool) -> Figure:
