@@ -7,26 +7,36 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
-from cityloop_common import auth, http
+from cityloop_common import auth, compression, http
 from cityloop_common.auth import Role
 from cityloop_common.clock import city_day, instant
 from cityloop_common.context import Ctx
 from cityloop_common.errors import Invalid
-from cityloop_common.indicator import store
-from cityloop_common.indicator.domain import DAYS, Evaluation, Figure, Indicator, Row, Scheme, UnknownIndicator
-from cityloop_common.indicator.evaluating import Evaluator, When
-from cityloop_common.indicator.store import Published
+from cityloop_common.indicator import store, views
+from cityloop_common.indicator.domain import DAYS, Evaluation, Indicator, Row, UnknownIndicator
+from cityloop_common.indicator.evaluating import When
+from cityloop_common.indicator.present import Known, Present
+from cityloop_common.indicator.views import (
+    FigureView,
+    IndicatorList,
+    IndicatorView,
+    PublishedView,
+    TargetView,
+    View,
+    figure_view,
+    published_view,
+    target_view,
+)
 from cityloop_common.ratelimit import By, limit
 
-SHOWN_DIGITS = Decimal("0.000001")
 MOST_ROWS = 1_000
 MOST_DAYS = 800
+MOST_TREND_DAYS = 366
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 Context = Annotated[Ctx[Any], Depends(http.current_ctx)]
 Name = Annotated[str, Path(max_length=60)]
@@ -50,79 +60,11 @@ KnownAt = Annotated[
     ),
 ]
 FormulaVersion = Annotated[int | None, Query(ge=1, le=1000, description="An earlier version of the formula.")]
+Provisional = Annotated[
+    bool, Query(description="As known now: rows may still appear under it. Not with `known_at`. It is shared by all who ask in a second.")
+]
+Trend = Annotated[int, Query(ge=0, le=MOST_TREND_DAYS, description="Adds to each scheme the newest published figure of so many last days.")]
 SchemeId = Annotated[str | None, Query(max_length=40)]
-
-
-class FigureView(BaseModel):
-    """Exact integers and what they say; `value` is their quotient, `gap` how many units are missing to the target."""
-
-    numerator: int
-    denominator: int
-    value: str | None
-    status: str
-    gap: int | None
-
-
-class DistrictView(FigureView):
-    """The part that lies in one district; without an id what lies in none."""
-
-    id: str | None
-    name: str | None
-    name_en: str | None
-
-
-class PublishedView(FigureView):
-    """A figure as it was published."""
-
-    on: date
-    known_at: datetime
-    formula_version: int
-
-
-class SchemeView(FigureView):
-    """One way to count; `published` is the newest published figure of that day."""
-
-    id: str
-    title: str
-    title_zh: str
-    source: str
-    missing: str | None
-    published: PublishedView | None
-    districts: list[DistrictView] | None = None
-
-
-class TargetView(BaseModel):
-    """What the plan asks for, as an exact ratio."""
-
-    numerator: int
-    denominator: int
-
-
-class IndicatorView(BaseModel):
-    """A figure of the plan; the first scheme is the headline."""
-
-    name: str
-    title: str
-    title_zh: str
-    unit: str
-    source: str
-    formula: str
-    formula_version: int
-    target: TargetView
-    deadline: date
-    better: str
-    on: date
-    at: datetime
-    known_at: datetime
-    provisional: bool
-    districts_version: str
-    schemes: list[SchemeView]
-
-
-class IndicatorList(BaseModel):
-    """Every figure of one service."""
-
-    indicators: list[IndicatorView]
 
 
 class RowView(BaseModel):
@@ -169,16 +111,16 @@ class Wanted:
     limit: int
 
 
-async def kept_evaluations(request: Request) -> Evaluator:
-    """The replica's evaluations (`app.state.evaluator`), made at the first question."""
+async def present_figures(request: Request) -> Present:
+    """The replica's present figures (`app.state.figures`), made at the first question where nobody made them before."""
     state = request.app.state
-    if not hasattr(state, "evaluator"):
-        state.evaluator = Evaluator()
-    found: Evaluator = state.evaluator
+    if not hasattr(state, "figures"):
+        state.figures = Present(state.ctx)
+    found: Present = state.figures
     return found
 
 
-Kept = Annotated[Evaluator, Depends(kept_evaluations)]
+Figures = Annotated[Present, Depends(present_figures)]
 
 
 class Named:
@@ -209,18 +151,60 @@ _ANYONE = [Depends(auth.public), Depends(limit("indicators", per_minute=120, by=
 
 def _add_figures(routes: APIRouter, named: Named) -> None:
     @routes.get("/indicators", response_model=IndicatorList, dependencies=_ANYONE, summary="Every figure")
-    async def all_of(ctx: Context, evaluator: Kept, on: OnDay = None, known_at: KnownAt = None) -> Response:
+    async def all_of(
+        ctx: Context,
+        figures: Figures,
+        request: Request,
+        *,
+        on: OnDay = None,
+        known_at: KnownAt = None,
+        provisional: Provisional = False,
+        trend: Trend = 0,
+    ) -> Response:
         """What each figure says, scheme by scheme, with target, gap and what was published."""
-        shown = [await _shown(ctx, evaluator, each, When(on, known_at)) for each in named.all]
-        return http.json_response({"indicators": shown}, headers=_CACHED if known_at is None else None)
+        asked = _asked(ctx, on, known_at, provisional=provisional)
+        headers = _PROVISIONAL if provisional else _CACHED if known_at is None else None
+        if isinstance(asked, Known):
+            return await compression.respond(request, await figures.list(named.all, asked, trend_days=trend), headers=headers)
+        shown = [await _one(figures, each, asked) for each in named.all]
+        listed = [await figures.with_trend(views.in_list(each), trend) for each in shown]
+        return await compression.respond(request, views.as_json({"indicators": listed}), headers=headers)
 
     @routes.get("/indicators/{name}", response_model=IndicatorView, dependencies=_ANYONE, summary="One figure")
     async def one_of(
-        ctx: Context, evaluator: Kept, name: Name, on: OnDay = None, known_at: KnownAt = None, formula_version: FormulaVersion = None
+        ctx: Context,
+        figures: Figures,
+        request: Request,
+        name: Name,
+        *,
+        on: OnDay = None,
+        known_at: KnownAt = None,
+        formula_version: FormulaVersion = None,
+        provisional: Provisional = False,
+        trend: Trend = 0,
     ) -> Response:
         """One figure with its districts, of a day and as known at an instant."""
-        shown = await _shown(ctx, evaluator, named.get(name), When(on, known_at, formula_version), districts=True)
-        return http.json_response(shown)
+        asked = _asked(ctx, on, known_at, formula_version, provisional=provisional)
+        shown = await figures.with_trend(await _one(figures, named.get(name), asked), trend)
+        return await compression.respond(request, views.as_json(shown))
+
+
+def _asked(
+    ctx: Ctx[Any], on: date | None, known_at: datetime | None, formula_version: int | None = None, *, provisional: bool
+) -> Known | When:
+    """The present as everybody asks for it, or a question of one's own. Raises Invalid."""
+    if provisional and known_at is not None:
+        detail = "Leave it out, or `known_at`: provisional is what is known now."
+        raise Invalid("One instant at a time.", errors=[{"pointer": "/query/provisional", "detail": detail}])
+    if on is None and known_at is None and formula_version is None:
+        return Known.PROVISIONAL if provisional else Known.CLOSED
+    return When(on, ctx.clock.now() if provisional else known_at, formula_version)
+
+
+async def _one(figures: Present, indicator: Indicator, asked: Known | When) -> View:
+    if isinstance(asked, Known):
+        return await figures.view(indicator, asked)
+    return await views.shown(figures.ctx, indicator, await figures.evaluator.evaluate(figures.ctx, indicator, asked))
 
 
 def _add_rows(routes: APIRouter, named: Named) -> None:
@@ -232,7 +216,7 @@ def _add_rows(routes: APIRouter, named: Named) -> None:
     )
     async def rows_of(
         ctx: Context,
-        evaluator: Kept,
+        figures: Figures,
         request: Request,
         name: Name,
         on: OnDay = None,
@@ -245,7 +229,7 @@ def _add_rows(routes: APIRouter, named: Named) -> None:
     ) -> Response:
         """What each counted thing gives to it; the rows' sums are the figure. `Accept: text/csv` answers all of them as CSV."""
         indicator = named.get(name)
-        found = (await evaluator.evaluate(ctx, indicator, When(on, known_at, formula_version)))[indicator.scheme(scheme).id]
+        found = (await figures.evaluator.evaluate(ctx, indicator, When(on, known_at, formula_version)))[indicator.scheme(scheme).id]
         wanted = Wanted(district, cursor, limit)
         if "text/csv" in request.headers.get("accept", ""):
             return _csv(found, wanted)
@@ -270,82 +254,12 @@ def _add_history(routes: APIRouter, named: Named) -> None:
         chosen = indicator.scheme(scheme)
         async with ctx.db.read() as tx:
             days = await store.history(tx, indicator.name, chosen.id, since, until)
-        body = {"name": indicator.name, "scheme": chosen.id, "unit": indicator.unit, "target": _target(indicator)}
-        return http.json_response({**body, "days": [_published(each) for each in days]})
+        body = {"name": indicator.name, "scheme": chosen.id, "unit": indicator.unit, "target": target_view(indicator)}
+        return http.json_response({**body, "days": [published_view(each) for each in days]})
 
 
-_CACHED = {"cache-control": "public, max-age=5"}
-
-
-async def _shown(ctx: Ctx[Any], evaluator: Evaluator, indicator: Indicator, when: When, *, districts: bool = False) -> Mapping[str, object]:
-    evaluations = await evaluator.evaluate(ctx, indicator, when)
-    head = evaluations[indicator.headline.id]
-    async with ctx.db.read() as tx:
-        published = {
-            each.id: await store.newest(tx, indicator.name, each.id, head.moment.on, known_by=head.moment.known_at)
-            for each in indicator.schemes
-        }
-    return {
-        "name": indicator.name,
-        "title": indicator.title,
-        "title_zh": indicator.title_zh,
-        "unit": indicator.unit,
-        "source": indicator.source,
-        "formula": indicator.formula_text,
-        "formula_version": head.formula_version,
-        "target": _target(indicator),
-        "deadline": indicator.deadline,
-        "better": indicator.better,
-        "on": head.moment.on,
-        "at": head.moment.at,
-        "known_at": head.moment.known_at,
-        "provisional": head.provisional,
-        "districts_version": head.districts_version,
-        "schemes": [
-            _scheme(ctx, each, evaluations[each.id], published[each.id]) | ({} if districts else {"districts": None})
-            for each in indicator.schemes
-        ],
-    }
-
-
-def _scheme(ctx: Ctx[Any], scheme: Scheme, of: Evaluation, published: Published | None) -> dict[str, object]:
-    return {
-        "id": scheme.id,
-        "title": scheme.title,
-        "title_zh": scheme.title_zh,
-        "source": scheme.source,
-        "missing": of.missing,
-        **figure_view(of.total),
-        "published": None if published is None else _published(published),
-        "districts": [_district(ctx, name, figure) for name, figure in of.by_district.items()],
-    }
-
-
-def _district(ctx: Ctx[Any], district_id: str, figure: Figure) -> Mapping[str, object]:
-    known = ctx.districts.get(district_id)
-    names = {"name": known.name if known else None, "name_en": known.name_en if known else None}
-    return {"id": district_id or None, **names, **figure_view(figure)}
-
-
-def _published(of: Published) -> Mapping[str, object]:
-    return {**figure_view(of.total), "on": of.on, "known_at": of.known_at, "formula_version": of.formula_version}
-
-
-def _target(indicator: Indicator) -> Mapping[str, int]:
-    return {"numerator": indicator.target.numerator, "denominator": indicator.target.denominator}
-
-
-def figure_view(figure: Figure) -> dict[str, object]:
-    """A figure as it is shown: the quotient with six decimals beside the exact integers."""
-    value = figure.value
-    shown = None if value is None else Decimal(value.numerator) / Decimal(value.denominator)
-    return {
-        "numerator": figure.numerator,
-        "denominator": figure.denominator,
-        "value": None if shown is None else str(shown.quantize(SHOWN_DIGITS, ROUND_HALF_EVEN)),
-        "status": figure.status,
-        "gap": figure.gap,
-    }
+_CACHED = {"cache-control": "public, max-age=1"}
+_PROVISIONAL = {"cache-control": "no-cache"}
 
 
 def _selected(of: Evaluation, wanted: Wanted) -> list[Row]:

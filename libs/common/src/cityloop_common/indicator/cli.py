@@ -13,10 +13,10 @@ from cityloop_common.clock import instant, rfc3339
 from cityloop_common.context import Ctx
 from cityloop_common.errors import Invalid, Unavailable
 from cityloop_common.indicator import store
-from cityloop_common.indicator.api import figure_view
 from cityloop_common.indicator.domain import Evaluation, Indicator, UnknownIndicator
 from cityloop_common.indicator.evaluating import When, asked, evaluate
 from cityloop_common.indicator.store import Published
+from cityloop_common.indicator.views import figure_view
 from cityloop_common.migrating import behind
 from cityloop_common.terminal import AsJson, fail, opened, out, print_json, print_rows, run_async
 
