@@ -23,6 +23,8 @@ from cityloop_common.errors import Unavailable
 from cityloop_common.eventlog import EventLog, open_event_log
 from cityloop_common.http import Check, Health, HttpConfig, create_app
 from cityloop_common.ids import Ids
+from cityloop_common.indicator.present import Present
+from cityloop_common.indicator.telling import tell_changes
 from cityloop_common.jobs import run_jobs
 from cityloop_common.jwks import KeySource, jwks_over_http
 from cityloop_common.migrating import behind
@@ -113,9 +115,13 @@ def build_api(service: Service, ctx: Ctx[Any], keys: KeySource) -> Api:
     )
     if service.serves_pages:
         app.include_router(pages.router(pages.find_build()))
+    app.state.figures = figures = Present(ctx)
     for name, value in parts.state.items():
         setattr(app.state, name, value)
-    return Api(app, health, parts, {f"{service.name}/{name}": loop for name, loop in parts.loops.items()})
+    loops = dict(parts.loops)
+    if parts.hub is not None and service.indicators:
+        loops["figures"] = partial(tell_changes, figures, parts.hub, service.indicators)
+    return Api(app, health, parts, {f"{service.name}/{name}": loop for name, loop in loops.items()})
 
 
 def _proxies(shared: SharedSettings) -> tuple[Network, ...]:

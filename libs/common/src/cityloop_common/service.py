@@ -21,6 +21,7 @@ from cityloop_common.http import Check
 from cityloop_common.jobs import JobKind
 from cityloop_common.routes import SpokenProtocol
 from cityloop_common.settings import ServiceSettings
+from cityloop_common.sse import Hub
 from cityloop_common.sweeps import Sweep
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class ApiParts:
 
     `state` becomes attributes of `app.state`; `loops` run as long as the replica; `close_first` ends open streams before
     the server waits for its requests; `checks` must pass before the replica takes traffic; `verifiers` know tokens of
-    issuers of the service's own.
+    issuers of the service's own; `hub` has the streams whose clients are told when a figure becomes another.
     """
 
     state: Mapping[str, object] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class ApiParts:
     close_first: Sequence[Callable[[], None]] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     verifiers: Mapping[str, TokenVerifier] = field(default_factory=dict)
+    hub: Hub | None = None
 
 
 def _no_parts(_: Ctx[Any]) -> ApiParts:

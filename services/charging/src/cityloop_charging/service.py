@@ -34,6 +34,7 @@ def api_parts(ctx: ChargingCtx) -> ApiParts:
         state={"subject_key": bays_api.subject_key(ctx), "watch": watch, "tcec": desk},
         loops={"watch": watch.follow, "tcec": desk.pusher.run, "fanout": ctx.fanout.run_publisher},
         close_first=(watch.hub.close,),
+        hub=watch.hub,
     )
 
 

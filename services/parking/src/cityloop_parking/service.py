@@ -37,6 +37,7 @@ def api_parts(ctx: ParkingCtx) -> ApiParts:
         state={"guest_desk": desk, "search": found, "counter": counter},
         loops={"index": found.follow, "turns": found.turn, "counts": counter.run},
         close_first=(found.hub.close,),
+        hub=found.hub,
         checks={"index": found.check},
         verifiers={desk.guests.issuer: desk.guests},
     )

@@ -1,0 +1,55 @@
+"""Tells the clients of a replica's streams when a figure becomes another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cityloop_common import telemetry
+from cityloop_common.errors import Unavailable
+from cityloop_common.indicator import views
+from cityloop_common.indicator.domain import Indicator
+from cityloop_common.indicator.present import Known, Present
+from cityloop_common.sse import Hub, Message
+
+CHANGED = "indicator.changed"
+EVERY_S = 1.0
+TIMES_COST = 10.0  # so much longer than an evaluation takes is the time between two of them
+AGAIN_S = 5.0  # after one that failed
+FAILED = telemetry.counter("indicator_tellings_failed_total", "Looks at a present figure that failed", ("service", "indicator"))
+_log = telemetry.get_logger(__name__)
+
+
+async def tell_changes(present: Present, hub: Hub, indicators: Sequence[Indicator]) -> None:
+    """Background loop of an API replica. It looks while somebody listens, and never dies of what a figure raises."""
+    clock = present.ctx.clock
+    told: dict[tuple[str, Known], int] = {}
+    due: dict[str, float] = {}
+    while True:
+        for indicator in indicators if hub.clients else ():
+            began = clock.monotonic()
+            if began < due.get(indicator.name, began):
+                continue
+            looked = await _look_or_say(present, hub, indicator, told)
+            pause_s = max(EVERY_S, TIMES_COST * (clock.monotonic() - began)) if looked else AGAIN_S
+            due[indicator.name] = began + pause_s
+        now = clock.monotonic()
+        await clock.sleep(max(0.0, min((at - now for at in due.values()), default=EVERY_S)) if hub.clients else EVERY_S)
+
+
+async def _look_or_say(present: Present, hub: Hub, indicator: Indicator, told: dict[tuple[str, Known], int]) -> bool:
+    """Whether it could be looked at; what is told of a figure is an IndicatorView as in the list."""
+    try:
+        for known in Known:
+            view = await present.view(indicator, known)
+            key, revision = (indicator.name, known), present.revision(indicator, known)
+            if told.get(key) != revision:
+                hub.publish(Message("", CHANGED, indicator.name, views.as_json(views.in_list(view)).decode()))
+                told[key] = revision
+    except Unavailable as error:
+        _log.warning("indicator-waits", service=present.ctx.service, indicator=indicator.name, reason=error.slug)
+    except Exception as error:  # noqa: BLE001 - whatever a formula raises is told, and tried again
+        _log.exception("indicator-not-told", service=present.ctx.service, indicator=indicator.name, error=type(error).__name__)
+    else:
+        return True
+    FAILED.add(present.ctx.service, indicator.name)
+    return False

@@ -1,0 +1,91 @@
+"""The pace at which a replica looks at its figures: at most once a second each, and a tenth of the time at most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from fractions import Fraction
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+from cityloop_common.clock import ManualClock
+from cityloop_common.indicator import Better, Indicator, Scheme
+from cityloop_common.indicator.present import Known
+from cityloop_common.indicator.telling import tell_changes
+
+
+async def _nothing(*_: Any) -> None:
+    pass
+
+
+def _figure(name: str) -> Indicator:
+    schemes = (Scheme("all", "All", "全部"),)
+    return Indicator(name, name, name, "n", "a test", Fraction(1), date(2026, 12, 31), Better.HIGHER, schemes, "n", _nothing, {})
+
+
+@dataclass
+class Costly:
+    """Present figures that take their time, in which the clock moves on."""
+
+    clock: ManualClock
+    costs: dict[str, float]
+    looks: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def ctx(self) -> Any:
+        return SimpleNamespace(clock=self.clock, service="kit")
+
+    async def view(self, indicator: Indicator, known: Known) -> dict[str, object]:
+        if known is Known.PROVISIONAL:
+            self.looks[indicator.name].append(self.clock.monotonic())
+            self.clock.advance(self.costs[indicator.name])
+        return {"schemes": []}
+
+    def revision(self, _indicator: Indicator, _known: Known) -> int:
+        return 1
+
+
+async def _pass(clock: ManualClock, seconds: float) -> None:
+    until = clock.monotonic() + seconds
+    while clock.monotonic() < until:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        clock.advance(0.05)
+
+
+async def test_a_dear_figure_is_looked_at_less_often_and_slows_no_cheap_one() -> None:
+    """One that takes 10 ms every second, one that takes half a second every five."""
+    clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
+    figures = Costly(clock, {"cheap": 0.01, "dear": 0.5})
+    told: list[object] = []
+    hub = SimpleNamespace(clients=1, publish=told.append)
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(tell_changes(figures, hub, [_figure("cheap"), _figure("dear")]))  # type: ignore[arg-type]
+        await _pass(clock, 60)
+        looking.cancel()
+    dear = figures.looks["dear"]
+    assert all(later - sooner >= 5.0 for sooner, later in pairwise(dear))
+    assert 10 <= len(dear) <= 12
+    assert 50 <= len(figures.looks["cheap"]) <= 60
+    assert len(told) == 4  # each form of each, once
+
+
+async def test_nothing_is_looked_at_while_nobody_listens() -> None:
+    """It begins within a second of the first who does, and ends with the last."""
+    clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
+    figures = Costly(clock, {"cheap": 0.01})
+    hub = SimpleNamespace(clients=0, publish=lambda _: None)
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(tell_changes(figures, hub, [_figure("cheap")]))  # type: ignore[arg-type]
+        looks = []
+        for clients in (0, 1, 0):
+            hub.clients = clients
+            await _pass(clock, 10)
+            looks.append(len(figures.looks["cheap"]))
+        looking.cancel()
+    assert looks[0] == 0
+    assert 9 <= looks[1] <= 10
+    assert looks[2] == looks[1]
