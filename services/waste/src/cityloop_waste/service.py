@@ -34,6 +34,7 @@ def api_parts(ctx: WasteCtx) -> ApiParts:
         state={"plans": plans, "routes": PublishedRoutes(ctx)},
         loops={"plans": plans.follow, "fanout": ctx.fanout.run_publisher},
         close_first=(plans.hub.close,),
+        hub=plans.hub,
     )
 
 
