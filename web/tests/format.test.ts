@@ -1,0 +1,39 @@
+/** Numbers say neither more nor less than they are. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { asProportion, fill, isCount, kilometres, percent, percentOf, plainName } from '../kit/format.ts'
+
+test('a share that misses its target is never shown as the target', () => {
+  assert.equal(percent(0.14986, 0.15, 'en'), '14.99 %')
+  assert.equal(percent(0.14996, 0.15, 'en'), '14.996 %')
+  assert.equal(percent(0.15, 0.15, 'en'), '15 %')
+  assert.equal(percent(0.0124, 0.15, 'en'), '1.2 %')
+})
+
+test('a milestone is a count, a share is not', () => {
+  assert.equal(isCount({ numerator: 5000, denominator: 1 }), true)
+  assert.equal(isCount({ numerator: 1, denominator: 1 }), false)
+  assert.equal(isCount({ numerator: 3, denominator: 20 }), false)
+})
+
+test('a target is shortest, with the proportion where percent is not even', () => {
+  assert.equal(percentOf({ numerator: 1, denominator: 3 }, 'en'), '33.3 %')
+  assert.equal(percentOf({ numerator: 3, denominator: 20 }, 'en'), '15 %')
+  assert.equal(asProportion({ numerator: 1, denominator: 3 }), '1 : 3')
+  assert.equal(asProportion({ numerator: 1, denominator: 4 }), '')
+})
+
+test('values go into their places, unknown places stay', () => {
+  assert.equal(fill('{a} of {b}', { a: 1 }), '1 of {b}')
+})
+
+test('metres become kilometres with one digit', () => {
+  assert.equal(kilometres(72_714, 'en'), '72.7')
+})
+
+test('the mark of an invented thing is cut off its name, only there', () => {
+  assert.equal(plainName('文化广场停车场（虚构）', true), '文化广场停车场')
+  assert.equal(plainName('Culture Square (invented)', true), 'Culture Square')
+  assert.equal(plainName('虚构（虚构）', false), '虚构（虚构）')
+})
