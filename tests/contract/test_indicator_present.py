@@ -76,6 +76,17 @@ async def test_a_provisional_figure_is_what_is_known_now(ctx: Ctx[Any], client: 
     assert listed.headers["content-encoding"] == "gzip"
 
 
+async def test_closed_and_provisional_come_in_one_answer(ctx: Ctx[Any], client: httpx.AsyncClient) -> None:
+    """A page shows both and asks once; each says which it is."""
+    await learn(ctx, "a", 7)
+    listed = (await client.get("/indicators?provisional=true&closed=true")).json()["indicators"]
+    assert [(each["name"], *head(each)) for each in listed] == [
+        ("effects", False, 0, "no_data"), ("effects", True, 7, "met"), ("others", False, 0, "no_data"), ("others", True, 7, "met"),
+    ]  # fmt: skip
+    alone = (await client.get("/indicators?closed=true")).json()["indicators"]
+    assert [head(each) for each in alone] == [(False, 0, "no_data")] * 2
+
+
 async def test_a_past_day_may_be_asked_for_as_known_now(ctx: Ctx[Any], client: httpx.AsyncClient) -> None:
     """What was learnt just now of yesterday is in it."""
     await learn(ctx, "a", 7)

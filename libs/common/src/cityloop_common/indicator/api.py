@@ -63,6 +63,9 @@ FormulaVersion = Annotated[int | None, Query(ge=1, le=1000, description="An earl
 Provisional = Annotated[
     bool, Query(description="As known now: rows may still appear under it. Not with `known_at`. It is shared by all who ask in a second.")
 ]
+Beside = Annotated[
+    bool, Query(description="With `provisional`: in front of each figure also the one of the latest closed instant, which says so.")
+]
 Trend = Annotated[int, Query(ge=0, le=MOST_TREND_DAYS, description="Adds to each scheme the newest published figure of so many last days.")]
 SchemeId = Annotated[str | None, Query(max_length=40)]
 
@@ -159,13 +162,15 @@ def _add_figures(routes: APIRouter, named: Named) -> None:
         on: OnDay = None,
         known_at: KnownAt = None,
         provisional: Provisional = False,
+        closed: Beside = False,
         trend: Trend = 0,
     ) -> Response:
         """What each figure says, scheme by scheme, with target, gap and what was published."""
         asked = _asked(ctx, on, known_at, provisional=provisional)
         headers = _PROVISIONAL if provisional else _CACHED if known_at is None else None
         if isinstance(asked, Known):
-            return await compression.respond(request, await figures.list(named.all, asked, trend_days=trend), headers=headers)
+            known = (Known.CLOSED, asked) if closed and asked is Known.PROVISIONAL else (asked,)
+            return await compression.respond(request, await figures.list(named.all, *known, trend_days=trend), headers=headers)
         shown = [await _one(figures, each, asked) for each in named.all]
         listed = [await figures.with_trend(views.in_list(each), trend) for each in shown]
         return await compression.respond(request, views.as_json({"indicators": listed}), headers=headers)

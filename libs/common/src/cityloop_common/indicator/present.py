@@ -43,7 +43,7 @@ class Present:
         self._revisions: dict[tuple[str, Known], int] = {}
         self._numbers: dict[tuple[str, Known], bytes] = {}
         self._views: dict[tuple[str, Known], Shared[View]] = {}
-        self._lists: OrderedDict[tuple[Known, int], Shared[Body]] = OrderedDict()
+        self._lists: OrderedDict[tuple[tuple[Known, ...], int], Shared[Body]] = OrderedDict()
 
     def revision(self, indicator: Indicator, known: Known) -> int:
         """How often its numbers became others, as far as anybody looked."""
@@ -55,8 +55,8 @@ class Present:
         shared = self._views.setdefault(key, Shared(self.ctx.clock, good_for_s=GOOD_FOR_S))
         return await shared.get(partial(self._view, indicator, known))
 
-    async def list(self, indicators: Sequence[Indicator], known: Known, *, trend_days: int = 0) -> Body:
-        """All figures as one answer, no older than what was told of them; with the trend of some days."""
+    async def list(self, indicators: Sequence[Indicator], *known: Known, trend_days: int = 0) -> Body:
+        """All figures as one answer, each as often as it is asked for; no older than what was told of them; with the trend of some days."""
         key = (known, trend_days)
         shared = self._lists.setdefault(key, Shared(self.ctx.clock, good_for_s=LIST_GOOD_FOR_S))
         self._lists.move_to_end(key)
@@ -83,6 +83,7 @@ class Present:
             self.total_revision += 1
         return view
 
-    async def _list(self, indicators: Sequence[Indicator], known: Known, trend_days: int) -> Body:
-        shown = [await self.with_trend(views.in_list(await self.view(each, known)), trend_days) for each in indicators]
+    async def _list(self, indicators: Sequence[Indicator], known: Sequence[Known], trend_days: int) -> Body:
+        both = [await self.view(indicator, each) for indicator in indicators for each in known]
+        shown = [await self.with_trend(views.in_list(each), trend_days) for each in both]
         return Body(views.as_json({"indicators": shown}))
