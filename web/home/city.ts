@@ -34,7 +34,7 @@ function part<A, T>(path: string, resource: ReturnType<typeof emptyResource<T>>,
 
 function figuresPart(service: Service): Part<never> {
   const resource = figures[service]
-  return part(`/${service}/v1/indicators?provisional=true&trend=30`, resource, (answer: IndicatorList) =>
+  return part(`/${service}/v1/indicators?provisional=true&closed=true&trend=30`, resource, (answer: IndicatorList) =>
     answer.indicators.reduce((known, each) => learned(known, each), resource.value.value ?? new Map()),
   )
 }

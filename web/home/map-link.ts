@@ -3,8 +3,7 @@
 import { effect } from '@preact/signals'
 import { placeCount, placeShown, stationCount, stationShown } from '../kit/availability.ts'
 import { now } from '../kit/clock.ts'
-import { plainName } from '../kit/format.ts'
-import { language, named } from '../kit/i18n.ts'
+import { language } from '../kit/i18n.ts'
 import type { CityMap, MapPoint, MapRoute } from '../kit/map/city-map.ts'
 import { isDark } from '../kit/theme.ts'
 import type { Place, Station } from '../kit/types.ts'
@@ -30,14 +29,14 @@ export function connect(map: CityMap): () => void {
 
 function placePoint(place: Place): MapPoint {
   const frozen = parking.feed.value.phase !== 'live'
-  return { id: place.id, at: place.position, shown: placeShown(place, frozen), free: placeCount(place)?.free ?? null, name: plainName(named(place), place.invented) }
+  return { id: place.id, at: place.position, shown: placeShown(place, frozen), free: placeCount(place)?.free ?? null, of: null, beside: false }
 }
 
 function stationPoint(station: Station): MapPoint {
   const frozen = charging.feed.value.phase !== 'live'
   const shown = stationShown(station, now.value, frozen)
   const count = stationCount(station, now.value)
-  return { id: station.id, at: station.position, shown, free: count?.free ?? null, of: count?.total ?? null, name: plainName(named(station), station.invented) }
+  return { id: station.id, at: station.position, shown, free: count?.free ?? null, of: count?.total ?? null, beside: station.place_id !== null }
 }
 
 function mapRoutes(): MapRoute[] {

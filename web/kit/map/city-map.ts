@@ -27,8 +27,8 @@ export interface MapPoint {
   at: Position
   shown: Shown
   free: number | null
-  of?: number | null
-  name: string
+  of: number | null // only where it is shown, too
+  beside: boolean // its sign stands beside another one's
 }
 
 export interface MapRoute {
@@ -45,9 +45,10 @@ interface Chosen {
 }
 
 const READER = new GeoJSON({ featureProjection: 'EPSG:3857' })
-const NEAR_PX = 14
+const NEAR_PX = 5
 const CENTRE_PX = 48
 const NUMBERS_FROM = 16 // metres a pixel: above it the numbers of car parks would lie on each other
+const NUMBERS_BESIDE_FROM = 5
 const EMPTY: [number, number] = [109.787, 39.565] // where it looks while nothing is known
 
 export class CityMap {
@@ -63,28 +64,30 @@ export class CityMap {
   private readonly routes = new VectorSource()
   private readonly points: Record<Kind, VectorSource> = { place: new VectorSource(), station: new VectorSource() }
   private readonly layers: { changed: () => void }[]
+  private readonly pointLayers: VectorLayer[]
+  private readonly routeLayer: VectorLayer
 
   constructor(target: HTMLElement) {
     const road = new VectorImageLayer({ source: this.roads, style: (feature, resolution) => this.styles.road(feature, resolution), imageRatio: 1.5 })
     const district = new VectorImageLayer({ source: this.districts, style: (feature) => this.styles.district(feature), imageRatio: 1.5 })
-    const route = new VectorLayer({ source: this.routes, style: (feature) => this.routeStyle(feature as Feature) })
-    const name = new VectorLayer({ source: this.names, declutter: 'names', style: (feature, resolution) => this.styles.roadName(feature, resolution) })
-    const districtName = new VectorLayer({ source: this.districts, declutter: 'names', style: (feature) => this.styles.districtName(feature) })
-    const pointLayers = (['station', 'place'] as const).flatMap((kind) => [
-      new VectorLayer({ source: this.points[kind], style: (feature) => this.pointStyle(kind, feature as Feature), updateWhileInteracting: true }),
-      new VectorLayer({ source: this.points[kind], declutter: 'numbers', style: (feature, resolution) => this.labelStyle(kind, feature as Feature, resolution) }),
-    ])
-    this.layers = [road, district, route, name, districtName, ...pointLayers]
+    this.routeLayer = new VectorLayer({ source: this.routes, style: (feature) => this.routeStyle(feature as Feature) })
+    const name = new VectorLayer({ source: this.names, declutter: 'map', style: (feature, resolution) => this.styles.roadName(feature, resolution) })
+    const districtName = new VectorLayer({ source: this.districts, declutter: 'map', style: (feature) => this.styles.districtName(feature) })
+    this.pointLayers = (['place', 'station'] as const).map(
+      (kind) =>
+        new VectorLayer({ source: this.points[kind], declutter: 'map', style: (feature, resolution) => this.pointStyle(kind, feature as Feature, resolution) }),
+    )
+    this.layers = [road, district, this.routeLayer, name, districtName, ...this.pointLayers]
     this.map = new OlMap({
       target,
       controls: [new ScaleLine({ className: 'map-scale', minWidth: 60 })],
       interactions: defaultInteractions({ onFocusOnly: true, altShiftDragRotate: false, pinchRotate: false }),
-      layers: [road, district, route, name, districtName, ...pointLayers],
+      layers: [road, district, this.routeLayer, name, districtName, ...this.pointLayers],
       view: new View({ center: fromLonLat(EMPTY), zoom: 13, minZoom: 8, maxZoom: 19, enableRotation: false }),
     })
-    this.map.on('click', (event) => this.chooseAt(event.pixel, NEAR_PX))
+    this.map.on('click', (event) => this.tell(this.drawnAt(event.pixel)))
     this.map.on('pointermove', (event) => {
-      if (!event.dragging) target.style.cursor = this.nearest(event.pixel, NEAR_PX) ? 'pointer' : ''
+      if (!event.dragging) target.style.cursor = this.drawnAt(event.pixel) ? 'pointer' : ''
     })
     target.addEventListener('keydown', this.key)
   }
@@ -140,7 +143,7 @@ export class CityMap {
     for (const point of points) {
       seen.add(point.id)
       const known = source.getFeatureById(point.id) as Feature | null
-      const told = { kind, shown: point.shown, free: point.free, of: point.of ?? null, name: point.name }
+      const told = { kind, shown: point.shown, free: point.free, of: point.of, beside: point.beside }
       if (known) {
         if (Object.entries(told).some(([name, value]) => known.get(name) !== value)) known.setProperties(told)
         moveTo(known, point.at)
@@ -207,47 +210,50 @@ export class CityMap {
     return this.styles.route(stream, chosen ? 'chosen' : this.chosen?.kind === 'route' ? 'back' : 'plain')
   }
 
-  private pointStyle(kind: Kind, feature: Feature): Style[] | undefined {
+  private pointStyle(kind: Kind, feature: Feature, resolution: number): Style[] | undefined {
     if (this.hidden.has(kind)) return undefined
-    return this.styles.point(kind, feature.get('shown') as Shown, this.isChosen(kind, feature))
+    const { shown, beside } = feature.getProperties() as MapPoint
+    return this.styles.point(kind, shown, this.numberOf(feature, resolution), beside && !this.hidden.has('place'), this.isChosen(kind, feature))
   }
 
-  private labelStyle(kind: Kind, feature: Feature, resolution: number): Style | undefined {
-    if (this.hidden.has(kind) || resolution > NUMBERS_FROM) return undefined
-    const [free, of, shown] = [feature.get('free') as number | null, feature.get('of') as number | null, feature.get('shown') as Shown]
-    if (free === null || shown === 'closed' || shown === 'unknown') return undefined
-    return this.styles.pointLabel(of === null ? String(free) : `${free}/${of}`)
+  private numberOf(feature: Feature, resolution: number): string {
+    const { free, of, shown, beside } = feature.getProperties() as MapPoint
+    if (free === null || shown === 'closed' || shown === 'unknown' || resolution > (beside ? NUMBERS_BESIDE_FROM : NUMBERS_FROM)) return ''
+    return of === null ? String(free) : `${free}/${of}`
   }
 
   private readonly key = (event: KeyboardEvent): void => {
-    const size = this.map.getSize()
-    if (event.key === 'Escape') this.onChoose(null, null)
-    if (event.key !== 'Enter' || !size) return
+    if (event.key === 'Escape') this.tell(null)
+    if (event.key !== 'Enter') return
     event.preventDefault()
-    this.chooseAt([(size[0] ?? 0) / 2, (size[1] ?? 0) / 2], CENTRE_PX)
+    this.tell(this.nearestToCentre())
   }
 
-  private chooseAt(pixel: number[], within: number): void {
-    const found = this.nearest(pixel, within)
+  private tell(found: Feature | null): void {
     this.onChoose(found ? (found.get('kind') as ChosenKind) : null, found ? String(found.getId()) : null)
   }
 
-  /** Signs before lines; of several the nearest. */
-  private nearest(pixel: number[], within: number): Feature | null {
-    const at = this.map.getCoordinateFromPixel(pixel)
-    const reach = within * (this.map.getView().getResolution() ?? 1)
-    if (!at) return null
-    const points = (['place', 'station'] as const).filter((kind) => !this.hidden.has(kind)).map((kind) => this.points[kind])
-    for (const sources of [points, [this.routes]]) {
-      const near = sources
-        .map((source) => source.getClosestFeatureToCoordinate(at, (feature) => !this.hidden.has(String(feature.get('stream')))) as Feature | null)
-        .filter((feature) => feature !== null)
-        .map((feature) => ({ feature, distance: distance(at, feature.getGeometry()?.getClosestPoint(at) ?? [Infinity, Infinity]) }))
-        .filter((each) => each.distance <= reach)
-        .sort((a, b) => a.distance - b.distance)
-      if (near[0]) return near[0].feature
-    }
-    return null
+  /** What is drawn there: signs before lines. */
+  private drawnAt(pixel: number[]): Feature | null {
+    const find = (layers: readonly unknown[]) =>
+      this.map.forEachFeatureAtPixel(pixel, (feature) => feature as Feature, { hitTolerance: NEAR_PX, layerFilter: (layer) => layers.includes(layer) })
+    return find(this.pointLayers) ?? find([this.routeLayer]) ?? null
+  }
+
+  /** The sign nearest to the middle, for who has no pointer. */
+  private nearestToCentre(): Feature | null {
+    const view = this.map.getView()
+    const centre = view.getCenter()
+    if (!centre) return null
+    const reach = CENTRE_PX * (view.getResolution() ?? 1)
+    const near = (['place', 'station'] as const)
+      .filter((kind) => !this.hidden.has(kind))
+      .map((kind) => this.points[kind].getClosestFeatureToCoordinate(centre) as Feature | null)
+      .filter((feature) => feature !== null)
+      .map((feature) => ({ feature, distance: distance(centre, (feature.getGeometry() as Point).getCoordinates()) }))
+      .filter((each) => each.distance <= reach)
+      .sort((a, b) => a.distance - b.distance)
+    return near[0]?.feature ?? null
   }
 }
 

@@ -22,6 +22,7 @@ export type Palette = Record<Token, string>
 
 const FONT = '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", system-ui, sans-serif'
 const MAJOR_KMH = 50
+const BESIDE_PX = 11
 
 /** Colours as the browser resolves them: `light-dark()` included. */
 export function readPalette(): Palette {
@@ -115,40 +116,43 @@ export class Styles {
     })
   }
 
-  point(kind: Kind, shown: Shown, isChosen: boolean): Style[] {
-    return this.once(`point ${kind} ${shown} ${isChosen}`, () => {
-      const styles = [new Style({ image: this.icon(kind, shown, isChosen), zIndex: isChosen ? 9 : kind === 'place' ? 2 : 1 })]
-      if (isChosen) styles.unshift(this.ring())
+  /** A sign is always drawn; its number only where it covers nothing. `beside`: a station that stands in a car park. */
+  point(kind: Kind, shown: Shown, label: string, beside: boolean, isChosen: boolean): Style[] {
+    return this.once(`point ${kind} ${shown} ${label} ${beside} ${isChosen}`, () => {
+      const styles = [new Style({ image: this.icon(kind, shown, beside, isChosen), zIndex: isChosen ? 9 : kind === 'place' ? 2 : 3 })]
+      if (label) styles.push(this.number(label, beside))
+      if (isChosen) styles.unshift(this.ring(beside))
       return styles
     })
   }
 
-  /** The number under a sign; drawn in a layer that leaves out what would lie on others. */
-  pointLabel(label: string): Style {
-    return this.once(
-      `label ${label}`,
-      () =>
-        new Style({
-          text: new Text({
-            text: label,
-            offsetY: 16,
-            font: `600 11px ${FONT}`,
-            fill: new Fill({ color: this.palette.text }),
-            stroke: new Stroke({ color: this.palette['map-halo'], width: 3 }),
-          }),
-        }),
-    )
+  private number(label: string, beside: boolean): Style {
+    return new Style({
+      text: new Text({
+        text: label,
+        offsetX: beside ? BESIDE_PX : 0,
+        offsetY: beside ? -BESIDE_PX - 14 : 16,
+        font: `600 11px ${FONT}`,
+        fill: new Fill({ color: this.palette.text }),
+        stroke: new Stroke({ color: this.palette['map-halo'], width: 3 }),
+      }),
+    })
   }
 
-  private icon(kind: Kind, shown: Shown, isChosen: boolean): Icon {
+  private icon(kind: Kind, shown: Shown, beside: boolean, isChosen: boolean): Icon {
     const strong = this.palette[signColour(kind, shown).slice(2) as Token]
     const svg = sign(kind, shown, { strong, paper: this.palette.surface, ink: this.palette['on-strong'] })
-    return new Icon({ src: `data:image/svg+xml,${encodeURIComponent(svg)}`, scale: isChosen ? 1.25 : 0.86 })
+    return new Icon({
+      src: `data:image/svg+xml,${encodeURIComponent(svg)}`,
+      scale: (isChosen ? 1.2 : 0.86) * (beside ? 0.85 : 1),
+      displacement: beside ? [BESIDE_PX, BESIDE_PX] : [0, 0],
+      declutterMode: 'obstacle',
+    })
   }
 
-  private ring(): Style {
+  private ring(beside: boolean): Style {
     return new Style({
-      image: new Circle({ radius: 18, fill: new Fill({ color: faded(this.palette['map-focus'], 0.25) }), stroke: new Stroke({ color: this.palette['map-focus'], width: 2.5 }) }),
+      image: new Circle({ radius: 17, displacement: beside ? [BESIDE_PX, BESIDE_PX] : [0, 0], declutterMode: 'none', fill: new Fill({ color: faded(this.palette['map-focus'], 0.25) }), stroke: new Stroke({ color: this.palette['map-focus'], width: 2.5 }) }),
       zIndex: 8,
     })
   }
