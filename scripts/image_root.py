@@ -140,7 +140,7 @@ def built_pages() -> Path | None:
         return None
     built = WEB / "dist"
     if not (built / "index.html").exists():
-        raise NotLaid(f"{built.relative_to(ROOT)} has no index.html: build the pages first (make web)")
+        raise NotLaid(f"{built.relative_to(ROOT)} has no index.html: the pages are not built (see what scripts/setup said)")
     return built
 
 
