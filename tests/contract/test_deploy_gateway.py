@@ -19,7 +19,8 @@ import pytest_asyncio
 from cityloop_common import pages
 from cityloop_common.http import BODY_LIMIT_BYTES
 from tests.e2e.processes import Process, command
-from tests.support import REPOSITORY, STRICT, free_port, wait_until
+from tests.support import REPOSITORY, free_port, wait_until
+from tests.unit.deploy.forms import missing
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 SERVICES = ("parking", "charging", "waste")
@@ -48,8 +49,7 @@ def rendered(text: str, folder: Path, port: int, ports: dict[str, int]) -> str:
 def find_nginx() -> str:
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
     if found is None:
-        told = "no nginx here: apt-get install nginx"
-        pytest.fail(told, pytrace=False) if STRICT else pytest.skip(told)
+        missing("no nginx here: apt-get install nginx")
     return found
 
 
@@ -130,8 +130,7 @@ async def test_an_address_comes_through_as_it_was_written(http: httpx.AsyncClien
 async def test_the_root_is_the_page_and_its_files(http: httpx.AsyncClient) -> None:
     """Pages and assets come from parking's API, whatever they are called, packed as it packs them."""
     if pages.find_build().page() is None:
-        told = "web/dist is not built: make setup"
-        pytest.fail(told, pytrace=False) if STRICT else pytest.skip(told)
+        missing("web/dist is not built: make setup")
     page = await http.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")

@@ -21,7 +21,7 @@ SERVICES = ("parking", "charging", "waste")
 
 def ready(host: str, port: int) -> int:
     """The status of kafka-ready.sh."""
-    words = ["bash", REPOSITORY / "deploy" / "compose" / "kafka-ready.sh", host, str(port)]
+    words = ["bash", str(REPOSITORY / "deploy" / "compose" / "kafka-ready.sh"), host, str(port)]
     return subprocess.run(words, capture_output=True, check=False, timeout=30).returncode
 
 
