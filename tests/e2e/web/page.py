@@ -1,0 +1,81 @@
+"""The page as its visitors use it: when it is all there, what stands in its rows, what its map has drawn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from playwright.async_api import Browser, Locator
+
+from tests.e2e.web.browser import Visit, expect, visit
+from tests.e2e.web.town import Town
+
+SERVICES = ("parking", "charging", "waste")
+READY_MS = 20_000
+SOON_MS = 2_000  # what a change may take to the page
+_DRAWN = """(map) => {
+  const frame = map.getBoundingClientRect(), sheet = document.createElement('canvas')
+  sheet.width = Math.round(frame.width), sheet.height = Math.round(frame.height)
+  const pen = sheet.getContext('2d')
+  for (const canvas of map.querySelectorAll('canvas')) pen.drawImage(canvas, 0, 0, sheet.width, sheet.height)
+  const pixels = new Uint32Array(pen.getImageData(0, 0, sheet.width, sheet.height).data.buffer)
+  const counts = new Map()
+  let sum = 0
+  for (const pixel of pixels) {
+    counts.set(pixel, (counts.get(pixel) ?? 0) + 1)
+    sum = (Math.imul(sum, 31) + pixel) | 0
+  }
+  return { colours: counts.size, largest: Math.max(...counts.values()) / pixels.length, sum }
+}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The map's pixels: how many colours, the part of the most frequent one, and a sum that changes with any of them."""
+
+    colours: int
+    largest: float
+    sum: int
+
+
+@asynccontextmanager
+async def opened(browser: Browser, town: Town, **how: Any) -> AsyncIterator[Visit]:
+    """A new visitor whose page has everything: rows, figures, map, and three live streams."""
+    async with visit(browser, town.url, **how) as seen:
+        await complete(seen)
+        yield seen
+
+
+async def complete(seen: Visit) -> None:
+    """Waits for rows, figures, the map, and three live streams."""
+    for service in SERVICES:
+        await expect(seen.by_id(f"live-{service}")).to_have_attribute("data-phase", "live", timeout=READY_MS)
+    await expect(seen.by_id("map")).to_have_attribute("data-ready", "true", timeout=READY_MS)
+    await expect(rows(seen, "place").first).to_be_visible(timeout=READY_MS)
+    await expect(seen.by_id("indicator-facilities")).to_be_visible(timeout=READY_MS)
+
+
+def rows(seen: Visit, kind: str) -> Locator:
+    """The rows of `place`, `station` or `route`."""
+    return seen.page.get_by_test_id(re.compile(f"^{kind}-row-"))
+
+
+async def show(seen: Visit, table: str) -> None:
+    """Brings a table to the front: `places`, `stations`, `routes`."""
+    await seen.page.locator(f"#tab-{table}").click()
+
+
+async def drawn(seen: Visit) -> Drawn:
+    """What is on the map's canvases."""
+    return Drawn(**await seen.by_id("map").evaluate(_DRAWN))
+
+
+async def open_details(seen: Visit) -> None:
+    """Opens every figure's districts and ways to count, and waits until they are read."""
+    for more in await seen.page.locator("details > summary").all():
+        await more.click()
+    await expect(seen.page.locator("details[open] table").first).to_be_visible()
+    await expect(seen.page.locator(".loading")).to_have_count(0)

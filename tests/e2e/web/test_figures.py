@@ -1,0 +1,62 @@
+"""The figures of the plan on the page: provisional within two seconds, closed within 75."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.e2e.web.browser import expect
+from tests.e2e.web.page import SOON_MS, opened
+from tests.e2e.web.town import PARTNER, Town
+
+# A group of its own: it waits for minutes, beside the other browser tests.
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e-web-waiting"), pytest.mark.timeout(300)]
+ONE_BAY = "999000001*S007", "sample-009"
+CLOSED_MS = 75_000
+
+
+@pytest.mark.slow
+async def test_a_figure_is_provisional_at_once_and_closed_a_minute_later(
+    browser: Browser, town: Town, record_property: Callable[[str, object], None]
+) -> None:
+    """New charging points count provisionally within 2 s; they, and a confirmed link's bay, are closed within 75 s."""
+    loop = asyncio.get_running_loop()
+    async with opened(browser, town, lang="en") as seen:
+        provisional, closed = seen.by_id("indicator-facilities-provisional"), seen.by_id("indicator-facilities-value")
+        share = seen.by_id("indicator-ev-bay-share")
+        points = int(re.sub(r"\D", "", await provisional.inner_text()))
+        await expect(closed).to_have_text(f"{points:,}", timeout=CLOSED_MS)  # what the city began with is closed, too
+        bays, of = (int(each.replace(",", "")) for each in re.findall(r"([\d,]+) / ([\d,]+)", await share.inner_text())[0])
+        began = loop.time()
+        await town.open_station(f"{PARTNER}*NEW", ["NEW1", "NEW2", "NEW3"])
+        await expect(provisional).to_contain_text(f"{points + 3:,}", timeout=SOON_MS)
+        record_property("provisional_on_page_s", round(loop.time() - began, 3))
+        await town.link("confirmation", *ONE_BAY)
+        await expect(closed).to_have_text(f"{points:,}")  # what is closed waits until nothing can come under it any more
+        await expect(closed).to_have_text(f"{points + 3:,}", timeout=CLOSED_MS)
+        record_property("closed_on_page_s", round(loop.time() - began, 3))
+        await expect(share).to_contain_text(f"{bays + 1:,} / {of:,}", timeout=CLOSED_MS - 1_000 * int(loop.time() - began))
+        await expect(seen.by_id("indicator-facilities-gap")).to_contain_text(f"{5000 - points - 3:,}")
+
+
+async def test_each_figure_says_value_target_gap_and_trend(browser: Browser, town: Town) -> None:
+    """What the services answer is what is read: target, deadline, history; without data it says so and never 0."""
+    named: dict[str, Any] = {}
+    for service in ("parking", "charging", "waste"):
+        named |= {each["name"]: each for each in (await town.get(f"/{service}/v1/indicators"))["indicators"]}
+    async with opened(browser, town, lang="en") as seen:
+        for name, told in named.items():
+            line, scheme = seen.by_id(f"indicator-{name}"), told["schemes"][0]
+            target = told["target"]["numerator"] / told["target"]["denominator"]
+            said = f"{target:,.0f}" if target > 1 else f"{target * 100:.3g} %"
+            await expect(seen.by_id(f"indicator-{name}-target")).to_contain_text(said)
+            await expect(line).to_contain_text(told["deadline"])
+            await expect(seen.by_id(f"indicator-{name}-trend")).not_to_be_empty()
+            if scheme["value"] is None:
+                await expect(seen.by_id(f"indicator-{name}-value")).to_have_text("No data")
+        assert await seen.page.locator("[data-testid^='indicator-'][data-status]").count() == len(named) == 5

@@ -1,0 +1,95 @@
+"""The same page over the distributed form: pages from parking's replicas, three services behind one address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.e2e.conftest import replicas
+from tests.e2e.processes import City, command
+from tests.e2e.web.browser import expect, settled, shown
+from tests.e2e.web.conftest import missing
+from tests.e2e.web.page import READY_MS, SOON_MS, opened, rows
+from tests.e2e.web.town import Town
+from tests.integration.balancer import balanced, program
+from tests.support import wait_until
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("e2e-web-replicas"),
+    pytest.mark.timeout(400),
+]
+SERVICES = ("parking", "charging", "waste")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, built: Path) -> AsyncIterator[tuple[Town, City]]:
+    """The invented city on two API replicas and two workers of each service, behind HAProxy."""
+    if program() is None:
+        missing("no haproxy: apt-get install haproxy")
+    folder = tmp_path_factory.mktemp("spread")
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(replicas(folder, request.getfixturevalue("stack"), SERVICES))
+        for service in SERVICES:
+            done = await asyncio.to_thread(command, running.settings, folder, service, "sample")
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        balancer = await stack.enter_async_context(balanced(running, folder))
+        url = f"http://127.0.0.1:{balancer.port}"
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
+        writes = {service: running.apis_of[service][0].url for service in SERVICES}
+        made = Town(url, writes, running.settings, folder, http, operator="sample-operator")
+        stack.push_async_callback(made.leave)
+        await made.join()
+        await made.decide(await made.plan("hazardous"), "publication")
+
+        async def known() -> bool:
+            return len((await made.get("/parking/v1/overview"))["places"]) == 60
+
+        await wait_until(known, 30, every=0.2)
+        yield made, running
+
+
+async def test_the_page_is_live_over_replicas(browser: Browser, spread: tuple[Town, City]) -> None:
+    """Everything loads through one address without a fault; what one replica takes is on the page within two seconds."""
+    town, _ = spread
+    async with opened(browser, town, lang="zh") as seen:
+        await settled(seen)
+        await expect(rows(seen, "station")).to_have_count(41)
+        await expect(seen.by_id("map")).to_have_attribute("data-routes", str(await rows(seen, "route").count()))
+        row = seen.by_id("place-row-sample-001")
+        await row.locator("button").first.click()
+        for occupied in (11, 140, 33):
+            await town.count("sample-001", occupied)
+            await expect(seen.by_id("selection")).to_contain_text(f"普通：空 {180 - occupied} / 共 180", timeout=SOON_MS)
+        for status, word in ((1, "空闲"), (3, "充电中")):
+            await town.charge(status)
+            await expect(seen.by_id("station-row-123456789*WEB")).to_contain_text(word, timeout=SOON_MS)
+        assert not seen.faults, shown(seen.faults)
+        assert await seen.refused() == []
+        assert seen.other_hosts() == set()
+
+
+async def test_the_page_goes_on_when_a_replica_is_gone(browser: Browser, spread: tuple[Town, City]) -> None:
+    """A page that hears a replica of parking's hears the other one when the first is killed; nothing is missed."""
+    town, running = spread
+    async with opened(browser, town, lang="zh") as seen:
+        await seen.by_id("place-row-sample-002").locator("button").first.click()
+        gone = running.apis_of["parking"][1]  # one of the two has the stream; the writes go to the first
+        gone.kill()
+        try:
+            await town.count("sample-002", 123)
+            facts = seen.by_id("selection")
+            await expect(facts).to_contain_text("普通：空 297 / 共 420", timeout=READY_MS)
+            await expect(seen.by_id("live-parking")).to_have_attribute("data-phase", "live", timeout=READY_MS)
+            await expect(seen.by_id("frozen")).to_have_count(0)
+        finally:
+            gone.start()
+            await gone.ready()
