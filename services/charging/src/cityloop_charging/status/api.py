@@ -191,7 +191,9 @@ async def overview(request: Request) -> Response:
 
 @router.get("/stream", dependencies=PUBLIC, summary="Changes of EVSEs as they come", response_class=Response)
 async def stream(request: Request, last_event_id: Annotated[str | None, Header(max_length=64)] = None) -> Response:
-    """Server-Sent Events `evse.changed` with the EVSE's new status; `reset`: events may be missing, read again."""
+    """Server-Sent Events: `evse.changed` with the EVSE's new status, `indicator.changed` with a figure as the list of figures shows
+    it, `ping` at least every 10 s; `reset`: events may be missing, read again.
+    """
     watch: Watch = request.app.state.watch
     return watch.stream(last_event_id)
 

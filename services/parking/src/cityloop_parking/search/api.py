@@ -150,7 +150,9 @@ async def overview(request: Request) -> Response:
 
 @router.get("/stream", dependencies=[Depends(auth.public)], summary="Changes of car parks as they come", response_class=Response)
 async def stream(request: Request, last_event_id: Annotated[str | None, Header(max_length=64)] = None) -> Response:
-    """Server-Sent Events `place.changed` with a car park as the overview shows it; `reset`: events may be missing, read again."""
+    """Server-Sent Events: `place.changed` with a car park as the overview shows it, `indicator.changed` with a figure as the list of
+    figures shows it, `ping` at least every 10 s; `reset`: events may be missing, read again.
+    """
     search: Search = request.app.state.search
     return search.stream(last_event_id)
 
