@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import UTC, datetime
 
 import orjson
@@ -248,3 +249,16 @@ def test_an_answer_is_json_with_distances() -> None:
         index.put(place(f'"{number}"', 109.787 + number / 1000))
     answer = orjson.loads(index.answer(Near(Position(109.787, 39.565), 1000, 2), NOW))
     assert [(each["id"], each["distance_m"]) for each in answer] == [('"0"', 0), ('"1"', 86)]
+
+
+@given(st.lists(st.tuples(st.floats(0, 30 * HOUR), st.booleans(), st.booleans()), max_size=20), st.floats(0, 30 * HOUR))
+def test_how_fresh_places_are_is_counted_as_it_is_shown(ages: list[tuple[float, bool, bool]], later_s: float) -> None:
+    """The figure that an alert watches and what a driver reads are one judgement."""
+    index, now_s = SearchIndex(), NOW + later_s
+    for number, (age_s, is_open, is_counted) in enumerate(ages):
+        counts = (count(age_s), count(age_s / 2, category="ev")) if is_counted else ()
+        index.put(place(f"p{number}", 109.787, 39.565, *counts, state="open" if is_open else "closed"))
+    shown_to_drivers = Counter(
+        str(each["freshness"]) for each in orjson.loads(index.answer(Near(Position(109.787, 39.565), 10, 100), now_s))
+    )
+    assert {freshness.value: number for freshness, number in index.classes(now_s).items()} == shown_to_drivers

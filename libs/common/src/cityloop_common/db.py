@@ -7,6 +7,7 @@ driver's own connection (`tx.hot`) share one transaction.
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -148,6 +149,7 @@ class Database:
         self._clock = clock
         self._write_turn = asyncio.Lock()
         self._skew_checked_at: float | None = None
+        self.skew_s = math.nan  # how far this process's clock was from the server's, when it last looked
         self.url = url
         self.dialect_name = engine.dialect.name
         self.signals = Signals()
@@ -303,6 +305,7 @@ class Database:
         with translated():
             rows = await driver.fetch("SELECT clock_timestamp()", ())
         skew = abs(self._clock.now() - rows[0][0])
+        self.skew_s = skew.total_seconds()
         if skew > MAX_SKEW:
             raise ClockOff(f"this process and the database differ by {skew.total_seconds():.1f} s")
         self._skew_checked_at = now_s

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, case, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, func, insert, or_, select, update
 
 from cityloop_common import metrics
+from cityloop_common.columns import UtcDateTime
 from cityloop_common.context import Ctx
 from cityloop_common.db import Tx, UniqueViolation, WriteTx
 from cityloop_common.errors import CityLoopError, Contention, DeadlinePassed, NotFound, Unavailable
@@ -144,6 +145,29 @@ async def prune(tx: WriteTx) -> int:
     old = select(job.c.id).where(job.c.state.not_in(OPEN), job.c.finished_at < tx.recorded_at - ENDED_KEPT_FOR)
     batch = old.order_by(job.c.finished_at).limit(PRUNED_AT_ONCE).with_for_update(skip_locked=True)
     return await tx.run(delete(job).where(job.c.id.in_(batch)))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJobs:
+    """Jobs of a kind that have not ended; `due_since` is since when the oldest that may run waits for a worker."""
+
+    waiting: int = 0
+    running: int = 0
+    due_since: datetime | None = None
+
+
+async def open_jobs(tx: Tx, now: datetime) -> dict[str, OpenJobs]:
+    """What waits and runs, by kind. A running job whose worker died is due again."""
+    free_since = func.coalesce(job.c.lease_until, job.c.created_at)  # the pause after an outage, or the dead worker's lease
+    due = case((free_since < now, free_since))
+    counted = select(job.c.kind, job.c.state, func.count().label("rows"), func.min(due, type_=UtcDateTime()).label("due_since"))
+    rows = await tx.all(counted.where(job.c.state.in_(OPEN)).group_by(job.c.kind, job.c.state))
+    found: dict[str, OpenJobs] = {}
+    for row in rows:
+        known = found.get(row.kind, OpenJobs())
+        since = min([at for at in (known.due_since, row.due_since) if at is not None], default=None)
+        found[row.kind] = replace(known, **{row.state: row.rows}, due_since=since)
+    return found
 
 
 async def run_jobs(ctx: Ctx[Any], kinds: Sequence[JobKind], worker: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cityloop_common.telemetry import counter, gauge, histogram
 
 consumer_events = counter(
@@ -17,6 +19,27 @@ relay_published = counter("relay_published_events", "Events that the log has ack
 relay_failures = counter("relay_failures", "Sends that the log refused or did not answer.")
 relay_holder = gauge("relay_holder", "1 where this process has the right to relay.")
 jobs_finished = counter("jobs_finished", "Jobs that ended, by kind and how.", ("service", "kind", "state"))
+jobs_open = gauge("jobs_open_rows", "Jobs that wait or run, by kind.", ("service", "kind", "state"))
+jobs_oldest_due = gauge("jobs_oldest_due_seconds", "How long the oldest job that may run has waited for a worker.", ("service", "kind"))
+clock_skew = gauge("clock_skew_seconds", "Difference of this process's clock from its database's, when it wrote last.")
 sweep_rows = counter("sweep_rows", "Rows that a sweep moved on.", ("service", "sweep"))
 sweep_failures = counter("sweep_failures", "Sweeps that could not run.", ("service", "sweep"))
 sweep_seconds = histogram("sweep_seconds", "Time of one sweep.", ("service", "sweep"))
+
+
+def begin_at_zero(service: str, *, consumed: Sequence[tuple[str, str]], sweeps: Sequence[str], jobs: Sequence[str]) -> None:
+    """Counters that alerts watch are there from the start: Prometheus sees no increase in a series that begins at 1.
+
+    `consumed` are consumers with each of their topics.
+    """
+    for consumer, topic in consumed:
+        dead_letters.add(service, consumer, topic, by=0)
+        consumer_retries.add(service, consumer, by=0)
+        for outcome in ("applied", "skipped"):
+            consumer_events.add(service, consumer, outcome, by=0)
+    for sweep in sweeps:
+        sweep_failures.add(service, sweep, by=0)
+    for kind in jobs:
+        jobs_finished.add(service, kind, "failed", by=0)
+    relay_failures.add(service, by=0)
+    relay_published.add(service, by=0)

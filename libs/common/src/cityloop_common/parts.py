@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from cityloop_common import __version__, districts_api, pages
+from cityloop_common import __version__, districts_api, metrics, pages
 from cityloop_common.auth import AuthConfig, BearerVerifier, Role
 from cityloop_common.cache import Cache, open_cache
 from cityloop_common.clock import Clock, SystemClock
@@ -34,7 +34,7 @@ from cityloop_common.relay import run_relay
 from cityloop_common.rng import Rng
 from cityloop_common.service import ApiParts, Loop, Service
 from cityloop_common.settings import ServiceSettings, SettingsError, SharedSettings, load, named
-from cityloop_common.sweeps import KIT_SWEEPS, run_sweep
+from cityloop_common.sweeps import KIT_SWEEPS, measuring_jobs, run_sweep
 from cityloop_common.wakes import NAMES, hear_wakes, send_wakes
 
 
@@ -71,6 +71,8 @@ def build_ctx(service: Service, shared: SharedSettings, ports: Ports) -> Ctx[Any
     settings: ServiceSettings = load(service.settings, shared=shared)
     with named(f"CITYLOOP_{service.name.upper()}_DATABASE_URL"):
         db = open_db(settings.db_url(service.name), clock=ports.clock, pool_size=settings.database_pool)
+    if db.dialect_name == "postgresql":
+        metrics.clock_skew.read_from(service.name, source=lambda: db.skew_s)
     ids = Ids(ports.clock, ports.rng.stream(f"ids/{service.name}"))
     districts = from_settings(shared)
     return Ctx(service.name, settings, ports.clock, ids, ports.rng, db, ports.log, ports.cache, ports.pool, districts)
@@ -169,7 +171,15 @@ def worker_loops(service: Service, ctx: Ctx[Any]) -> dict[str, Loop]:
     loops: dict[str, Loop] = {"relay": partial(run_relay, ctx, worker), "fanout": ctx.fanout.run_publisher}
     for consumer in service.consumers:
         loops[f"consumer {consumer.name}"] = partial(run_consumer, ctx, consumer)
-    for sweep in (*KIT_SWEEPS, *service.sweeps):
+    kinds = [kind.name for kind in service.jobs]
+    sweeps = (*KIT_SWEEPS, *service.sweeps, *((measuring_jobs(kinds),) if kinds else ()))
+    metrics.begin_at_zero(
+        service.name,
+        consumed=[(consumer.name, topic) for consumer in service.consumers for topic in consumer.topics],
+        sweeps=[sweep.name for sweep in sweeps],
+        jobs=kinds,
+    )
+    for sweep in sweeps:
         loops[f"sweep {sweep.name}"] = partial(run_sweep, ctx, sweep)
     if service.jobs:  # a job that uses the pool waits for a process: as many jobs at a time as there are processes
         for number in range(1, ctx.settings.shared.pool_workers + 1):

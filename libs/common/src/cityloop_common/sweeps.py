@@ -72,6 +72,24 @@ async def _measure_lag(ctx: Ctx[Any]) -> int:
     return 0
 
 
+def measuring_jobs(kinds: Sequence[str]) -> Sweep:
+    """Tells how many jobs wait and run, and how long the oldest has waited."""
+
+    async def measure(ctx: Ctx[Any]) -> int:
+        now = ctx.clock.now()
+        async with ctx.db.read() as tx:
+            found = await jobs.open_jobs(tx, now)
+        for kind in kinds:
+            each = found.get(kind, jobs.OpenJobs())
+            waited_s = 0.0 if each.due_since is None else max(0.0, (now - each.due_since).total_seconds())
+            metrics.jobs_open.set(ctx.service, kind, "waiting", to=each.waiting)
+            metrics.jobs_open.set(ctx.service, kind, "running", to=each.running)
+            metrics.jobs_oldest_due.set(ctx.service, kind, to=waited_s)
+        return 0
+
+    return Sweep("jobs-open", 15, measure)
+
+
 KIT_SWEEPS: Sequence[Sweep] = (
     Sweep("outbox-prune", 600, _pruning(outbox.prune)),
     Sweep("inbox-prune", 3600, _pruning(inbox.prune)),

@@ -66,6 +66,7 @@ SERVICE = Service(
         FIGURES.sweep,
         Sweep("missed-proposals", 3600.0, bays.propose_missed),
         Sweep("tcec-prune", 600.0, tcec.prune),
+        Sweep("evse-freshness", 60.0, status.measure),
         Sweep("status-prune", 3600.0, status.prune),
     ),
     republish=(

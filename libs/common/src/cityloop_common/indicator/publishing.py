@@ -84,6 +84,8 @@ def due(now: datetime, first: date | None) -> list[Slot]:
 
 async def publish_due(ctx: Ctx[Any], indicators: Sequence[Indicator]) -> int:
     """Publishes what is due and not there yet; answers how many figures."""
+    for indicator in indicators:
+        FAILED.add(ctx.service, indicator.name, by=0)
     async with ctx.db.read() as tx:
         slots = due(ctx.clock.now(), await store.first_day(tx))
         there = await store.published_at(tx, [slot.known_at for slot in slots])

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Boolean, Column, String, Table, select
+from sqlalchemy import Boolean, Column, String, Table, case, func, select
 
 from cityloop_charging.registry.domain import EvseUid, Lifecycle
 from cityloop_charging.registry.tables import evse
-from cityloop_charging.status.domain import EPOCH, Around, Contact, Entry, Key, KnownEvse, Live, Report, Status, hour_of, key_of
+from cityloop_charging.status.domain import (
+    EPOCH,
+    INTERVAL,
+    LIVE_INTERVALS,
+    UNKNOWN_AFTER,
+    Around,
+    Contact,
+    Entry,
+    Freshness,
+    Key,
+    KnownEvse,
+    Live,
+    Report,
+    Status,
+    hour_of,
+    key_of,
+)
 from cityloop_charging.status.tables import evse_contact, evse_live, evse_quarantine, evse_status
 from cityloop_common import json_rows
 from cityloop_common.db import Tx, WriteTx
@@ -252,6 +269,18 @@ async def told_since(tx: Tx, since: datetime) -> list[Live]:
     """EVSEs whose status was told at `since` or later, in the order of time."""
     asked = select(evse_live).where(evse_live.c.recorded_at >= since, evse_live.c.version > 0)
     return [_live(row) for row in await tx.all(asked.order_by(evse_live.c.recorded_at, evse_live.c.evse_uid))]
+
+
+async def heard_of(tx: Tx, now: datetime) -> tuple[Counter[Freshness], datetime | None]:
+    """How many EVSEs in service were heard of how long ago, and when any was heard of last."""
+    last_at = evse_live.c.last_at
+    cases = [(last_at >= now - LIVE_INTERVALS * INTERVAL, Freshness.LIVE.value), (last_at >= now - UNKNOWN_AFTER, Freshness.LATE.value)]
+    age = case(*cases, else_=Freshness.UNKNOWN.value).label("age")
+    standing = evse.outerjoin(evse_live, evse_live.c.evse_uid == evse.c.uid)
+    asked = select(age, func.count().label("evses"), func.max(last_at, type_=last_at.type).label("newest"))
+    rows = await tx.all(asked.select_from(standing).where(evse.c.lifecycle == Lifecycle.IN_SERVICE).group_by(age))
+    newest = max((row.newest for row in rows if row.newest is not None and row.newest > EPOCH), default=None)
+    return Counter({Freshness(row.age): row.evses for row in rows}), newest
 
 
 async def as_of(tx: Tx, *, at: datetime, known_at: datetime) -> dict[EvseUid, StatusAt]:

@@ -9,7 +9,7 @@ from functools import partial
 from cityloop_charging.context import ChargingCtx
 from cityloop_charging.registry.domain import EvseUid, UnknownEvse, is_evse_uid
 from cityloop_charging.status import store
-from cityloop_charging.status.domain import Contact, Group, Judged, Live, Outcome, Report, Status, hour_of, judge, late_in
+from cityloop_charging.status.domain import Contact, Freshness, Group, Judged, Live, Outcome, Report, Status, hour_of, judge, late_in
 from cityloop_charging.status.events import body, status_changed
 from cityloop_common import outbox, telemetry
 from cityloop_common.db import WriteTx
@@ -18,6 +18,8 @@ from cityloop_common.fanout import Change
 
 PAGE = 500
 CHANGES = "evses"  # the kind of our entries in the fan-out stream: what one unit told
+EVSES = telemetry.gauge("charging_evses", "EVSEs in service by how long ago they were heard of", ("service", "freshness"))
+LAST_HEARD = telemetry.gauge("charging_last_heard_timestamp_seconds", "When any EVSE was heard of last; 0 before the first time")
 REPORTS = telemetry.counter("evse_status_reports_total", "Reports of EVSEs by what became of them", ("service", "outcome"))
 
 
@@ -83,6 +85,16 @@ async def republished(ctx: ChargingCtx, key: str | None) -> AsyncIterator[Event]
         for live in found:
             yield status_changed(live, source=ctx.source)
         after = found[-1].entry.report.evse.uid
+
+
+async def measure(ctx: ChargingCtx) -> int:
+    """Sweep: tells how many EVSEs operators have kept telling of, and when one did last."""
+    async with ctx.db.read() as tx:
+        ages, newest = await store.heard_of(tx, ctx.clock.now())
+    for age in Freshness:
+        EVSES.set(ctx.service, age.value, to=ages[age])
+    LAST_HEARD.set(ctx.service, to=0 if newest is None else newest.timestamp())
+    return 0
 
 
 async def prune(ctx: ChargingCtx) -> int:

@@ -116,6 +116,16 @@ def chargers_freshness(heard_s: float, now_s: float) -> Freshness:
     return Freshness.LIVE if age_s <= CHARGERS_LIVE_S else Freshness.LATE
 
 
+def class_of(place: Shown, now_s: float) -> Freshness:
+    """The class of what is shown of a place as a whole: that of its oldest number that is not too old to be shown."""
+    if not place.is_open or _closed_until(place, now_s) is not None:
+        return Freshness.CLOSED
+    classes = {freshness(count, now_s) for count in place.counts} - {Freshness.UNKNOWN}
+    if not classes:
+        return Freshness.UNKNOWN
+    return Freshness.LATE if Freshness.LATE in classes else Freshness.LIVE
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A place's JSON without its closing brace, true until `valid_until_s`."""
@@ -129,15 +139,9 @@ def render(place: Shown, now_s: float, *, heard_s: float = NEVER) -> Rendered:
 
     `heard_s` is when charging said anything last.
     """
-    known = [count for count in place.counts if freshness(count, now_s) is not Freshness.UNKNOWN]
-    closed_until_s = _closed_until(place, now_s)
-    is_open = place.is_open and closed_until_s is None
-    if not is_open:
-        known, overall = [], Freshness.CLOSED
-    elif not known:
-        overall = Freshness.UNKNOWN
-    else:
-        overall = Freshness.LATE if any(freshness(count, now_s) is Freshness.LATE for count in known) else Freshness.LIVE
+    overall, closed_until_s = class_of(place, now_s), _closed_until(place, now_s)
+    is_open = overall is not Freshness.CLOSED
+    known = [count for count in place.counts if is_open and freshness(count, now_s) is not Freshness.UNKNOWN]
     spoken_for = min(known, key=_age) if known else max(place.counts, key=_age, default=None)
     tail = {
         "state": PlaceState.OPEN if is_open else PlaceState.CLOSED,

@@ -8,11 +8,12 @@ the great circle does and costs three multiplications. It does not look across t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
 from cityloop_common.geo import EARTH_RADIUS_M, Position
-from cityloop_parking.search.domain import NEVER, Shown, render, turned
+from cityloop_parking.search.domain import NEVER, Freshness, Shown, class_of, render, turned
 
 FINE_M = 250.0
 COARSE_M = 4_000.0
@@ -139,6 +140,10 @@ class SearchIndex:
             for entry in self._entries.values():
                 if entry.place.charging is not None:
                     entry.show(entry.place)
+
+    def classes(self, now_s: float) -> Counter[Freshness]:
+        """How many places are shown live, late, unknown or closed."""
+        return Counter(class_of(entry.place, now_s) for entry in self._entries.values())
 
     def written_since(self, version: int) -> list[Shown]:
         """Places whose entries were written at a microsecond or later: a version begins there."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import orjson
 
+from cityloop_common import telemetry
 from cityloop_common.clock import instant, rfc3339
 from cityloop_common.compression import Body
 from cityloop_common.errors import Unavailable
@@ -24,7 +26,11 @@ CHANGED = "place.changed"
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
 COMPARE_EVERY_S = 30.0
 TURN_EVERY_S = 1.0
+MEASURE_EVERY_S = 15.0
 CLOCKS_DIFFER_S = 5.0
+
+
+PLACES = telemetry.gauge("parking_places", "Car parks by how fresh the counts are that drivers are shown", ("service", "freshness"))
 
 
 class IndexNotReady(Unavailable):
@@ -56,17 +62,24 @@ class Search:
 
         An answer looks at the clock itself.
         """
-        since_s = self._ctx.clock.now().timestamp()
+        since_s, measured_s = self._ctx.clock.now().timestamp(), NEVER
         while True:
             await self._ctx.clock.sleep(TURN_EVERY_S)
             now_s = self._ctx.clock.now().timestamp()
             if self._index is not None:
+                if now_s - measured_s >= MEASURE_EVERY_S:
+                    measured_s = now_s
+                    self._measure(self._index.classes(now_s))
                 places = self._index.turned(since_s, now_s)
                 if self._chargers_turned(now_s):
                     places += self._index.with_chargers()
                 for place in places if self.hub.clients else ():
                     self.hub.publish(self._message("", place))
             since_s = max(since_s, now_s)
+
+    def _measure(self, classes: Counter[Freshness]) -> None:
+        for freshness in Freshness:
+            PLACES.set(self._ctx.service, freshness.value, to=classes[freshness])
 
     async def check(self) -> None:
         """Raises IndexNotReady until the first reading is done."""
