@@ -7,7 +7,7 @@ PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
 STRICT = 0
 SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
 
-.PHONY: help setup web run test lint stack stack-down test-stack bench soak sbom image-root compose-env compose-up judge clean
+.PHONY: help setup web run test lint stack stack-down test-stack bench soak sbom image-root compose-env compose-up judge k8s-server-dry-run clean
 
 help:
 	@echo "make run         CityLoop in one process on 127.0.0.1:8080 (CITYLOOP_PORT); installs what is missing first"
@@ -21,6 +21,7 @@ help:
 	@echo "make soak        the stress suites in full size (needs make stack; an hour or more)"
 	@echo "make compose-up  the distributed form with Docker Compose; writes .env with fresh secrets when there is none"
 	@echo "make judge       what others wrote judges Dockerfile, Compose file, Kubernetes manifests, nginx, Prometheus"
+	@echo "make k8s-server-dry-run  a real API server admits the manifests; builds it first, ten minutes or more"
 	@echo "make image-root  lays what the image runs into a folder: DEST=/app"
 	@echo "make sbom        what CityLoop is made of, as CycloneDX: dist/cityloop.cdx.json"
 	@echo "make setup       only installs; PYTHON=/path/to/python3 chooses the interpreter"
@@ -75,8 +76,7 @@ sbom:
 	@scripts/setup dev
 	@$(BIN)/python scripts/sbom.py dist/cityloop.cdx.json
 
-image-root:
-	@scripts/setup run
+image-root: web
 	@$(BIN)/python scripts/image_root.py "$(DEST)"
 
 compose-env:
@@ -88,6 +88,10 @@ compose-up: compose-env
 judge:
 	@scripts/setup dev
 	@$(BIN)/python deploy/judges/judge.py $(ARGS)
+
+k8s-server-dry-run:
+	@scripts/setup dev
+	@$(BIN)/python deploy/judges/server_dry_run.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .run/junit
