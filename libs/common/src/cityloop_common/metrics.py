@@ -28,7 +28,7 @@ sweep_seconds = histogram("sweep_seconds", "Time of one sweep.", ("service", "sw
 
 
 def begin_at_zero(service: str, *, consumed: Sequence[tuple[str, str]], sweeps: Sequence[str], jobs: Sequence[str]) -> None:
-    """Counters that alerts watch are there from the start: Prometheus sees no increase in a series that begins at 1.
+    """What alerts watch is there before the loops of a worker begin: Prometheus sees no increase in a series that begins at 1.
 
     `consumed` are consumers with each of their topics.
     """
@@ -41,5 +41,6 @@ def begin_at_zero(service: str, *, consumed: Sequence[tuple[str, str]], sweeps: 
         sweep_failures.add(service, sweep, by=0)
     for kind in jobs:
         jobs_finished.add(service, kind, "failed", by=0)
+    relay_holder.set(service, to=0)
     relay_failures.add(service, by=0)
     relay_published.add(service, by=0)
