@@ -52,6 +52,7 @@ GROUPS = {
         "service",
         "parts",
         "supervisor",
+        "endings",
         "runtime",
         "metrics",
         "telemetry",

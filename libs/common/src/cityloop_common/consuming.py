@@ -13,6 +13,7 @@ from cityloop_common import inbox, metrics
 from cityloop_common.clock import rfc3339
 from cityloop_common.context import Ctx
 from cityloop_common.db import UnitTooOld, WriteTx
+from cityloop_common.endings import to_its_end
 from cityloop_common.envelope import BadEnvelope, Event, Kind, from_record
 from cityloop_common.errors import CityLoopError, DeadlinePassed, Unavailable
 from cityloop_common.eventlog import Fenced, LogUnavailable, Message, Record, Rejected, Subscription, TopicPartition
@@ -102,12 +103,21 @@ async def _take_polled(
 ) -> None:
     """Stores what was polled; records of several partitions share a unit, each partition in its own order."""
     for chunk in _chunks([record for records in polled.values() for record in records], handlers, CHUNK[ctx.db.dialect_name]):
-        await _take_chunk(ctx, consumer, handlers, chunk)
-        try:
-            await subscription.commit({TopicPartition(record.topic, record.partition): record.offset + 1 for record in chunk})
-        except Fenced:  # another member has a partition: it takes its part again, and the inbox knows it
-            await subscription.rewind()
+        if not await to_its_end(_take_and_commit(ctx, consumer, handlers, subscription, chunk)):
             return
+
+
+async def _take_and_commit(
+    ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[str, On[Any]], subscription: Subscription, chunk: Sequence[Record]
+) -> bool:
+    """Whether the group knows that the chunk is stored; a stop waits for that, so that nobody takes it again."""
+    await _take_chunk(ctx, consumer, handlers, chunk)
+    try:
+        await subscription.commit({TopicPartition(record.topic, record.partition): record.offset + 1 for record in chunk})
+    except Fenced:  # another member has a partition: it takes its part again, and the inbox knows it
+        await subscription.rewind()
+        return False
+    return True
 
 
 def _chunks(records: Sequence[Record], handlers: Mapping[str, On[Any]], most: int) -> list[Sequence[Record]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from cityloop_common import telemetry
 from cityloop_common.cache import Cache, CacheUnavailable, StreamEntry
 from cityloop_common.clock import Clock
+from cityloop_common.endings import to_its_end
 from cityloop_common.errors import Unavailable
 from cityloop_common.signals import Signals
 
 POLL_S = 2.0
 BLOCK_S = 2.0
+FLUSH_WITHIN_S = 2.0
 MAX_ENTRIES = 10_000
 MAX_QUEUED = 5_000
 _BATCH = 200
@@ -89,11 +93,23 @@ class Fanout:
             if not self._queued:
                 await self._signals.wait("queued", POLL_S)
                 continue
-            batch = [self._queued.popleft() for _ in range(min(_BATCH, len(self._queued)))]
-            try:
-                await self.publish(batch)
-            except CacheUnavailable:
-                ENTRIES.add(self._service, "dropped", by=len(batch))
+            await to_its_end(self._publish_next(), within_s=FLUSH_WITHIN_S)
+
+    async def flush(self) -> None:
+        """At the end of a process, after the loops that offer: sends what is still queued, so that no reader has to find it itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_WITHIN_S):
+                while self._queued and await self._publish_next():
+                    continue
+
+    async def _publish_next(self) -> bool:
+        batch = [self._queued.popleft() for _ in range(min(_BATCH, len(self._queued)))]
+        try:
+            await self.publish(batch)
+        except CacheUnavailable:
+            ENTRIES.add(self._service, "dropped", by=len(batch))
+            return False
+        return True
 
     async def since(self, position: str) -> Sequence[FanoutEntry] | None:
         """What came after a position (a client's Last-Event-ID); None when that cannot be told any more."""

@@ -11,6 +11,7 @@ import structlog
 
 from cityloop_common import metrics, outbox
 from cityloop_common.context import Ctx
+from cityloop_common.endings import to_its_end
 from cityloop_common.envelope import Event, to_headers
 from cityloop_common.errors import DeadlinePassed, Unavailable
 from cityloop_common.eventlog import Message
@@ -31,7 +32,8 @@ async def run_relay(ctx: Ctx[Any], holder: str) -> None:
         metrics.relay_holder.set(ctx.service, to=1)
         while True:
             await held.renew()
-            failed = await relay_once(ctx, held)
+            stop = asyncio.Event()  # a stop that cuts a batch between the log and its mark would have it sent twice
+            failed = await to_its_end(relay_once(ctx, held, stop), asked=stop.set)
             failures = failures + 1 if failed else 0
             if failed:  # a key that fails delays the others by the first pause at most
                 pause_s = BACKOFF_S[min(failures, len(BACKOFF_S)) - 1]
@@ -52,16 +54,16 @@ async def run_relay(ctx: Ctx[Any], holder: str) -> None:
             metrics.relay_holder.set(ctx.service, to=0)
 
 
-async def relay_once(ctx: Ctx[Any], held: Held | None = None) -> int:
+async def relay_once(ctx: Ctx[Any], held: Held | None = None, stop: asyncio.Event | None = None) -> int:
     """Sends everything that waits; answers how many stay behind. A key that fails holds back only that key.
 
-    While a full batch is being sent the next one is read and the one before is marked.
+    While a full batch is being sent the next one is read and the one before is marked. `stop` ends it after the batch in hand.
     """
     blocked: set[tuple[str, str]] = set()
     stuck: set[int] = set()
     sent: Sequence[int] = ()
     waiting = await _read(ctx, but=())
-    while waiting:
+    while waiting and not (stop is not None and stop.is_set()):
         ready = [(position, event) for position, event in waiting if (event.topic, event.key) not in blocked]
         if held is not None:
             await held.renew()

@@ -232,6 +232,7 @@ async def _api(service: Service, shared: SharedSettings) -> None:
         stack.push_async_callback(close_ports, ports)
         ctx = build_ctx(service, shared, ports)
         stack.push_async_callback(ctx.db.close)
+        stack.push_async_callback(ctx.fanout.flush)
         api = build_api(service, ctx, key_source(shared))
         plan = Plan(api.app, [api.health], {**api.loops, **wake_loops(ctx)}, api.parts.close_first, shared.drain_for_s)
         await serve(plan, listening, shared)
@@ -245,6 +246,7 @@ async def _worker(service: Service, shared: SharedSettings) -> None:
         stack.push_async_callback(close_ports, ports)
         ctx = build_ctx(service, shared, ports)
         stack.push_async_callback(ctx.db.close)
+        stack.push_async_callback(ctx.fanout.flush)
         health = Health(checks={"database": ctx.db.ping})
         await serve(Plan(create_probe_app(health), [health], worker_loops(service, ctx)), listening, shared)
 
