@@ -157,7 +157,7 @@ class EdgeMiddleware:
         started = ctx.clock.monotonic()
         request_id = self._request_id(scope, ctx)
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(scope, send, request_id)
+        answer = _Answer(scope, send, request_id, health=self._owner.state.health)
         self._in_flight.enter()
         try:
             with telemetry.RequestScope(request_id):
@@ -251,9 +251,10 @@ class EdgeMiddleware:
 class _Answer:
     """`send` of one request: adds the headers every answer has and remembers what went out."""
 
-    __slots__ = ("_scope", "_send", "request_id", "sent_bytes", "status")
+    __slots__ = ("_health", "_scope", "_send", "request_id", "sent_bytes", "status")
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str, *, health: Health) -> None:
+        self._health = health
         self._scope = scope
         self._send = send
         self.request_id = request_id
@@ -275,6 +276,8 @@ class _Answer:
             headers.append((b"content-security-policy", _API_CSP.encode()))
         if b"cache-control" not in names and any(name == b"authorization" for name, _ in self._scope["headers"]):
             headers.append((b"cache-control", b"no-store"))
+        if self._health.draining:  # whoever keeps connections gives them up now, between two requests, before this side closes them
+            headers.append((b"connection", b"close"))
         return headers
 
 

@@ -1,7 +1,7 @@
 """Runs a process: binds the port, starts the loops, and at SIGTERM or Ctrl-C ends everything in the right order.
 
-The order: readiness fails, the balancer looks away, streams end, the server answers what it has and closes, the loops
-stop, the ports close. A second signal ends the process at once.
+The order: readiness fails and each answer closes its connection, the balancer looks away, streams end, the server answers what
+it has and closes, the loops come to the end of what they have in hand, the ports close. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from cityloop_common.settings import SharedSettings
 from cityloop_common.supervisor import supervised
 
 log = structlog.get_logger(__name__)
+# Longer than balancers keep a connection that nobody uses (nginx and most others 60 s): they close it first, so that no request
+# meets a server that is just closing.
+KEEP_ALIVE_S = 75
 
 
 class PortTaken(Exception):
@@ -91,7 +94,7 @@ async def serve(plan: Plan, listening: socket.socket, shared: SharedSettings) ->
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=int(shared.stop_within_s),
-        timeout_keep_alive=30,
+        timeout_keep_alive=KEEP_ALIVE_S,
         backlog=2048,
     )
     server = _Server(config)
