@@ -19,7 +19,10 @@ KIT_SCRIPTS = "cityloop_common.migrations"
 
 
 async def migrate(db: Database, scripts: str, metadata: MetaData) -> None:
-    """Brings a database to the newest schema; safe to run twice and from several processes."""
+    """Brings a database to the newest schema; safe to run twice and from several processes.
+
+    A schema of a newer release stays as it is: migrations only add, so the release before works on it.
+    """
 
     def work(connection: Connection) -> None:
         sqlite = connection.dialect.name == "sqlite"
@@ -49,8 +52,10 @@ def upgrade(connection: Connection, scripts: str, version_table: str, metadata: 
     config = Config()
     config.set_main_option("script_location", str(files(scripts)))
 
-    def steps(revision: Any, _context: MigrationContext) -> Any:
-        return directory._upgrade_revs(to, revision)  # what alembic's own `command.upgrade` passes
+    def steps(heads: Any, _context: MigrationContext) -> Any:
+        if any(_is_ahead(directory, each) for each in heads):
+            return []
+        return directory._upgrade_revs(to, heads)  # what alembic's own `command.upgrade` passes
 
     with EnvironmentContext(config, directory, fn=steps, destination_rev=to) as environment:
         environment.configure(
@@ -60,16 +65,24 @@ def upgrade(connection: Connection, scripts: str, version_table: str, metadata: 
 
 
 async def behind(db: Database, scripts: str) -> bool:
-    """Whether a database lacks migrations of this version."""
-    wanted = {table: ScriptDirectory(str(files(folder))).get_current_head() for table, folder in _folders(scripts)}
-    found: dict[str, str | None] = {}
+    """Whether a database lacks migrations of this version. One that a newer release has migrated lacks none."""
+    lacking: list[str] = []
 
     def work(connection: Connection) -> None:
-        for table, _ in _folders(scripts):
-            found[table] = MigrationContext.configure(connection, opts={"version_table": table}).get_current_revision()
+        for table, folder in _folders(scripts):
+            directory = ScriptDirectory(str(files(folder)))
+            found = MigrationContext.configure(connection, opts={"version_table": table}).get_current_revision()
+            if found != directory.get_current_head() and not _is_ahead(directory, found):
+                lacking.append(table)
 
     await db.run_sync(work)
-    return found != wanted
+    return bool(lacking)
+
+
+def _is_ahead(directory: ScriptDirectory, revision: object) -> bool:
+    """Whether a revision is none of ours and higher: revisions are numbers of one length, one after the other."""
+    known = {each.revision for each in directory.walk_revisions()}
+    return isinstance(revision, str) and revision not in known and revision > max(known, default="")
 
 
 def revisions(scripts: str) -> dict[str, list[str]]:
