@@ -78,6 +78,7 @@ SERVICE = Service(
         Sweep("reservations-complete", 5.0, reservations.complete_due),
         Sweep("reservations-prune", 600.0, reservations.prune),
         Sweep("closures-prune", 3600.0, closures.prune),
+        Sweep("places-journal", 60.0, places.write_missing_journal),
         FIGURES.sweep,
     ),
     api_parts=api_parts,

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.db import HotStatement, Tx, WriteTx
@@ -91,6 +91,26 @@ async def write_journal(tx: WriteTx, changed: Sequence[Place], *, city: Bounds) 
     """Appends the versions that places have just got, and whether they lie in the city's bounds."""
     if changed:
         await tx.hot.many(_JOURNAL, [_version_row(each, city) for each in changed])
+
+
+async def write_missing_journal(tx: WriteTx, *, city: Bounds, most: int) -> int:
+    """Appends the present version of places that have no row of it; answers how many got one.
+
+    Who wrote them did not know the journal: the first release, which may still run while this one takes over. Such a version
+    happened when it was written and is known from now on, so that a figure that was published before does not change.
+    """
+    p, v, pool = place.c, place_version.c, place_pool.c
+    there = select(v.id).where(v.place_id == p.id, v.version == p.version).exists()
+    bays = select(func.coalesce(func.sum(pool.capacity), 0)).where(pool.place_id == p.id, pool.category != Category.MOTORCYCLE.value)
+    in_city = and_(p.lon.between(city.west, city.east), p.lat.between(city.south, city.north))
+    row = {
+        v.id: p.event_id, v.place_id: p.id, v.version: p.version, v.happened_at: p.updated_at,
+        v.recorded_at: literal(tx.recorded_at, v.recorded_at.type), v.source: p.source, v.event_id: p.event_id, v.access: p.access,
+        v.state: p.state, v.kind: p.kind, v.district: p.district, v.in_city: in_city, v.total_bays: bays.scalar_subquery(), v.name: p.name,
+    }  # fmt: skip
+    missing = select(*row.values()).where(~there).order_by(p.id).limit(most)
+    make = postgresql.insert if tx.dialect_name == "postgresql" else sqlite.insert
+    return await tx.run(make(place_version).from_select([column.name for column in row], missing).on_conflict_do_nothing())
 
 
 async def get(tx: Tx, place_id: str) -> Place | None:

@@ -10,6 +10,7 @@ from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.errors import Forbidden, PreconditionFailed, PreconditionRequired
 from cityloop_common.geo import Bounds
+from cityloop_common.sweeps import BATCH
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places import store
 from cityloop_parking.places.domain import (
@@ -90,6 +91,12 @@ async def keep_place(ctx: ParkingCtx, facts: PlaceFacts, *, operator_id: str, se
         if not changed:
             raise PreconditionFailed("The car park was changed by somebody else.")
         return Kept(changed[0], created=known is None)
+
+
+async def write_missing_journal(ctx: ParkingCtx) -> int:
+    """Sweep: places that were written by somebody who did not know the journal get their row; answers how many."""
+    async with ctx.db.write() as tx:
+        return await store.write_missing_journal(tx, city=city_bounds(ctx), most=BATCH)
 
 
 async def read_place(ctx: ParkingCtx, place_id: str) -> Place:
