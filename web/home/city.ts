@@ -32,11 +32,13 @@ function part<A, T>(path: string, resource: ReturnType<typeof emptyResource<T>>,
   return { path, resource, take } as unknown as Part<never>
 }
 
+function figuresPath(service: Service): string {
+  return `/${service}/v1/indicators?provisional=true&closed=true&trend=30`
+}
+
 function figuresPart(service: Service): Part<never> {
   const resource = figures[service]
-  return part(`/${service}/v1/indicators?provisional=true&closed=true&trend=30`, resource, (answer: IndicatorList) =>
-    answer.indicators.reduce((known, each) => learned(known, each), resource.value.value ?? new Map()),
-  )
+  return part(figuresPath(service), resource, (answer: IndicatorList) => answer.indicators.reduce(learned, resource.value.value ?? new Map()))
 }
 
 function learned(known: Figures, told: Indicator): Figures {
@@ -127,7 +129,18 @@ export function routeId(planId: string, truck: string): string {
   return `${planId}-${truck}`
 }
 
+const FIGURES_AGAIN_MS = 60_000 // what they say stays true while nothing is told, but their instant moves on
+
+/** The figures as of now; who watches a page for hours sees when they were looked at last. */
+async function readFigures(service: Service): Promise<void> {
+  if (document.hidden || live[service].feed.value.phase !== 'live') return
+  const told = await getJson<IndicatorList>(figuresPath(service)).catch(() => null)
+  const resource = figures[service]
+  if (told) resource.value = { value: told.indicators.reduce(learned, resource.value.value ?? new Map()), problem: null }
+}
+
 export function begin(): void {
+  setInterval(() => services.forEach(({ service }) => void readFigures(service)), FIGURES_AGAIN_MS)
   for (const each of services) each.start()
   everySecond(() => services.forEach((each) => each.tick()))
   let day = today.value

@@ -1,22 +1,26 @@
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { signal, type Signal } from '@preact/signals'
 import { getJson, ProblemError } from '../kit/api.ts'
 import { VerdictIcon } from '../kit/icons.tsx'
-import { named, t } from '../kit/i18n.ts'
+import { named, number, t, word } from '../kit/i18n.ts'
 import { headline, verdict } from '../kit/judging.ts'
 import type { Resource } from '../kit/live.ts'
 import { Block } from '../kit/problem.tsx'
 import { cityTime } from '../kit/time.ts'
 import type { DistrictFigure, Figure, Indicator, Service } from '../kit/types.ts'
 import { today } from './city.ts'
-import { shownCounts, shownGap, shownTitle, shownValue, shownVerdict } from './figure-words.ts'
+import { shownCounts, shownTitle, shownValue, shownVerdict } from './figure-words.ts'
 
 /** Districts, ways to count, formula and source: read when they are asked for. */
 export function FigureDetails({ service, indicator }: { service: Service; indicator: Indicator }) {
   const [resource] = useState(() => signal<Resource<Indicator>>({ value: null, problem: null }))
+  const details = useRef<HTMLDetailsElement>(null)
   const read = () => void readFigure(`/${service}/v1/indicators/${indicator.name}`, resource)
+  const again = () => details.current?.open && read()
+  const figure = headline(indicator)
+  useEffect(() => void again(), [figure.numerator, figure.denominator])
   return (
-    <details class="more" onToggle={(event) => event.currentTarget.open && read()}>
+    <details class="more" ref={details} onToggle={again}>
       <summary>{t('figures.details')}</summary>
       <Block what={shownTitle(indicator)} of={resource} retry={read}>
         {(full) => (
@@ -77,7 +81,7 @@ function FigureTable({ of, head, rows }: { of: Indicator; head: string; rows: re
             <th scope="col">{head}</th>
             <th scope="col" class="numeric">{t('figures.value')}</th>
             <th scope="col" class="numeric">{t('figures.counted')}</th>
-            <th scope="col" class="numeric">{t('figures.gapHead')}</th>
+            <th scope="col" class="numeric">{t('figures.gapIn', { unit: word('unit', of.unit) })}</th>
             <th scope="col">{t('figures.status')}</th>
           </tr>
         </thead>
@@ -89,7 +93,7 @@ function FigureTable({ of, head, rows }: { of: Indicator; head: string; rows: re
                 <th scope="row">{name}</th>
                 <td class="numeric">{shownValue(of, figure)}</td>
                 <td class="numeric">{shownCounts(of, figure)}</td>
-                <td class="numeric">{figure.gap === null ? '—' : shownGap(of, figure)}</td>
+                <td class="numeric">{figure.gap === null ? '—' : number(figure.gap)}</td>
                 <td>
                   <span class={`verdict verdict-${says}`}>
                     <VerdictIcon of={says} />

@@ -24,7 +24,7 @@ export function shownTarget(indicator: Indicator): string {
   const sign = indicator.better === 'higher' ? '≥' : '≤'
   if (isCount(indicator.target)) return `${sign} ${number(indicator.target.numerator)}`
   const proportion = asProportion(indicator.target)
-  return `${sign} ${percentOf(indicator.target, locale())}${proportion && `（${proportion}）`}`
+  return `${sign} ${percentOf(indicator.target, locale())}${proportion && ` (${proportion})`}`
 }
 
 /** `1,204 / 8,211 bays`: what was counted. */

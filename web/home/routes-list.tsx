@@ -81,7 +81,7 @@ function columns(): Column<Row>[] {
       head: t('routes.stream'),
       by: (row) => `${STREAMS.indexOf(row.plan.stream)} ${row.route.truck}`,
       cell: (row) => (
-        <span class="thing">
+        <span class="route-name">
           <StreamLine stream={row.plan.stream} />
           <button
             type="button"

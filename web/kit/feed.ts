@@ -29,7 +29,9 @@ export function newFeed(at: number): Feed {
   return { phase: 'waiting', streaming: false, hasNumbers: false, current: false, heardAt: at, since: at, problem: '' }
 }
 
+/** The same object when a tick changes nothing: who watches it is not called. */
 export function nextFeed(feed: Feed, event: FeedEvent, at: number): Feed {
+  if (event.kind === 'tick' && !(feed.streaming && at - feed.heardAt > SILENT_AFTER_MS)) return feed
   const next = { ...feed }
   switch (event.kind) {
     case 'open':
@@ -50,7 +52,7 @@ export function nextFeed(feed: Feed, event: FeedEvent, at: number): Feed {
       next.streaming = next.current = false
       break
     case 'tick':
-      if (next.streaming && at - next.heardAt > SILENT_AFTER_MS) next.streaming = next.current = false
+      next.streaming = next.current = false
   }
   next.phase = phaseOf(next)
   if (next.phase !== feed.phase) next.since = next.phase === 'frozen' ? next.heardAt : at

@@ -32,7 +32,7 @@ export interface LiveOptions {
   apply: (changes: readonly Change[]) => void
 }
 
-const OPEN_WITHIN_MS = 1_500 // a stream that does not open does not keep the numbers back
+const OPEN_WITHIN_MS = 3_000 // a stream that does not open does not keep the numbers back
 const TOGETHER_MS = 100
 const READ_AGAIN_MS = [2_000, 5_000, 10_000] as const
 
@@ -136,8 +136,7 @@ export class Live {
   }
 
   private step(event: FeedEvent): void {
-    const next = nextFeed(this.feed.value, event, nowMs())
-    this.feed.value = next
+    this.feed.value = nextFeed(this.feed.value, event, nowMs())
   }
 }
 

@@ -6,8 +6,8 @@ export const STREAMS: readonly Stream[] = ['kitchen', 'other', 'recyclable', 'ha
 
 export const PATTERNS: Record<Stream, readonly number[]> = {
   recyclable: [],
-  kitchen: [12, 6],
-  other: [2, 6],
-  hazardous: [12, 5, 2, 5],
+  kitchen: [11, 5],
+  other: [2.5, 3.5],
+  hazardous: [9, 4, 2.5, 4],
   construction: [6, 6],
 }

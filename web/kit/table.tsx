@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { t } from './i18n.ts'
 import { type Direction, sorted } from './sorting.ts'
 
@@ -37,9 +37,11 @@ export function Table<T>(props: TableProps<T>) {
   const shown = rows.slice(0, most)
   const place = props.chosen === null ? -1 : rows.findIndex((row) => props.id(row) === props.chosen)
   if (place >= most) shown.push(...rows.slice(place, place + 1)) // what is chosen on the map is in the list
+  const scroller = useRef<HTMLDivElement>(null)
+  useEffect(() => bringIntoView(scroller.current), [props.chosen])
   return (
     <>
-      <div class="table-scroll" tabIndex={0} role="region" aria-label={props.caption}>
+      <div class="table-scroll" ref={scroller} tabIndex={0} role="region" aria-label={props.caption}>
         <table>
           <caption class="visually-hidden">{props.caption}</caption>
           <thead>
@@ -67,6 +69,17 @@ export function Table<T>(props: TableProps<T>) {
       </p>
     </>
   )
+}
+
+/** Scrolls the table, never the page. */
+function bringIntoView(scroller: HTMLElement | null): void {
+  const row = scroller?.querySelector<HTMLElement>('tr.chosen')
+  if (!scroller || !row || scroller.scrollHeight <= scroller.clientHeight) return
+  const head = scroller.querySelector('thead')?.offsetHeight ?? 0
+  const [top, bottom] = [row.offsetTop, row.offsetTop + row.offsetHeight]
+  if (top - head < scroller.scrollTop || bottom > scroller.scrollTop + scroller.clientHeight) {
+    scroller.scrollTop = top - head - (scroller.clientHeight - head - row.offsetHeight) / 2
+  }
 }
 
 function Head<T>(props: { column: Column<T>; order: { column: string; direction: Direction }; set: (order: { column: string; direction: Direction }) => void }) {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { chained, type Lonlat } from '../kit/map/chain.ts'
+import { network } from '../kit/map/network.ts'
 import { fits, sorted } from '../kit/sorting.ts'
 import { sign } from '../kit/symbols.ts'
 import { trendShape } from '../kit/trend-shape.ts'
@@ -54,4 +55,22 @@ test('signs of one kind differ in more than colour', () => {
     assert.equal(new Set(all).size, 4)
   }
   assert.notEqual(sign('place', 'closed', colours), sign('station', 'closed', colours))
+})
+
+test('a network has every piece of its tours once, eastward, and nothing else', () => {
+  const there: Lonlat[] = [[0, 0], [1, 0], [2, 0], [2, 1]]
+  const lines = network([there, there.toReversed(), [[1, 0], [1, 5]]])
+  const pieces = lines.flatMap((line) => line.slice(1).map((to, at) => `${line[at]} ${to}`))
+  assert.deepEqual(pieces.sort(), ['0,0 1,0', '1,0 1,5', '1,0 2,0', '2,0 2,1'])
+})
+
+test('a network goes straight on where streets cross', () => {
+  const lines = network([[[0, 0], [1, 0], [2, 0]], [[1, -1], [1, 0], [1, 1]]])
+  assert.deepEqual(lines.map((line) => line.length), [3, 3])
+})
+
+test('a ring is a network, too', () => {
+  const ring: Lonlat[] = [[0, 0], [1, 1], [2, 0], [1, -1], [0, 0]]
+  const pieces = network([ring]).reduce((all, line) => all + line.length - 1, 0)
+  assert.equal(pieces, 4)
 })

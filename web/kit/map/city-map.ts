@@ -7,6 +7,7 @@ import { defaults as defaultInteractions } from 'ol/interaction/defaults.js'
 import ScaleLine from 'ol/control/ScaleLine.js'
 import GeoJSON from 'ol/format/GeoJSON.js'
 import LineString from 'ol/geom/LineString.js'
+import MultiLineString from 'ol/geom/MultiLineString.js'
 import Point from 'ol/geom/Point.js'
 import { createEmpty, extend, isEmpty } from 'ol/extent.js'
 import VectorLayer from 'ol/layer/Vector.js'
@@ -19,7 +20,9 @@ import type { Language } from '../choose.ts'
 import { plainName } from '../format.ts'
 import type { Kind } from '../symbols.ts'
 import type { Position, Stream } from '../types.ts'
+import { STREAMS } from '../streams.ts'
 import { chained, type Lonlat, type Street } from './chain.ts'
+import { network } from './network.ts'
 import { readPalette, Styles } from './styles.ts'
 
 export interface MapPoint {
@@ -47,6 +50,8 @@ interface Chosen {
 const READER = new GeoJSON({ featureProjection: 'EPSG:3857' })
 const NEAR_PX = 5
 const CENTRE_PX = 48
+const EDGE_PX = 30
+const PANEL_PX = [330, 260] as const // what tells of a chosen thing lies in this corner
 const NUMBERS_FROM = 16 // metres a pixel: above it the numbers of car parks would lie on each other
 const NUMBERS_BESIDE_FROM = 5
 const EMPTY: [number, number] = [109.787, 39.565] // where it looks while nothing is known
@@ -61,28 +66,30 @@ export class CityMap {
   private readonly roads = new VectorSource()
   private readonly names = new VectorSource()
   private readonly districts = new VectorSource()
-  private readonly routes = new VectorSource()
+  private readonly networks = new VectorSource() // the streets of each stream, as they are drawn
+  private readonly routes = new VectorSource() // the tours, of which one may be chosen
   private readonly points: Record<Kind, VectorSource> = { place: new VectorSource(), station: new VectorSource() }
   private readonly layers: { changed: () => void }[]
   private readonly pointLayers: VectorLayer[]
-  private readonly routeLayer: VectorLayer
+  private readonly networkLayer: VectorImageLayer
 
   constructor(target: HTMLElement) {
     const road = new VectorImageLayer({ source: this.roads, style: (feature, resolution) => this.styles.road(feature, resolution), imageRatio: 1.5 })
     const district = new VectorImageLayer({ source: this.districts, style: (feature) => this.styles.district(feature), imageRatio: 1.5 })
-    this.routeLayer = new VectorLayer({ source: this.routes, style: (feature) => this.routeStyle(feature as Feature) })
+    this.networkLayer = new VectorImageLayer({ source: this.networks, style: (feature, resolution) => this.networkStyle(feature as Feature, resolution), imageRatio: 1.5 })
+    const route = new VectorLayer({ source: this.routes, style: (feature) => (this.isChosen('route', feature as Feature) ? this.styles.route(feature.get('stream') as Stream) : undefined) })
     const name = new VectorLayer({ source: this.names, declutter: 'map', style: (feature, resolution) => this.styles.roadName(feature, resolution) })
     const districtName = new VectorLayer({ source: this.districts, declutter: 'map', style: (feature) => this.styles.districtName(feature) })
     this.pointLayers = (['place', 'station'] as const).map(
       (kind) =>
         new VectorLayer({ source: this.points[kind], declutter: 'map', style: (feature, resolution) => this.pointStyle(kind, feature as Feature, resolution) }),
     )
-    this.layers = [road, district, this.routeLayer, name, districtName, ...this.pointLayers]
+    this.layers = [road, district, this.networkLayer, route, name, districtName, ...this.pointLayers]
     this.map = new OlMap({
       target,
       controls: [new ScaleLine({ className: 'map-scale', minWidth: 60 })],
       interactions: defaultInteractions({ onFocusOnly: true, altShiftDragRotate: false, pinchRotate: false }),
-      layers: [road, district, this.routeLayer, name, districtName, ...this.pointLayers],
+      layers: [road, district, this.networkLayer, route, name, districtName, ...this.pointLayers],
       view: new View({ center: fromLonLat(EMPTY), zoom: 13, minZoom: 8, maxZoom: 19, enableRotation: false }),
     })
     this.map.on('click', (event) => this.tell(this.drawnAt(event.pixel)))
@@ -154,18 +161,23 @@ export class CityMap {
       }
     }
     for (const feature of source.getFeatures()) if (!seen.has(String(feature.getId()))) source.removeFeature(feature)
+    this.tellCounts()
     this.fitOnce()
   }
 
   setRoutes(routes: readonly MapRoute[]): void {
     this.routes.clear(true)
-    this.routes.addFeatures(
-      routes.map(({ id, stream, line }) => {
-        const feature = new Feature({ kind: 'route', stream, geometry: new LineString(line.map((at) => fromLonLat(at))) })
-        feature.setId(id)
-        return feature
-      }),
-    )
+    this.networks.clear(true)
+    for (const { id, stream, line } of routes) {
+      const feature = new Feature({ kind: 'route', stream, geometry: lines(network([line])) })
+      feature.setId(id)
+      this.routes.addFeature(feature)
+    }
+    for (const stream of STREAMS) {
+      const tours = routes.filter((route) => route.stream === stream).map((route) => route.line)
+      if (tours.length) this.networks.addFeature(new Feature({ stream, geometry: lines(network(tours)) }))
+    }
+    this.tellCounts()
   }
 
   hide(layers: ReadonlySet<string>): void {
@@ -180,13 +192,30 @@ export class CityMap {
     if (!geometry) return
     const view = this.map.getView()
     const visible = view.calculateExtent(this.map.getSize())
-    if (geometry instanceof Point && !geometry.intersectsExtent(shrunk(visible))) view.animate({ center: geometry.getCoordinates(), duration: 250 })
-    if (geometry instanceof LineString && !geometry.intersectsExtent(visible)) view.fit(geometry, { padding: [40, 40, 40, 40], maxZoom: 15, duration: 250 })
+    if (geometry instanceof Point && !this.isClear(geometry)) view.animate({ center: geometry.getCoordinates(), duration: 250 })
+    if (geometry instanceof MultiLineString && !geometry.intersectsExtent(visible)) view.fit(geometry, { padding: [40, 40, 40, 40], maxZoom: 15, duration: 250 })
+  }
+
+  /** Whether a point is in sight: not at the edge, and not under the panel that tells of it. */
+  private isClear(point: Point): boolean {
+    const [width, height] = this.map.getSize() ?? [0, 0]
+    const [x, y] = this.map.getPixelFromCoordinate(point.getCoordinates()) ?? [-1, -1]
+    if (width === undefined || height === undefined || x === undefined || y === undefined) return false
+    const inside = x > EDGE_PX && y > EDGE_PX && x < width - EDGE_PX && y < height - EDGE_PX
+    return inside && !(x < PANEL_PX[0] && y < PANEL_PX[1])
   }
 
   private feature({ kind, id }: Chosen): Feature | null {
     const source = kind === 'route' ? this.routes : this.points[kind]
     return source.getFeatureById(id) as Feature | null
+  }
+
+  /** How many of each the map holds, as attributes of its element: a canvas cannot be asked, and tests compare it with the tables. */
+  private tellCounts(): void {
+    const dataset = this.map.getTargetElement()?.dataset
+    if (!dataset) return
+    const held = { places: this.points.place, stations: this.points.station, routes: this.routes }
+    for (const [name, source] of Object.entries(held)) dataset[name] = String(source.getFeatures().length)
   }
 
   private fitOnce(): void {
@@ -203,11 +232,9 @@ export class CityMap {
     return this.chosen?.kind === kind && this.chosen.id === feature.getId()
   }
 
-  private routeStyle(feature: Feature): Style[] | undefined {
+  private networkStyle(feature: Feature, resolution: number): Style | undefined {
     const stream = feature.get('stream') as Stream
-    if (this.hidden.has(stream)) return undefined
-    const chosen = this.isChosen('route', feature)
-    return this.styles.route(stream, chosen ? 'chosen' : this.chosen?.kind === 'route' ? 'back' : 'plain')
+    return this.hidden.has(stream) ? undefined : this.styles.network(stream, this.chosen?.kind === 'route', resolution)
   }
 
   private pointStyle(kind: Kind, feature: Feature, resolution: number): Style[] | undefined {
@@ -233,11 +260,14 @@ export class CityMap {
     this.onChoose(found ? (found.get('kind') as ChosenKind) : null, found ? String(found.getId()) : null)
   }
 
-  /** What is drawn there: signs before lines. */
+  /** What is drawn there: signs before streets; of the tours of a street's stream one that uses it. */
   private drawnAt(pixel: number[]): Feature | null {
     const find = (layers: readonly unknown[]) =>
       this.map.forEachFeatureAtPixel(pixel, (feature) => feature as Feature, { hitTolerance: NEAR_PX, layerFilter: (layer) => layers.includes(layer) })
-    return find(this.pointLayers) ?? find([this.routeLayer]) ?? null
+    const street = find(this.pointLayers) ?? find([this.networkLayer])
+    if (!street || street.getId() !== undefined) return street ?? null
+    const at = this.map.getCoordinateFromPixel(pixel)
+    return this.routes.getClosestFeatureToCoordinate(at, (tour) => tour.get('stream') === street.get('stream')) as Feature | null
   }
 
   /** The sign nearest to the middle, for who has no pointer. */
@@ -257,6 +287,10 @@ export class CityMap {
   }
 }
 
+function lines(of: readonly Lonlat[][]): MultiLineString {
+  return new MultiLineString(of.map((line) => line.map((at) => fromLonLat(at))))
+}
+
 function moveTo(feature: Feature, at: Position): void {
   const point = feature.getGeometry() as Point
   const [x, y] = fromLonLat([at.lon, at.lat])
@@ -266,12 +300,6 @@ function moveTo(feature: Feature, at: Position): void {
 
 function distance(a: number[], b: number[]): number {
   return Math.hypot((a[0] ?? 0) - (b[0] ?? 0), (a[1] ?? 0) - (b[1] ?? 0))
-}
-
-function shrunk([west, south, east, north]: number[]): [number, number, number, number] {
-  const [w, s, e, n] = [west ?? 0, south ?? 0, east ?? 0, north ?? 0]
-  const [dx, dy] = [(e - w) * 0.08, (n - s) * 0.08]
-  return [w + dx, s + dy, e - dx, n - dy]
 }
 
 interface Named {

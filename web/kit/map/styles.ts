@@ -23,6 +23,7 @@ export type Palette = Record<Token, string>
 const FONT = '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", system-ui, sans-serif'
 const MAJOR_KMH = 50
 const BESIDE_PX = 11
+const NEAR_RESOLUTION = 6 // metres a pixel
 
 /** Colours as the browser resolves them: `light-dark()` included. */
 export function readPalette(): Palette {
@@ -102,18 +103,23 @@ export class Styles {
         }),
     )
 
-  /** A route: a light edge under its colour and pattern; the others step back while one is chosen. */
-  route(stream: Stream, state: 'plain' | 'chosen' | 'back'): Style[] {
-    return this.once(`route ${stream} ${state}`, () => {
-      const width = state === 'chosen' ? 5 : 2.6
-      const colour = state === 'back' ? faded(this.palette[stream]) : this.palette[stream]
-      const line = new Style({
-        stroke: new Stroke({ color: colour, width, lineDash: PATTERNS[stream].map((part) => part * (state === 'chosen' ? 1.4 : 1)), lineCap: 'round' }),
-        zIndex: state === 'chosen' ? 9 : STREAMS.length - STREAMS.indexOf(stream),
-      })
-      if (state === 'back') return [line]
-      return [new Style({ stroke: new Stroke({ color: this.palette['map-halo'], width: width + 2.4 }), zIndex: state === 'chosen' ? 8 : 0 }), line]
+  /** The streets of a stream: each stream beside the others in its colour and pattern; they step back while one route is chosen. */
+  network(stream: Stream, isBack: boolean, resolution: number): Style {
+    const near = resolution < NEAR_RESOLUTION
+    return this.once(`network ${stream} ${isBack} ${near}`, () => {
+      const [width, apart] = near ? [3, 3.6] : [1.9, 2.3]
+      const colour = isBack ? faded(this.palette[stream]) : this.palette[stream]
+      const offset = (STREAMS.indexOf(stream) - 1.5) * apart
+      return new Style({ stroke: new Stroke({ color: colour, width, offset, lineDash: scaled(stream, near ? 1 : 0.75), lineCap: 'butt' }) })
     })
+  }
+
+  /** The one that is chosen, on its streets. */
+  route(stream: Stream): Style[] {
+    return this.once(`route ${stream}`, () => [
+      new Style({ stroke: new Stroke({ color: this.palette['map-halo'], width: 8 }), zIndex: 8 }),
+      new Style({ stroke: new Stroke({ color: this.palette[stream], width: 4.5, lineDash: scaled(stream, 1.3), lineCap: 'butt' }), zIndex: 9 }),
+    ])
   }
 
   /** A sign is always drawn; its number only where it covers nothing. `beside`: a station that stands in a car park. */
@@ -131,7 +137,7 @@ export class Styles {
       text: new Text({
         text: label,
         offsetX: beside ? BESIDE_PX : 0,
-        offsetY: beside ? -BESIDE_PX - 14 : 16,
+        offsetY: beside ? -BESIDE_PX - 17 : 19,
         font: `600 11px ${FONT}`,
         fill: new Fill({ color: this.palette.text }),
         stroke: new Stroke({ color: this.palette['map-halo'], width: 3 }),
@@ -156,6 +162,10 @@ export class Styles {
       zIndex: 8,
     })
   }
+}
+
+function scaled(stream: Stream, by: number): number[] {
+  return PATTERNS[stream].map((part) => part * by)
 }
 
 function faded(colour: string, alpha = 0.35): string {
