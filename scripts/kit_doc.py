@@ -80,14 +80,17 @@ GROUPS = {
         "sse",
         "docs_pages",
         "start_page",
+        "pages",
     ),
     "Command line": ("terminal", "cli"),
+    "Backups": ("backup/draft", "backup/manifest", "backup/embedded", "backup/postgres", "backup/restoring"),
 }
 INTERNAL = {  # adapters behind a port: open_event_log is the face of the log's; the pool's process runs the worker
     "eventlog/kafka",
     "eventlog/sqlite",
     "eventlog/murmur",
     "pool_worker",
+    "backup/__init__",
 }
 FACES = {"indicator", "invented"}  # packages that are used by their `__init__` only: what it takes from its modules is shown there
 
