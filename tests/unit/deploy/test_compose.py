@@ -112,6 +112,17 @@ def test_prometheus_finds_every_process() -> None:
         assert "watch" in services()[name]["networks"], name
 
 
+def test_alerts_that_are_kept_quiet_exist() -> None:
+    """Who renames an alert would otherwise have it, or its cause, slip past the rule that names it."""
+    rules = [yaml.safe_load(path.read_text()) for path in sorted((REPOSITORY / "deploy" / "observability" / "rules").glob("*.yml"))]
+    known = {rule["alert"] for file in rules for group in file["groups"] for rule in group["rules"] if "alert" in rule}
+    config = yaml.safe_load((REPOSITORY / "deploy" / "observability" / "alertmanager.yml").read_text())
+    matchers = [text for rule in config["inhibit_rules"] for text in (*rule["source_matchers"], *rule["target_matchers"])]
+    named = {name for text in matchers for name in text.partition('"')[2].rstrip('"').split("|")}
+    assert named
+    assert named <= known
+
+
 def test_secrets_are_fresh_whole_and_kept(tmp_path: Path) -> None:
     """Each installation has its own, 32 bytes or more; a second run changes none; others on the machine cannot read them."""
     first, second = tmp_path / "first", tmp_path / "second"
