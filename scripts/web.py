@@ -105,7 +105,7 @@ def call(*command: str | Path, within_s: float) -> None:
         output, _ = process.communicate(timeout=within_s)
     except (subprocess.TimeoutExpired, KeyboardInterrupt) as stopped:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
         if isinstance(stopped, KeyboardInterrupt):
             raise
         raise BuildFailed(f"{told}: not done within {within_s:.0f} s") from stopped

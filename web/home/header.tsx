@@ -27,13 +27,13 @@ export function Header() {
           <p class="about">{t('page.about')}</p>
         </div>
       </div>
+      {hasSample.value && (
+        <span class="tag tag-sample header-tag" title={t('page.sampleWhy')}>
+          {t('page.sample')}
+        </span>
+      )}
       <div class="header-side">
         <LiveStates />
-        {hasSample.value && (
-          <span class="tag tag-sample" title={t('page.sampleWhy')}>
-            {t('page.sample')}
-          </span>
-        )}
         <LanguageSwitch />
         <ThemeSwitch />
       </div>

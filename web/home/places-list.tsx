@@ -88,7 +88,7 @@ function columns(frozen: boolean): Column<Place>[] {
         return (
           <span class={`shown shown-${shown}`}>
             <Sign kind="place" shown={shown} />
-            {t(`shown.${shown}`)}
+            <span class="shown-word">{t(`shown.${shown}`)}</span>
           </span>
         )
       },

@@ -88,7 +88,7 @@ function columns(frozen: boolean, at: number): Column<Station>[] {
         return (
           <span class={`shown shown-${shown}`}>
             <Sign kind="station" shown={shown} />
-            {t(`shown.${shown}`)}
+            <span class="shown-word">{t(`shown.${shown}`)}</span>
           </span>
         )
       },
@@ -104,6 +104,7 @@ function columns(frozen: boolean, at: number): Column<Station>[] {
     {
       id: 'status',
       head: t('stations.status'),
+      onlyWide: true,
       cell: (station) => (
         <span class="evses">
           {byStatus(station)

@@ -11,7 +11,7 @@ export type Tell = (told: StreamTold) => void
 type Passed = StreamTold | { kind: 'who'; from: string } | { kind: 'here'; open: boolean; to: string }
 
 const FIRST_WAIT_MS = [1_000, 3_000] as const // spread, so that a server's clients do not all come at once
-const LONGEST_WAIT_MS = 15_000
+const LONGEST_WAIT_MS = 6_000
 
 export interface EventSourceStream {
   restart(): void

@@ -10,6 +10,7 @@ export interface Column<T> {
   by?: (row: T) => string | number | null // what it is sorted by; null goes last
   start?: Direction // how the first click sorts
   numeric?: boolean
+  onlyWide?: boolean // left out on a telephone
 }
 
 export interface TableProps<T> {
@@ -87,7 +88,7 @@ function Head<T>(props: { column: Column<T>; order: { column: string; direction:
   const sorts = order.column === column.id ? order.direction : null
   const turn = () => props.set({ column: column.id, direction: sorts ? (sorts === 'ascending' ? 'descending' : 'ascending') : (column.start ?? 'ascending') })
   return (
-    <th scope="col" class={column.numeric ? 'numeric' : ''} aria-sort={sorts ?? undefined}>
+    <th scope="col" class={classes(column)} aria-sort={sorts ?? undefined}>
       {column.by ? (
         <button type="button" class="sort" onClick={turn} title={t('tables.sort', { column: column.head })}>
           {column.head}
@@ -98,6 +99,10 @@ function Head<T>(props: { column: Column<T>; order: { column: string; direction:
       )}
     </th>
   )
+}
+
+function classes<T>(column: Column<T>): string {
+  return [column.numeric && 'numeric', column.onlyWide && 'only-wide'].filter(Boolean).join(' ')
 }
 
 function Row<T>({ row, ...props }: TableProps<T> & { row: T }) {
@@ -116,7 +121,7 @@ function Row<T>({ row, ...props }: TableProps<T> & { row: T }) {
             {column.cell(row)}
           </th>
         ) : (
-          <td key={column.id} class={column.numeric ? 'numeric' : ''}>
+          <td key={column.id} class={classes(column)}>
             {column.cell(row)}
           </td>
         ),

@@ -55,7 +55,7 @@ class Build:
     """What the build wrote into a folder, held in memory (about 1 MB) and read again when the folder was built anew."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._files: Mapping[str, File] = {}
         self._seen: tuple[int, int] | None = None
 
@@ -71,14 +71,14 @@ class Build:
     def failure(self) -> str | None:
         """How the last try to build ended, when it failed."""
         try:
-            return (self._folder.parent / FAILURE).read_text(errors="replace").strip() or None
+            return (self.folder.parent / FAILURE).read_text(errors="replace").strip() or None
         except OSError:
             return None
 
     def _refresh(self) -> None:
-        now = (_modified(self._folder / "index.html"), _modified(self._folder / STAMP))  # the stamp comes last
+        now = (_modified(self.folder / "index.html"), _modified(self.folder / STAMP))  # the stamp comes last
         if now != self._seen:
-            self._files = _read(self._folder)
+            self._files = _read(self.folder)
             self._seen = now
 
 

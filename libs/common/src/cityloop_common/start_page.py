@@ -29,7 +29,7 @@ def create_app(
 
     `lines_to_paste` gets the address. Without a build of the pages `/` is the start page, which then says how to make one.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app)
     build = build or pages.find_build()
 
