@@ -83,14 +83,15 @@ class Reader:
         self.ended = True
 
     def blocks(self) -> list[dict[str, str]]:
-        found = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line) for block in self.text.split("\n\n")[:-1]]
+        """Events as far as they have come: of a long one the beginning counts."""
+        found = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line) for block in self.text.split("\n\n")]
         return [block for block in found if "event" in block]
 
     def events(self) -> list[tuple[str, str]]:
         return [(block.get("id", ""), block["event"]) for block in self.blocks() if block["event"] != "ping"]
 
     def pings(self) -> list[dict[str, str]]:
-        return [block for block in self.blocks() if block["event"] == "ping"]
+        return [block for block in self.blocks() if block["event"] == "ping" and "data" in block]
 
 
 @asynccontextmanager
