@@ -22,7 +22,7 @@ from tests.e2e.processes import Process, command
 from tests.support import REPOSITORY, free_port, wait_until
 from tests.unit.deploy.forms import missing
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240), pytest.mark.xdist_group("gateway")]
 SERVICES = ("parking", "charging", "waste")
 PROBLEM = "application/problem+json"
 
