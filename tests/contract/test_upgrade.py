@@ -150,14 +150,18 @@ async def _answers(http: httpx.AsyncClient, service: str) -> None:
 
     await wait_until(ready, 15)
     for path in READS[service]:
-        answer = await http.get(f"/{service}/v1/{path}")
-        assert answer.status_code == 200, answer.text
-        assert any(len(value) > 0 for value in answer.json().values() if isinstance(value, list)), path
+
+        async def shown(path: str = path) -> bool:
+            answer = await http.get(f"/{service}/v1/{path}")
+            assert answer.status_code == 200, answer.text
+            return any(len(value) > 0 for value in answer.json().values() if isinstance(value, list))
+
+        await wait_until(shown, 15, what=f"{path} shows something")
     for each in (await http.get(f"/{service}/v1/indicators")).json()["indicators"]:
         now = SystemClock().now().isoformat()
-        shown = await http.get(f"/{service}/v1/indicators/{each['name']}", params={"known_at": now})
-        assert shown.status_code == 200, shown.text
-        assert any(scheme["denominator"] > 0 for scheme in shown.json()["schemes"]) or service == "charging", shown.text
+        figure = await http.get(f"/{service}/v1/indicators/{each['name']}", params={"known_at": now})
+        assert figure.status_code == 200, figure.text
+        assert any(scheme["denominator"] > 0 for scheme in figure.json()["schemes"]) or service == "charging", figure.text
 
 
 async def _hears(ctx: Ctx[Any]) -> None:
