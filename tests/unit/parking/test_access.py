@@ -88,7 +88,8 @@ TABLE = (
     Row("GET", "/issuer/jwks.json", PUBLIC, 200),
     Row("POST", "/issuer/token", PUBLIC, 200, body={"role": "citizen"}),
 )
-OPEN_PAGES = {"/healthz/live", "/healthz/ready", "/metrics", f"{V1}/openapi.json", f"{V1}/docs", f"{V1}/docs/{{name}}"}
+CITY_PAGES = {"/", "/{page}", "/assets/{name}"}  # the distributed form's pages: parking's API serves them
+OPEN_PAGES = {"/healthz/live", "/healthz/ready", "/metrics", f"{V1}/openapi.json", f"{V1}/docs", f"{V1}/docs/{{name}}", *CITY_PAGES}
 ROWS = pytest.mark.parametrize("row", TABLE, ids=[f"{row.method} {row.path}" for row in TABLE])
 
 
@@ -204,7 +205,7 @@ async def test_every_endpoint_is_in_the_table_as_it_declares_itself(desk: Desk) 
 
 
 async def test_what_is_no_api_is_open_and_reads_only(desk: Desk) -> None:
-    """Probes, metrics and documentation: nothing else answers without a declaration."""
+    """Probes, metrics, documentation and the pages: nothing else answers without a declaration."""
     others = [found for found in iter_route_contexts(desk.app.routes) if not isinstance(found.original_route, APIRoute)]
     assert {str(found.path) for found in others} == OPEN_PAGES
     assert {method for found in others for method in found.methods or ()} <= {"GET", "HEAD"}
