@@ -40,8 +40,7 @@ async def measure(rounds: int) -> list[Measured]:
         async with embedded(Path(folder)) as process, httpx.AsyncClient(timeout=20) as http, async_playwright() as playwright:
             writes = dict.fromkeys(("parking", "charging", "waste"), process.url)
             town = Town(process.url, writes, process.settings, Path(folder), http)
-            for stream in ("kitchen", "hazardous"):
-                await town.decide(await town.plan(stream), "publication")
+            await town.have_routes("kitchen", "hazardous")
             browser = await chrome.launch(playwright)
             await _plain_ms(browser, town)  # the browser's own first page
             for _ in range(rounds):

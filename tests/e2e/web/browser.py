@@ -27,6 +27,7 @@ _HEAR_REPORTS = """
 window.__refused = [];
 document.addEventListener('securitypolicyviolation', (e) => window.__refused.push(`${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
 """
+_JUDGE = "parts => axe.run(parts.length ? { include: parts } : document, { resultTypes: ['violations'] })"
 
 
 def chromium() -> str | None:
@@ -82,12 +83,12 @@ class Visit:
         own = urlsplit(self.page.url).netloc
         return {urlsplit(url).netloc for url in self.urls if urlsplit(url).scheme not in {"data", "blob"}} - {own}
 
-    async def axe(self) -> list[str]:
-        """What axe-core finds wrong with the page as it is now, one line a rule and element."""
+    async def axe(self, *within: str) -> list[str]:
+        """What axe-core finds wrong with the page as it is now, or with some parts of it; one line a rule and element."""
         if not await self.page.evaluate("typeof window.axe === 'object'"):
             await self.page.evaluate(AXE.read_text())
-        found: dict[str, Any] = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert len(found["passes"]) > 15, "axe found nothing to judge"
+        found: dict[str, Any] = await self.page.evaluate(_JUDGE, [[part] for part in within])
+        assert len(found["passes"]) > 5, "axe found nothing to judge"
         return [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in found["violations"] for node in rule["nodes"]]
 
     async def sideways(self) -> int:
@@ -124,7 +125,8 @@ async def visit(
         await context.add_init_script(_HEAR_REPORTS)
         page = await context.new_page()
         made = Visit(page)
-        await _listen(made, await context.new_cdp_session(page))
+        _hear_faults(made)
+        await _hear_network(made, await context.new_cdp_session(page))
         asked = {name: value for name, value in (("lang", lang), ("theme", theme)) if value}
         await page.goto(f"{path}?{urlencode(asked)}" if asked else path, wait_until="domcontentloaded")
         yield made
@@ -132,7 +134,7 @@ async def visit(
         await context.close()
 
 
-async def _listen(visit: Visit, cdp: CDPSession) -> None:
+def _hear_faults(visit: Visit) -> None:
     page = visit.page
 
     def said(message: ConsoleMessage) -> None:
@@ -140,6 +142,8 @@ async def _listen(visit: Visit, cdp: CDPSession) -> None:
             visit.faults.append(f"console {message.type}: {message.text} ({message.location.get('url')})")
 
     def failed(request: Request) -> None:
+        if request.resource_type == "eventsource" and request.failure == "net::ERR_ABORTED":
+            return  # the page itself hung up: on a stream that was silent for too long, or at its end
         visit.faults.append(f"failed: {request.method} {request.url} {request.failure}")
 
     page.on("console", said)
@@ -147,6 +151,8 @@ async def _listen(visit: Visit, cdp: CDPSession) -> None:
     page.on("requestfailed", failed)
     page.on("request", lambda request: visit.urls.append(request.url))
 
+
+async def _hear_network(visit: Visit, cdp: CDPSession) -> None:
     def asked(event: dict[str, Any]) -> None:
         visit.loaded[event["requestId"]] = Loaded(event["request"]["url"], event.get("type", "Other"))
 

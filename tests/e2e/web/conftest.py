@@ -53,11 +53,10 @@ async def town(built: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
     folder = tmp_path_factory.mktemp("page")
     async with AsyncExitStack() as stack:
         process = await stack.enter_async_context(embedded(folder))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         writes = dict.fromkeys(("parking", "charging", "waste"), process.url)
         made = Town(process.url, writes, process.settings, folder, http, process=process)
         stack.push_async_callback(made.leave)
         await made.join()
-        for stream in ("kitchen", "hazardous"):
-            await made.decide(await made.plan(stream), "publication")
+        await made.have_routes("kitchen", "hazardous")
         yield made

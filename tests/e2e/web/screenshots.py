@@ -28,7 +28,7 @@ async def main() -> int:
     if chrome.chromium() is None:
         sys.exit("no chromium: apt-get install chromium fonts-noto-cjk")
     with tempfile.TemporaryDirectory() as folder:
-        async with embedded(Path(folder), CITYLOOP_SAMPLE="live") as process, httpx.AsyncClient(timeout=20) as http:
+        async with embedded(Path(folder), CITYLOOP_SAMPLE="live") as process, httpx.AsyncClient(timeout=60) as http:
             town = Town(process.url, {}, process.settings, Path(folder), http, process=process)
             await _is_busy(town)
             async with async_playwright() as playwright:

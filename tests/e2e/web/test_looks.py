@@ -52,20 +52,21 @@ async def test_the_page_is_whole_in_every_look(lang: str, theme: Theme, width: i
         assert await seen.page.evaluate("document.documentElement.lang") == LOCALES[lang]
         assert ((await seen.page.evaluate(_LIGHTNESS)) > 128) == (theme == "light")
         await _judge(seen, lang)
-        await open_details(seen)
-        for table, kind in (("places", "place"), ("stations", "station"), ("routes", "route")):
-            await show(seen, table)
+        for kind in ("place", "station", "route"):
+            await show(seen, f"{kind}s")
             await rows(seen, kind).first.locator("button").first.click()
             await expect(seen.by_id("selection")).to_be_visible()
-            await _judge(seen, lang)
+            await _judge(seen, lang, ".lists", "[data-testid=selection]")
+        await open_details(seen)
+        await _judge(seen, lang)
         await settled(seen)
         assert not seen.faults, shown(seen.faults)
         assert await seen.refused() == []
         assert seen.other_hosts() == set()
 
 
-async def _judge(seen: Visit, lang: str) -> None:
-    found = await seen.axe()
+async def _judge(seen: Visit, lang: str, *within: str) -> None:
+    found = await seen.axe(*within)
     assert not found, shown(found)
     assert await seen.sideways() <= 0
     await _is_translated(seen, lang)

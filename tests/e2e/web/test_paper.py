@@ -78,4 +78,5 @@ async def test_an_empty_city_says_that_there_is_nothing(lang: str, nothing: str,
         assert (await drawn(seen)).colours > 0
         assert not await seen.axe()
         await settled(seen)
-        assert not seen.faults, shown(seen.faults)
+        faults = [each for each in seen.faults if "/waste/v1/base-map" not in each]  # nobody brought one: 404
+        assert not faults, shown(faults)

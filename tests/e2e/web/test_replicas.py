@@ -16,8 +16,8 @@ from tests.e2e.conftest import replicas
 from tests.e2e.processes import City, command
 from tests.e2e.web.browser import expect, settled, shown
 from tests.e2e.web.conftest import missing
-from tests.e2e.web.page import READY_MS, SOON_MS, opened, rows
-from tests.e2e.web.town import Town
+from tests.e2e.web.page import PATIENCE_MS, READY_MS, Stopwatch, opened, rows
+from tests.e2e.web.town import STATION, Town
 from tests.integration.balancer import balanced, program
 from tests.support import wait_until
 
@@ -43,12 +43,12 @@ async def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         balancer = await stack.enter_async_context(balanced(running, folder))
         url = f"http://127.0.0.1:{balancer.port}"
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         writes = {service: running.apis_of[service][0].url for service in SERVICES}
         made = Town(url, writes, running.settings, folder, http, operator="sample-operator")
         stack.push_async_callback(made.leave)
         await made.join()
-        await made.decide(await made.plan("hazardous"), "publication")
+        await made.have_routes("hazardous")
 
         async def known() -> bool:
             return len((await made.get("/parking/v1/overview"))["places"]) == 60
@@ -66,12 +66,17 @@ async def test_the_page_is_live_over_replicas(browser: Browser, spread: tuple[To
         await expect(seen.by_id("map")).to_have_attribute("data-routes", str(await rows(seen, "route").count()))
         row = seen.by_id("place-row-sample-001")
         await row.locator("button").first.click()
+        counts, chargers = Stopwatch(), Stopwatch()
         for occupied in (11, 140, 33):
-            await town.count("sample-001", occupied)
-            await expect(seen.by_id("selection")).to_contain_text(f"普通：空 {180 - occupied} / 共 180", timeout=SOON_MS)
-        for status, word in ((1, "空闲"), (3, "充电中")):
-            await town.charge(status)
-            await expect(seen.by_id("station-row-123456789*WEB")).to_contain_text(word, timeout=SOON_MS)
+            free = seen.by_id("selection").get_by_text(f"普通：空 {180 - occupied} / 共 180")
+            await counts.time(town.count("sample-001", occupied), expect(free).to_be_visible(timeout=PATIENCE_MS))
+        await seen.page.locator("#tab-stations").click()
+        await seen.by_id(f"station-row-{STATION}").locator("button").first.click()
+        for status, word in ((1, "空闲"), (3, "充电中"), (255, "故障")):
+            facts = expect(seen.by_id("selection")).to_contain_text(f"{word}：1", timeout=PATIENCE_MS)
+            await chargers.time(town.charge(status), facts)
+        counts.check("a count through replicas is")
+        chargers.check("a charger through replicas is")
         assert not seen.faults, shown(seen.faults)
         assert await seen.refused() == []
         assert seen.other_hosts() == set()

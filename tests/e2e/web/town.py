@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import httpx
 from cityloop_charging.operators.domain import Secrets
 from cityloop_charging.protocols.tcec.client import Client
 from cityloop_common import invented
-from cityloop_common.clock import SystemClock
+from cityloop_common.clock import SystemClock, city_day
+from cityloop_parking.sample import invented_places
 from tests.e2e.processes import Process, command, token
 from tests.support import wait_until
 
@@ -25,6 +26,7 @@ PARTNER = "123456789"  # an operator whose secrets the tests know
 STATION = f"{PARTNER}*WEB"
 CONNECTOR = "WEB01"
 STREAMS = ("kitchen", "other", "recyclable", "hazardous")
+NEAR_MIDNIGHT = timedelta(minutes=30)
 _numbers = itertools.count()
 
 
@@ -59,15 +61,11 @@ class Town:
         assert answer.status_code in {200, 201, 202}, answer.text
         return answer.json()
 
-    async def count(self, place_id: str, occupied: int, *, interval_s: int | None = None) -> None:
-        """A car park's own counter says how many standard bays are taken."""
-        body: dict[str, object] = {
-            "observed_at": datetime.now(UTC).isoformat(),
-            "source": "gate",
-            "counts": [{"category": "standard", "occupied": occupied}],
-        }
-        if interval_s is not None:
-            body["interval_s"] = interval_s
+    async def count(self, place_id: str, occupied: int) -> None:
+        """A car park's own counter says how many standard bays are taken; of the others none is."""
+        pools = next(facts.pools for facts in invented_places() if facts.id == place_id)
+        counts = [{"category": pool.category, "occupied": occupied if pool.category == "standard" else 0} for pool in pools]
+        body = {"observed_at": datetime.now(UTC).isoformat(), "source": "gate", "counts": counts}
         await self.send("POST", "parking", f"places/{place_id}/observations", body, role="lot_operator", operator=self.operator)
 
     async def join(self) -> None:
@@ -115,9 +113,17 @@ class Town:
         """An officer decides in which car park a station stands: `confirmation`, `withdrawal`."""
         await self.send("POST", "charging", f"place-links/{location_id}/{decision}", {"place_id": place_id}, role="officer")
 
-    async def plan(self, stream: str) -> str:
-        """A plan of today for a stream, searched and ready to be published."""
-        asked = await self.send("POST", "waste", "plans", {"stream": stream, "seconds": 2}, role="dispatcher")
+    async def have_routes(self, *streams: str) -> None:
+        """Published plans of these streams, of today, and of tomorrow when midnight is near."""
+        now = datetime.now(UTC)
+        for day in sorted({city_day(now), city_day(now + NEAR_MIDNIGHT)}):
+            for stream in streams:
+                await self.decide(await self.plan(stream, on=day), "publication")
+
+    async def plan(self, stream: str, *, on: date | None = None) -> str:
+        """A plan of a day (today) for a stream, searched and ready to be published."""
+        wish = {"stream": stream, "seconds": 2} | ({"date": on.isoformat()} if on else {})
+        asked = await self.send("POST", "waste", "plans", wish, role="dispatcher")
         plan_id = str(asked["plan_id"])
 
         async def ready() -> bool:
