@@ -1,3 +1,4 @@
+import { now } from '../kit/clock.ts'
 import { type Language } from '../kit/choose.ts'
 import { language, speak, t } from '../kit/i18n.ts'
 import { paint, theme } from '../kit/theme.ts'
@@ -25,6 +26,7 @@ export function Header() {
             {t('page.name')} <span class="product">CityLoop</span>
           </h1>
           <p class="about">{t('page.about')}</p>
+          <p class="print-only">{t('figures.at', { time: cityTime(now.value, 'full') })}</p>
         </div>
       </div>
       {hasSample.value && (

@@ -88,7 +88,7 @@ function Head<T>(props: { column: Column<T>; order: { column: string; direction:
   const sorts = order.column === column.id ? order.direction : null
   const turn = () => props.set({ column: column.id, direction: sorts ? (sorts === 'ascending' ? 'descending' : 'ascending') : (column.start ?? 'ascending') })
   return (
-    <th scope="col" class={classes(column)} aria-sort={sorts ?? undefined}>
+    <th scope="col" class={classes(column)} aria-sort={sorts ?? undefined} data-head={column.head}>
       {column.by ? (
         <button type="button" class="sort" onClick={turn} title={t('tables.sort', { column: column.head })}>
           {column.head}
