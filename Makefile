@@ -7,7 +7,7 @@ PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
 STRICT = 0
 SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
 
-.PHONY: help setup web run test lint stack stack-down test-stack bench soak sbom image-root compose-env compose-up judge k8s-server-dry-run clean
+.PHONY: help setup web run test lint stack stack-down test-stack bench soak screenshots sbom image-root compose-env compose-up judge k8s-server-dry-run clean
 
 help:
 	@echo "make run         CityLoop in one process on 127.0.0.1:8080 (CITYLOOP_PORT); installs what is missing first"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-stack  the tests on those servers, then the ones that break them"
 	@echo "make stack-down  stops the servers, keeps their data in .run"
 	@echo "make bench       measures beside baselines, writes docs/benchmarks.md (needs make stack)"
+	@echo "make screenshots pictures of the page into docs/images (needs Chromium)"
 	@echo "make soak        the stress suites in full size (needs make stack; an hour or more)"
 	@echo "make compose-up  the distributed form with Docker Compose; writes .env with fresh secrets when there is none"
 	@echo "make judge       what others wrote judges Dockerfile, Compose file, Kubernetes manifests, nginx, Prometheus"
@@ -66,6 +67,10 @@ test-stack:
 bench:
 	@scripts/setup dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots:
+	@scripts/setup dev
+	$(BIN)/python -m tests.e2e.web.screenshots
 
 soak: STRICT = 1
 soak:

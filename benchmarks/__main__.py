@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import uvloop
 
 from benchmarks import report
-from benchmarks.rows import embedded, events, holds, indicators, observations, search, stall, tcec
+from benchmarks.rows import embedded, events, holds, indicators, observations, page, search, stall, tcec
 from cityloop_common.clock import city_day
 from tests.support import scaled
 
@@ -25,6 +25,7 @@ ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
     "f": indicators.measure,
     "g": stall.measure,
     "i": embedded.measure,
+    "j": page.measure,
 }
 ROUNDS = 5
 
