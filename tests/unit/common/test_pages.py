@@ -11,6 +11,8 @@ import pytest
 
 from cityloop_common import pages, start_page
 from cityloop_common.pages import Build
+from cityloop_common.service import installed_services
+from tests.unit.common.edge import Edge, client_of
 
 SCRIPT = b"console.log('" + b"x" * 600 + b"')"
 HTML = b"<!doctype html><title>CityLoop</title>"
@@ -151,3 +153,23 @@ async def test_the_start_page_stays_at_its_own_address(client: httpx.AsyncClient
 def test_a_checkout_has_its_own_build() -> None:
     """Elsewhere the build lies in the package."""
     assert pages.find_build().folder.parts[-2:] == ("web", "dist")
+
+
+async def test_in_an_api_replica_pages_keep_their_policy(at_edge: Edge, dist: Path) -> None:
+    """The edge adds what every answer has, once, and leaves the policy of a page to the page; without a build it is a problem."""
+    app = at_edge.app()
+    app.include_router(pages.router(Build(dist)))
+    async with client_of(app) as http:
+        page, api = await http.get("/"), await http.get("/nothing/at/all")
+    assert page.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert page.headers.get_list("content-security-policy") == [pages.CSP]
+    assert "script-src" not in api.headers["content-security-policy"]
+    bare = at_edge.app()
+    bare.include_router(pages.router(Build(dist / "none")))
+    async with client_of(bare) as http:
+        assert (await http.get("/")).headers["content-type"] == "application/problem+json"
+
+
+def test_one_service_serves_the_pages() -> None:
+    """Where each service has its own process, `/` is one's."""
+    assert [service.name for service in installed_services() if service.serves_pages] == ["parking"]
