@@ -96,8 +96,9 @@ async def test_a_past_day_may_be_asked_for_as_known_now(ctx: Ctx[Any], client: h
     assert datetime.fromisoformat(shown["at"]) < day_begins(yesterday + timedelta(days=1))
 
 
-async def test_all_who_ask_share_one_evaluation(ctx: Ctx[Any]) -> None:
-    """Of each of the two; and those who come within the second have it as well."""
+async def test_all_who_ask_share_one_evaluation(ctx: Ctx[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each of the two; and those who come within a while have it as well."""
+    monkeypatch.setattr(present, "GOOD_FOR_S", 60.0)
     moments: list[Moment] = []
 
     async def counted(tx: Tx, moment: Moment) -> Any:

@@ -73,6 +73,20 @@ async def test_a_dear_figure_is_looked_at_less_often_and_slows_no_cheap_one() ->
     assert len(told) == 4  # each form of each, once
 
 
+async def test_a_busy_machine_makes_no_figure_dear() -> None:
+    """One of the last looks took no longer than the work itself: by that one it is paced."""
+    clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
+    figures = Costly(clock, {"cheap": 0.01})
+    hub = SimpleNamespace(clients=1, publish=lambda _: None)
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(tell_changes(figures, hub, [_figure("cheap")]))  # type: ignore[arg-type]
+        for seconds in range(40):
+            figures.costs["cheap"] = 0.01 if seconds % 4 == 0 else 0.4
+            await _pass(clock, 1)
+        looking.cancel()
+    assert len(figures.looks["cheap"]) >= 30
+
+
 async def test_nothing_is_looked_at_while_nobody_listens() -> None:
     """It begins within a second of the first who does, and ends with the last."""
     clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))

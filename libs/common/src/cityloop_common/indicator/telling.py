@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from cityloop_common import telemetry
 from cityloop_common.errors import Unavailable
@@ -15,25 +17,39 @@ CHANGED = "indicator.changed"
 EVERY_S = 1.0
 TIMES_COST = 10.0  # so much longer than an evaluation takes is the time between two of them
 AGAIN_S = 5.0  # after one that failed
+COSTS_KEPT = 8
 FAILED = telemetry.counter("indicator_tellings_failed_total", "Looks at a present figure that failed", ("service", "indicator"))
 _log = telemetry.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Pace:
+    """When a figure is looked at next; the least of its last costs decides: the others had other work of the machine in them."""
+
+    due: float = 0.0
+    costs: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS_KEPT))
+
+    def looked(self, began: float, ended: float) -> None:
+        self.costs.append(ended - began)
+        self.due = began + max(EVERY_S, TIMES_COST * min(self.costs))
 
 
 async def tell_changes(present: Present, hub: Hub, indicators: Sequence[Indicator]) -> None:
     """Background loop of an API replica. It looks while somebody listens, and never dies of what a figure raises."""
     clock = present.ctx.clock
     told: dict[tuple[str, Known], int] = {}
-    due: dict[str, float] = {}
+    paces = [(indicator, _Pace()) for indicator in indicators]
     while True:
-        for indicator in indicators if hub.clients else ():
+        for indicator, pace in paces if hub.clients else ():
             began = clock.monotonic()
-            if began < due.get(indicator.name, began):
+            if began < pace.due:
                 continue
-            looked = await _look_or_say(present, hub, indicator, told)
-            pause_s = max(EVERY_S, TIMES_COST * (clock.monotonic() - began)) if looked else AGAIN_S
-            due[indicator.name] = began + pause_s
-        now = clock.monotonic()
-        await clock.sleep(max(0.0, min((at - now for at in due.values()), default=EVERY_S)) if hub.clients else EVERY_S)
+            if await _look_or_say(present, hub, indicator, told):
+                pace.looked(began, clock.monotonic())
+            else:
+                pace.due = began + AGAIN_S
+        rest_s = min(pace.due for _, pace in paces) - clock.monotonic() if hub.clients and paces else EVERY_S
+        await clock.sleep(max(0.0, rest_s))
 
 
 async def _look_or_say(present: Present, hub: Hub, indicator: Indicator, told: dict[tuple[str, Known], int]) -> bool:
