@@ -12,48 +12,27 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, chdir, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
-from typer.testing import CliRunner
 
 from cityloop_common.backup import BackupError, draft, embedded, restoring
 from cityloop_common.backup.draft import megabytes
 from cityloop_common.backup.manifest import hashed, read_manifest
-from cityloop_common.cli import build
 from cityloop_common.clock import SystemClock
 from cityloop_common.migrating import revisions, upgrade
 from cityloop_common.service import installed_services
 from cityloop_common.tables import kit_metadata
 from cityloop_parking.service import SERVICE as PARKING
+from tests.cli import Said, command
 from tests.e2e.processes import CITYLOOP, environment
 from tests.support import wait_until
 
 SERVICES = {service.name: service for service in installed_services()}
 FILES = ("a", "b", "c", "d")
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a command answered."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def command(settings: Mapping[str, str], folder: Path, *arguments: str) -> Said:
-    """`cityloop ...` in this process, which starts in a tenth of a process's time; a traceback fails the test."""
-    given: dict[str, str | None] = {name: None for name in os.environ if name.startswith("CITYLOOP_")}
-    with chdir(folder):
-        done = CliRunner().invoke(build(), arguments, env={**given, **settings})
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return Said(done.exit_code, done.stdout, done.stderr)
 
 
 def quiet(_done: int, _total: int | None, _note: str) -> None:

@@ -214,17 +214,18 @@ def show_outbox(as_json: AsJson = False) -> None:
 
 
 def republish(
-    topic: Annotated[str, typer.Argument(help="Topic to send again from its publisher's tables.")],
-    key: Annotated[str | None, typer.Option(help="Only this aggregate.")] = None,
+    topics: Annotated[list[str], typer.Argument(help="Topics to send again from their publishers' tables.", metavar="TOPIC...")],
+    key: Annotated[str | None, typer.Option(help="Only this aggregate (of one topic).")] = None,
 ) -> None:
-    """Sends the newest events of a topic again, with their old ids, for consumers that came late."""
-    for service in installed_services():
-        for each in service.republish:
-            if each.topic == topic:
-                run_async(_republish(service, each, key))
-                return
-    known = sorted(each.topic for service in installed_services() for each in service.republish)
-    fail(f"nobody can republish {topic!r}; these can be: {', '.join(known) or 'none'}")
+    """Sends the newest events of topics again, with their old ids, for consumers that came late."""
+    known = {each.topic: (service, each) for service in installed_services() for each in service.republish}
+    unknown = [topic for topic in topics if topic not in known]
+    if unknown:
+        fail(f"nobody can republish {', '.join(unknown)}; these can be: {', '.join(sorted(known)) or 'none'}")
+    if key is not None and len(topics) > 1:
+        fail("--key is of one topic", 2)
+    for topic in topics:
+        run_async(_republish(*known[topic], key))
 
 
 async def _republish(service: Service, each: Republish, key: str | None) -> None:
