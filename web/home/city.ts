@@ -1,13 +1,15 @@
 /** What the page knows of the city: one live feed a service, and the signals that lists and map both read. */
 
 import { computed, signal } from '@preact/signals'
-import { getJson, ProblemError } from '../kit/api.ts'
-import { everySecond, now } from '../kit/clock.ts'
+import { everySecond, now, nowMs } from '../kit/clock.ts'
 import { byTrouble, type Known, learn } from '../kit/judging.ts'
-import { type Change, emptyResource, Live, type Part, type Resource } from '../kit/live.ts'
+import { emptyResource, Live } from '../kit/live.ts'
+import { Part } from '../kit/part.ts'
+import { readInto } from '../kit/resource.ts'
+import { asksForRoutes, DayWatch } from '../kit/routes-day.ts'
 import { cityDay } from '../kit/time.ts'
 import type {
-  EvseChanged, Indicator, IndicatorList, Place, PlacesOverview, RoutesToday, Service, Station, StationsOverview,
+  EvseChanged, Indicator, IndicatorList, Place, PlacesOverview, PlanChanged, RoutesToday, Service, Station, StationsOverview,
 } from '../kit/types.ts'
 
 export interface Listed<T> {
@@ -28,65 +30,54 @@ export const figures: Record<Service, ReturnType<typeof emptyResource<Figures>>>
 export const baseMap = emptyResource<object>()
 export const districts = emptyResource<object>()
 
-function part<A, T>(path: string, resource: ReturnType<typeof emptyResource<T>>, take: (answer: A) => T): Part<never> {
-  return { path, resource, take } as unknown as Part<never>
-}
-
-function figuresPath(service: Service): string {
-  return `/${service}/v1/indicators?provisional=true&closed=true&trend=30`
-}
-
-function figuresPart(service: Service): Part<never> {
-  const resource = figures[service]
-  return part(figuresPath(service), resource, (answer: IndicatorList) => answer.indicators.reduce(learned, resource.value.value ?? new Map()))
+function figuresOf(service: Service): Part<IndicatorList, Figures> {
+  return new Part<IndicatorList, Figures>({
+    path: `/${service}/v1/indicators?provisional=true&closed=true&trend=30`,
+    into: figures[service],
+    take: (answer, before) => answer.indicators.reduce(learned, before ?? new Map()),
+    event: 'indicator.changed',
+    apply: (known, told) => (told as Indicator[]).reduce(learned, known),
+  })
 }
 
 function learned(known: Figures, told: Indicator): Figures {
   return new Map(known).set(told.name, learn(known.get(told.name), told))
 }
 
-function applyFigures(service: Service, changes: readonly Change[]): void {
-  const told = changes.filter((change) => change.name === 'indicator.changed')
-  const { value } = figures[service].value
-  if (!told.length || !value) return
-  figures[service].value = { value: told.reduce((known, change) => learned(known, change.data as Indicator), value), problem: null }
-}
+const figureParts = { parking: figuresOf('parking'), charging: figuresOf('charging'), waste: figuresOf('waste') }
 
-export const parking = new Live({
-  service: 'parking',
-  parts: [
-    part('/parking/v1/overview', places, (answer: PlacesOverview) => listed(answer.places, answer.truncated)),
-    figuresPart('parking'),
-  ],
-  events: ['place.changed', 'indicator.changed'],
-  apply: (changes) => {
-    applyFigures('parking', changes)
-    update(places, changes, 'place.changed', (items, place: Place) => items.set(place.id, place))
-  },
+const placesPart = new Part<PlacesOverview, Listed<Place>>({
+  path: '/parking/v1/overview',
+  into: places,
+  take: (answer) => listed(answer.places, answer.truncated),
+  event: 'place.changed',
+  apply: (all, told) => changed(all, told as Place[], (items, place) => items.set(place.id, place)),
+  asOf: (answer) => answer.as_of,
+  size: (all) => all.items.size,
+  again: true,
 })
 
-export const charging = new Live({
-  service: 'charging',
-  parts: [
-    part('/charging/v1/overview', stations, (answer: StationsOverview) => listed(answer.locations, answer.truncated)),
-    figuresPart('charging'),
-  ],
-  events: ['evse.changed', 'indicator.changed'],
-  apply: (changes) => {
-    applyFigures('charging', changes)
-    update(stations, changes, 'evse.changed', changeEvse)
-  },
+const stationsPart = new Part<StationsOverview, Listed<Station>>({
+  path: '/charging/v1/overview',
+  into: stations,
+  take: (answer) => listed(answer.locations, answer.truncated),
+  event: 'evse.changed',
+  apply: (all, told) => changed(all, told as EvseChanged[], changeEvse),
+  asOf: (answer) => answer.as_of,
+  size: (all) => all.items.size,
+  again: true, // a report that says the same as before makes a number newer, and is no event
 })
 
+const routesPart = new Part<RoutesToday, RoutesToday>({ path: '/waste/v1/routes', into: routes, take: (answer) => answer })
+
+export const parking = new Live({ service: 'parking', parts: [placesPart, figureParts.parking] })
+export const charging = new Live({ service: 'charging', parts: [stationsPart, figureParts.charging] })
 export const waste = new Live({
   service: 'waste',
-  parts: [part('/waste/v1/routes', routes, (answer: RoutesToday) => answer), figuresPart('waste')],
-  events: ['plan.changed', 'indicator.changed'],
-  apply: (changes) => {
-    applyFigures('waste', changes)
-    if (changes.some((change) => change.name === 'plan.changed')) void readRoutes()
-  },
+  parts: [routesPart, figureParts.waste],
+  also: { 'plan.changed': (told) => asksForRoutes(told as PlanChanged, cityDay(nowMs())) && routesDay.changed() },
 })
+const routesDay = new DayWatch(() => waste.readPart(routesPart))
 
 export const services: readonly Live[] = [parking, charging, waste]
 export const live: Record<Service, Live> = { parking, charging, waste }
@@ -102,11 +93,12 @@ export const figuresInOrder = computed(() => {
   return all.sort((a, b) => order(a.known, b.known))
 })
 
-export const hasSample = computed(
-  () =>
-    [...(places.value.value?.items.values() ?? [])].some((place) => place.invented) ||
-    [...(stations.value.value?.items.values() ?? [])].some((station) => station.invented),
-)
+export const hasSample = computed(() => anyInvented(places.value.value) || anyInvented(stations.value.value))
+
+function anyInvented(all: Listed<{ invented: boolean }> | null): boolean {
+  for (const each of all?.items.values() ?? []) if (each.invented) return true
+  return false
+}
 
 /** What is chosen, in list and map alike. */
 export interface Chosen {
@@ -132,21 +124,16 @@ export function routeId(planId: string, truck: string): string {
 const FIGURES_AGAIN_MS = 60_000 // what they say stays true while nothing is told, but their instant moves on
 
 /** The figures as of now; who watches a page for hours sees when they were looked at last. */
-async function readFigures(service: Service): Promise<void> {
-  if (document.hidden || live[service].feed.value.phase !== 'live') return
-  const told = await getJson<IndicatorList>(figuresPath(service)).catch(() => null)
-  const resource = figures[service]
-  if (told) resource.value = { value: told.indicators.reduce(learned, resource.value.value ?? new Map()), problem: null }
+function readFigures({ service, feed }: Live): void {
+  if (!document.hidden && feed.value.phase === 'live') void figureParts[service].refresh()
 }
 
 export function begin(): void {
-  setInterval(() => services.forEach(({ service }) => void readFigures(service)), FIGURES_AGAIN_MS)
+  setInterval(() => services.forEach(readFigures), FIGURES_AGAIN_MS)
   for (const each of services) each.start()
-  everySecond(() => services.forEach((each) => each.tick()))
-  let day = today.value
-  today.subscribe((now) => {
-    if (now !== day) void readRoutes() // another day, other routes
-    day = now
+  everySecond(() => {
+    services.forEach((each) => each.tick())
+    routesDay.tick(routes.value.value?.on ?? null, cityDay(nowMs()), performance.now())
   })
 }
 
@@ -158,39 +145,14 @@ export async function readGround(): Promise<void> {
   ])
 }
 
-async function readRoutes(): Promise<void> {
-  await readInto(routes, ['/waste/v1/routes'])
-}
-
-async function readInto<T>(resource: { value: Resource<T> }, paths: readonly string[]): Promise<void> {
-  let problem: ProblemError | null = null
-  for (const path of paths) {
-    try {
-      resource.value = { value: await getJson<T>(path), problem: null }
-      return
-    } catch (error) {
-      problem = error instanceof ProblemError ? error : new ProblemError(String(error), 0)
-    }
-  }
-  resource.value = { ...resource.value, problem }
-}
-
 function listed<T extends { id: string }>(all: readonly T[], truncated: boolean): Listed<T> {
   return { items: new Map(all.map((each) => [each.id, each])), truncated }
 }
 
-function update<T, D>(
-  resource: ReturnType<typeof emptyResource<Listed<T>>>,
-  changes: readonly Change[],
-  name: string,
-  into: (items: Map<string, T>, data: D) => void,
-): void {
-  const told = changes.filter((change) => change.name === name)
-  const { value } = resource.value
-  if (!told.length || !value) return
-  const items = new Map(value.items)
-  for (const change of told) into(items, change.data as D)
-  resource.value = { value: { ...value, items }, problem: null }
+function changed<T, D>(all: Listed<T>, told: readonly D[], into: (items: Map<string, T>, data: D) => void): Listed<T> {
+  const items = new Map(all.items)
+  for (const data of told) into(items, data)
+  return { ...all, items }
 }
 
 function changeEvse(items: Map<string, Station>, told: EvseChanged): void {

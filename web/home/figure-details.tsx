@@ -1,11 +1,10 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { signal, type Signal } from '@preact/signals'
-import { getJson, ProblemError } from '../kit/api.ts'
+import { signal } from '@preact/signals'
 import { VerdictIcon } from '../kit/icons.tsx'
 import { named, number, t, word } from '../kit/i18n.ts'
 import { headline, verdict } from '../kit/judging.ts'
-import type { Resource } from '../kit/live.ts'
 import { Block } from '../kit/problem.tsx'
+import { readInto, type Resource } from '../kit/resource.ts'
 import { cityTime } from '../kit/time.ts'
 import type { DistrictFigure, Figure, Indicator, Service } from '../kit/types.ts'
 import { today } from './city.ts'
@@ -15,7 +14,7 @@ import { shownCounts, shownTitle, shownValue, shownVerdict } from './figure-word
 export function FigureDetails({ service, indicator }: { service: Service; indicator: Indicator }) {
   const [resource] = useState(() => signal<Resource<Indicator>>({ value: null, problem: null }))
   const details = useRef<HTMLDetailsElement>(null)
-  const read = () => void readFigure(`/${service}/v1/indicators/${indicator.name}`, resource)
+  const read = () => void readInto(resource, [`/${service}/v1/indicators/${indicator.name}`])
   const again = () => details.current?.open && read()
   const figure = headline(indicator)
   useEffect(() => void again(), [figure.numerator, figure.denominator])
@@ -39,14 +38,6 @@ export function FigureDetails({ service, indicator }: { service: Service; indica
       </Block>
     </details>
   )
-}
-
-async function readFigure(path: string, into: Signal<Resource<Indicator>>): Promise<void> {
-  try {
-    into.value = { value: await getJson<Indicator>(path), problem: null }
-  } catch (error) {
-    into.value = { value: into.value.value, problem: error instanceof ProblemError ? error : new ProblemError(String(error), 0) }
-  }
 }
 
 function Districts({ of }: { of: Indicator }) {

@@ -3,13 +3,16 @@
 import type { Problem } from './types.ts'
 
 const DEADLINE_MS = 15_000
+const LONGEST_RETRY_AFTER_S = 600
 
 export class ProblemError extends Error {
   readonly status: number // 0: no answer at all
+  readonly retryAfterS: number | null // what a 429 or a 503 said
 
-  constructor(text: string, status: number) {
+  constructor(text: string, status: number, retryAfterS: number | null = null) {
     super(text)
     this.status = status
+    this.retryAfterS = retryAfterS
   }
 }
 
@@ -20,7 +23,7 @@ export async function getJson<T>(path: string): Promise<T> {
   } catch {
     throw new ProblemError('', 0)
   }
-  if (!answer.ok) throw new ProblemError(await told(answer), answer.status)
+  if (!answer.ok) throw await problemOf(answer)
   try {
     return (await answer.json()) as T
   } catch {
@@ -28,11 +31,14 @@ export async function getJson<T>(path: string): Promise<T> {
   }
 }
 
-async function told(answer: Response): Promise<string> {
-  try {
-    const problem = (await answer.json()) as Partial<Problem>
-    return [problem.title, problem.detail].filter(Boolean).join(': ') || `HTTP ${answer.status}`
-  } catch {
-    return `HTTP ${answer.status}`
-  }
+/** A problem document's words; a balancer's answer may be none. */
+export async function problemOf(answer: Response): Promise<ProblemError> {
+  const problem = await (answer.json() as Promise<Partial<Problem> | null>).catch(() => null)
+  const text = [problem?.title, problem?.detail].filter(Boolean).join(': ') || `HTTP ${answer.status}`
+  return new ProblemError(text, answer.status, retryAfter(problem?.retry_after_s ?? answer.headers.get('retry-after')))
+}
+
+function retryAfter(told: unknown): number | null {
+  const seconds = told === null || told === '' ? NaN : Number(told)
+  return seconds >= 0 ? Math.min(seconds, LONGEST_RETRY_AFTER_S) : null
 }

@@ -6,20 +6,22 @@ export const SILENT_AFTER_MS = 2 * PING_EVERY_MS + 2_000 // two pings missed, an
 export type FeedEvent =
   | { kind: 'open' } // the stream stands
   | { kind: 'heard' } // a ping or a change came
-  | { kind: 'read' } // a snapshot was read
-  | { kind: 'failed'; problem: string } // the snapshot could not be read
+  | { kind: 'read' } // the whole snapshot was read
+  | { kind: 'partly'; problem: string } // a part of it was read, or it was read and is older than the stream
+  | { kind: 'failed'; problem: string } // nothing of it could be read
+  | { kind: 'reset' } // the stream stands, but something of it was missed
   | { kind: 'error' } // the stream broke
   | { kind: 'tick' }
 
 /**
- * `waiting`: nothing came yet. `live`: numbers are read and the stream stands. `frozen`: numbers are read and the stream does not
- * stand: they are of `heardAt` at the newest. `away`: there are no numbers; `since` the first failure.
+ * `waiting`: nothing came yet. `live`: all numbers were read since the stream stands. `frozen`: there are numbers, but they may be old:
+ * `since` is when they were all known to be true. `away`: there are no numbers; `since` the first failure.
  */
 export interface Feed {
   phase: 'waiting' | 'live' | 'frozen' | 'away'
   streaming: boolean
   hasNumbers: boolean
-  current: boolean // the numbers were read since the stream stands, or nothing was missed
+  current: boolean // all numbers were read since the stream stands, and nothing was missed since
   heardAt: number
   since: number
   problem: string
@@ -36,27 +38,41 @@ export function nextFeed(feed: Feed, event: FeedEvent, at: number): Feed {
   switch (event.kind) {
     case 'open':
     case 'heard':
+      if (!feed.streaming) next.current = false // what was read before it stood may have changed since
       next.streaming = true
       next.heardAt = at
       break
     case 'read':
       next.hasNumbers = true
-      next.current = true
+      next.current = next.streaming
       next.problem = ''
-      if (!next.streaming) next.heardAt = at
+      if (!next.streaming) next.heardAt = next.since = at
+      break
+    case 'partly':
+      if (!feed.hasNumbers) next.heardAt = at
+      next.hasNumbers = true
+      next.problem = event.problem
       break
     case 'failed':
       next.problem = event.problem
       break
-    case 'error':
-      next.streaming = next.current = false
+    case 'reset':
+      next.current = false
       break
+    case 'error':
     case 'tick':
       next.streaming = next.current = false
   }
   next.phase = phaseOf(next)
   if (next.phase !== feed.phase) next.since = next.phase === 'frozen' ? next.heardAt : at
   return next
+}
+
+/** What a reading of all parts says: only when nothing failed, and nothing is older than the stream, everything is read. */
+export function readingTold(parts: number, problems: readonly string[], isBehind: boolean): FeedEvent {
+  if (!problems.length) return isBehind ? { kind: 'partly', problem: '' } : { kind: 'read' }
+  const problem = problems.find(Boolean) ?? 'network'
+  return { kind: problems.length < parts ? 'partly' : 'failed', problem }
 }
 
 function phaseOf(feed: Feed): Feed['phase'] {

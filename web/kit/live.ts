@@ -1,40 +1,31 @@
 /** A service's numbers on a page: snapshot and stream kept together, broken off and caught up. */
 
 import { type Signal, signal } from '@preact/signals'
-import { getJson, ProblemError } from './api.ts'
 import { nowMs, setClock } from './clock.ts'
-import { type Feed, type FeedEvent, newFeed, nextFeed } from './feed.ts'
+import { type Feed, type FeedEvent, newFeed, nextFeed, readingTold, SILENT_AFTER_MS } from './feed.ts'
+import type { AnyPart, Change, Outcome } from './part.ts'
+import type { Resource } from './resource.ts'
 import { type EventSourceStream, sharedStream, type StreamTold } from './stream.ts'
 import type { Service } from './types.ts'
-
-/** What a block shows: its value (of before, while it is frozen), or why there is none. */
-export interface Resource<T> {
-  value: T | null
-  problem: ProblemError | null
-}
-
-export interface Part<T> {
-  path: string
-  resource: Signal<Resource<T>>
-  take: (answer: unknown) => T
-}
-
-/** An event on its way into the page's numbers; several of one moment are applied together. */
-export interface Change {
-  name: string
-  data: unknown
-}
+import { about, backOff, between } from './waits.ts'
 
 export interface LiveOptions {
   service: Service
-  parts: readonly Part<never>[]
-  events: readonly string[]
-  apply: (changes: readonly Change[]) => void
+  parts: readonly AnyPart[]
+  also?: Readonly<Record<string, (data: unknown) => void>> // events that change no part by themselves
 }
 
 const OPEN_WITHIN_MS = 3_000 // a stream that does not open does not keep the numbers back
 const TOGETHER_MS = 100
-const READ_AGAIN_MS = [2_000, 5_000, 10_000] as const
+const MANY = 1_000 // things; a step over more of them is taken less often
+const MANY_TOGETHER_MS = 1_000
+const WITHOUT_STREAM_MS = [30_000, 60_000] as const
+const AGAIN_MS = 10 * 60_000
+const SEEN_AGAIN_MS = 60_000 // who comes back to the page within it needs no reading
+const RESET_WITHIN_MS = 1_000 // a reset is told to all clients at once
+// a replica in whose memory nothing changes says so every 2 s: an answer that is older is of one that is behind
+const BEHIND_MS = 2_500
+const BEHIND_AGAIN_MS = 2_000
 
 export function emptyResource<T>(): Signal<Resource<T>> {
   return signal({ value: null, problem: null })
@@ -45,11 +36,16 @@ export class Live {
   readonly feed: Signal<Feed> = signal(newFeed(nowMs()))
   private readonly options: LiveOptions
   private stream: EventSourceStream | null = null
-  private reading = 0 // counts up: only the newest reading is taken
+  private reading = 0 // counts up: only the newest reading counts
   private failures = 0
+  private notBefore = 0 // a service said when to come again
   private later = 0
+  private triedAt = 0 // the last sign that somebody tries to open the stream
+  private openedAt: number | null = null // when the stream opened, by the service's clock
+  private wasBehind = false
+  private readAt = 0
+  private againAt = Infinity
   private queue: Change[] = []
-  private sinceReading: Change[] | null = null // events that came while a snapshot is on its way
   private flushing = 0
 
   constructor(options: LiveOptions) {
@@ -58,86 +54,167 @@ export class Live {
   }
 
   start(): void {
-    this.stream = sharedStream(this.service, [...this.options.events, 'ping', 'reset'], (told) => this.hear(told))
+    const told = this.options.parts.flatMap((part) => part.event ?? [])
+    const names = new Set([...told, ...Object.keys(this.options.also ?? {}), 'ping', 'reset'])
+    this.triedAt = performance.now()
+    this.stream = sharedStream(this.service, [...names], (told) => this.hear(told))
     this.readLater(OPEN_WITHIN_MS)
+    document.addEventListener('visibilitychange', () => this.seen())
   }
 
-  /** Once a second: what is silent for too long is connected again. */
+  /** Once a second: what is silent for too long, or never opened, is connected again; what is not all told is read again. */
   tick(): void {
     const before = this.feed.value.streaming
     this.step({ kind: 'tick' })
-    if (before && !this.feed.value.streaming) this.stream?.restart()
+    const { streaming, phase } = this.feed.value
+    const now = performance.now()
+    if (!streaming && (before || now - this.triedAt > SILENT_AFTER_MS)) {
+      this.triedAt = now
+      this.stream?.restart()
+      if (!this.later) this.readWithoutStream()
+    }
+    if (phase === 'live' && !document.hidden && now >= this.againAt) void this.again()
   }
 
   /** Reads the snapshot now; what cannot be read is tried again. */
   async read(): Promise<void> {
     window.clearTimeout(this.later)
+    this.later = 0
+    this.flush()
     const mine = ++this.reading
-    this.sinceReading = []
-    const outcomes = await Promise.all(this.options.parts.map((part) => this.readPart(part, () => mine === this.reading)))
+    const outcomes = await Promise.all(this.options.parts.map((part) => part.read()))
     if (mine !== this.reading) return
-    this.options.apply(this.sinceReading)
-    this.sinceReading = null
-    const failed = outcomes.filter((outcome) => outcome !== null)
-    if (failed.length < outcomes.length) this.step({ kind: 'read' })
-    else this.step({ kind: 'failed', problem: failed[0]?.message || 'network' })
-    this.failures = failed.length ? this.failures + 1 : 0
-    if (failed.length) this.readLater(READ_AGAIN_MS[Math.min(this.failures, READ_AGAIN_MS.length) - 1] ?? 10_000)
+    const problems = outcomes.flatMap(({ problem }) => problem ?? [])
+    const isBehind = !problems.length && this.isBehind(outcomes)
+    this.step(readingTold(outcomes.length, problems.map(({ message }) => message), isBehind))
+    this.readAt = performance.now()
+    this.againAt = this.readAt + about(AGAIN_MS)
+    if (problems.length) this.failed(outcomes)
+    else this.failures = 0
+    if (isBehind) this.readLater(about(BEHIND_AGAIN_MS))
+    else if (!problems.length && !this.feed.value.streaming) this.readWithoutStream()
   }
 
-  private async readPart(part: Part<never>, isNewest: () => boolean): Promise<ProblemError | null> {
-    try {
-      const answer = await getJson<unknown>(part.path)
-      if (isNewest()) part.resource.value = { value: part.take(answer), problem: null }
-      return null
-    } catch (error) {
-      const problem = error instanceof ProblemError ? error : new ProblemError(String(error), 0)
-      if (isNewest()) part.resource.value = { ...part.resource.value, problem }
-      return problem
-    }
+  /** Reads one part because the stream said that it changed; until that is done, it is not as new as the stream. */
+  async readPart(part: AnyPart): Promise<void> {
+    this.flush()
+    const outcome = await part.read()
+    if (!outcome.problem) return
+    this.step({ kind: 'reset' })
+    if (!this.later) this.failed([outcome])
+  }
+
+  private async again(): Promise<void> {
+    this.againAt = performance.now() + about(AGAIN_MS)
+    this.flush()
+    const outcomes = await Promise.all(this.options.parts.filter((part) => part.again).map((part) => part.refresh()))
+    const failed = outcomes.filter(({ problem }) => problem)
+    if (failed.length) this.againAt = performance.now() + Math.max(between(...WITHOUT_STREAM_MS), backOff(1, retryAfter(failed)))
+    else this.readAt = performance.now()
+  }
+
+  /** Somebody looks at the page again. */
+  private seen(): void {
+    if (document.hidden || performance.now() - this.readAt < SEEN_AGAIN_MS) return
+    if (this.feed.value.phase === 'live') void this.again()
+    else this.readSoon()
+  }
+
+  private failed(outcomes: readonly Outcome[]): void {
+    const afterS = retryAfter(outcomes)
+    this.failures += 1
+    if (afterS !== null) this.notBefore = performance.now() + afterS * 1_000
+    this.readLater(backOff(this.failures, afterS))
+  }
+
+  /** With two replicas the one that answers may be behind the one that streams; then what lies between is in neither. */
+  private isBehind(outcomes: readonly Outcome[]): boolean {
+    const { openedAt } = this
+    const older = openedAt !== null && outcomes.some(({ asOfMs }) => asOfMs !== null && asOfMs < openedAt - BEHIND_MS)
+    this.wasBehind = older && !this.wasBehind // once: a second answer is taken as it is
+    return this.wasBehind
+  }
+
+  private readSoon(): void {
+    const wait = this.notBefore - performance.now()
+    this.reading += 1 // one that is on its way began too early
+    if (wait > 0) this.readLater(about(wait + 1_000))
+    else void this.read()
+  }
+
+  private readWithoutStream(): void {
+    this.readLater(between(...WITHOUT_STREAM_MS))
   }
 
   private readLater(afterMs: number): void {
     window.clearTimeout(this.later)
-    this.later = window.setTimeout(() => void this.read(), afterMs)
+    this.later = window.setTimeout(() => {
+      this.later = 0
+      if (document.hidden && !this.feed.value.streaming && this.feed.value.hasNumbers) this.readWithoutStream()
+      else void this.read()
+    }, afterMs)
   }
 
   private hear(told: StreamTold): void {
     if (told.kind === 'error') {
+      this.triedAt = performance.now()
       this.step({ kind: 'error' })
-      if (!this.feed.value.hasNumbers) this.readLater(0)
-      return
-    }
-    if (told.kind === 'open') {
-      this.step({ kind: 'open' })
-      void this.read() // from here on the stream tells everything: nothing falls between
+      if (!this.feed.value.hasNumbers && !this.reading) this.readLater(0)
+      else if (!this.later) this.readWithoutStream()
       return
     }
     const wasStreaming = this.feed.value.streaming
+    if (told.kind === 'open') {
+      this.openedAt = null
+      this.wasBehind = false
+      this.step({ kind: 'open' })
+      this.readSoon() // from here on the stream tells everything: nothing falls between
+      return
+    }
     this.step({ kind: 'heard' })
-    if (told.name === 'reset' || !wasStreaming) void this.read()
-    if (told.name === 'reset') return
+    if (told.name === 'reset') {
+      this.step({ kind: 'reset' })
+      this.reading += 1
+      this.readLater(Math.max(between(0, RESET_WITHIN_MS), this.notBefore - performance.now()))
+      return
+    }
+    if (!wasStreaming) this.readSoon()
     const data = parsed(told.data)
     if (data === undefined) return
-    if (told.name === 'ping') setClock((data as { at: string }).at)
+    if (told.name === 'ping') this.pinged((data as { at: string }).at)
     else this.enqueue({ name: told.name, data })
   }
 
+  private pinged(at: string): void {
+    setClock(at)
+    this.openedAt ??= Date.parse(at)
+  }
+
   private enqueue(change: Change): void {
-    this.sinceReading?.push(change)
+    this.options.also?.[change.name]?.(change.data)
+    for (const part of this.options.parts) part.hear(change)
     this.queue.push(change)
     if (this.flushing) return
-    this.flushing = window.setTimeout(() => {
-      this.flushing = 0
-      const changes = this.queue
-      this.queue = []
-      this.options.apply(changes)
-    }, TOGETHER_MS)
+    const things = this.options.parts.reduce((all, part) => all + part.size(), 0)
+    this.flushing = window.setTimeout(() => this.flush(), things > MANY ? MANY_TOGETHER_MS : TOGETHER_MS)
+  }
+
+  private flush(): void {
+    window.clearTimeout(this.flushing)
+    this.flushing = 0
+    const changes = this.queue
+    this.queue = []
+    if (changes.length) for (const part of this.options.parts) part.apply(changes)
   }
 
   private step(event: FeedEvent): void {
     this.feed.value = nextFeed(this.feed.value, event, nowMs())
   }
+}
+
+function retryAfter(outcomes: readonly Outcome[]): number | null {
+  const told = outcomes.flatMap(({ problem }) => problem?.retryAfterS ?? [])
+  return told.length ? Math.max(...told) : null
 }
 
 function parsed(data: string): unknown {

@@ -52,8 +52,10 @@ class OwnStream implements EventSourceStream {
       this.tell({ kind: 'open' })
     }
     source.onerror = () => {
-      this.close()
+      this.open = false
       this.tell({ kind: 'error' })
+      if (source.readyState !== EventSource.CLOSED || source !== this.source) return // the browser tries by itself, with its Last-Event-ID
+      this.close()
       this.retry = window.setTimeout(() => this.connect(), this.wait())
     }
     for (const name of this.names) {

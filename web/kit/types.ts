@@ -87,6 +87,13 @@ export interface EvseChanged {
   recorded_at: string
 }
 
+/** The event `plan.changed`. */
+export interface PlanChanged {
+  plan_id: string
+  on: string
+  state: string
+}
+
 export type Stream = 'recyclable' | 'kitchen' | 'hazardous' | 'other' | 'construction'
 
 export interface Route {
@@ -183,4 +190,5 @@ export interface Problem {
   title: string
   status: number
   detail?: string | null
+  retry_after_s?: number
 }
