@@ -6,6 +6,7 @@ What the file says already stays as it is: a second run adds only what is missin
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Sequence
@@ -27,17 +28,17 @@ SECRETS = (
     "CITYLOOP_CHARGING_SECRET_KEY",
 )
 BYTES = 32
+SECRET_WITHOUT_VALUE = re.compile(rf"\s*(?:{'|'.join(SECRETS)})\s*=\s*$")
 HEAD = "# Secrets of this installation: keep a copy, never commit it. The database passwords count from its first start on.\n"
 
 
 def completed(present: str) -> tuple[str, list[str]]:
     """The file's text with what it lacked, and the names of that."""
-    known = {line.split("=", 1)[0].strip() for line in present.splitlines() if "=" in line and not line.lstrip().startswith("#")}
+    lines = [line for line in present.splitlines() if not SECRET_WITHOUT_VALUE.match(line)]
+    known = {line.split("=", 1)[0].strip() for line in lines if "=" in line and not line.lstrip().startswith("#")}
     wanted = PLAIN | {name: secrets.token_hex(BYTES) for name in SECRETS}  # hex: part of addresses, needs no quoting
     added = [name for name in wanted if name not in known]
-    text = present or HEAD
-    if added and not text.endswith("\n"):
-        text += "\n"
+    text = "\n".join(lines) + "\n" if lines else HEAD
     return text + "".join(f"{name}={wanted[name]}\n" for name in added), added
 
 

@@ -13,7 +13,7 @@ from tests.support import REPOSITORY
 from tests.unit.deploy.forms import ROLES, SERVICES, Document, compose, judges
 
 ONCE = {f"{service}-{task}" for service in SERVICES for task in ("migrate", "sample")}
-OURS = {f"{service}-{role}" for service in SERVICES for role in ROLES} | ONCE | {"issuer"}
+OURS = {f"{service}-{role}" for service in SERVICES for role in ROLES} | ONCE | {"issuer", "ops"}
 
 
 def services() -> dict[str, Document]:
@@ -48,6 +48,8 @@ def test_what_keeps_running_is_watched_and_started_again() -> None:
         if name in ONCE:
             assert each["restart"].startswith("on-failure"), name
             assert "healthcheck" not in each, name
+        elif name == "ops":
+            assert each["restart"] == "no"
         else:
             assert each["restart"] == "unless-stopped", name
             assert each["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}, name
@@ -90,6 +92,18 @@ def test_the_issuer_and_the_invented_city_are_for_development_only() -> None:
     for name, each in services().items():
         assert (each.get("profiles") == ["dev"]) == (name == "issuer" or name.endswith("-sample")), name
         assert not {"issuer", *(f"{service}-sample" for service in SERVICES)} & set(each.get("depends_on") or {}), name
+
+
+def test_the_operators_commands_have_every_database_at_hand() -> None:
+    """`backup`, `outbox` and `doctor` look at all services: one without its address would look at a file of its own."""
+    told = services()["ops"]["environment"]
+    for service in SERVICES:
+        assert (
+            told[f"CITYLOOP_{service.upper()}_DATABASE_URL"]
+            == services()[f"{service}-worker"]["environment"][f"CITYLOOP_{service.upper()}_DATABASE_URL"]
+        )
+    assert services()["ops"]["profiles"] == ["ops"]
+    assert "/backups" in {volume["target"] for volume in services()["ops"]["volumes"]}
 
 
 def test_services_believe_the_gateways_network_and_nothing_else_is_in_it() -> None:

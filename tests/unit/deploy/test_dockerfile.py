@@ -62,7 +62,8 @@ def test_the_final_stage_has_no_tool_that_builds_or_installs(stages: list[Stage]
     """What is not there cannot be used against it; the base's own pip is taken out."""
     runs = " && ".join(of(stages[-1], "RUN"))
     assert "pip uninstall --yes" in runs
-    assert not re.search(r"apt-get|apk |curl|wget|make |npm|uv |pip install", runs)
+    assert re.findall(r"apt-get install -y --no-install-recommends ([^&]+?) &&", re.sub(r"\s+", " ", runs)) == ["postgresql-client"]
+    assert not re.search(r"apk |curl|wget|make |npm|uv |pip install", runs)
 
 
 def test_it_runs_as_a_user_by_number_who_can_write_to_its_own_folder_only(stages: list[Stage]) -> None:
@@ -71,7 +72,7 @@ def test_it_runs_as_a_user_by_number_who_can_write_to_its_own_folder_only(stages
     (user,) = of(final, "USER")
     assert re.fullmatch(r"[1-9]\d{4}:[1-9]\d{4}", user)
     uid, gid = user.split(":")
-    assert f"install -d -o {uid} -g {gid} -m 0700 /var/lib/cityloop" in " ".join(of(final, "RUN"))
+    assert f"install -d -o {uid} -g {gid} -m 0700 /var/lib/cityloop /backups" in " ".join(of(final, "RUN"))
     assert not [rest for rest in of(final, "COPY") if "--chown" in rest]
     pod = yaml.safe_load((REPOSITORY / "deploy/k8s/base/service/api.yaml").read_text().split("\n---\n")[0])["spec"]["template"]["spec"]
     assert str(pod["securityContext"]["runAsUser"]) == uid
