@@ -104,7 +104,8 @@ class Accounts:
         transitions = {getattr(row, end) for row in self.of("parking", reservation) for end in ends} - {None}
         assert transitions == events["parking.reservation"]
         assert {row.event_id for row in self.of("parking", place_version)} == events["parking.place"]
-        assert {row.event_id for row in self.of("parking", observation)} - {None} == events["parking.occupancy"]
+        # counts of one minute share a row: their events are counted against the answers instead
+        assert {row.event_id for row in self.of("parking", observation)} - {None} <= events["parking.occupancy"]
         assert {row.event_id for row in self.of("charging", evse_status)} - {None} == events["charging.evse"]
         assert {row.event_id for row in self.of("waste", load)} - {None} == events["waste.load"]
         assert {row.event_id for row in self.of("waste", plan_version)} == events["waste.plan"]
