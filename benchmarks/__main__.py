@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import uvloop
 
 from benchmarks import report
-from benchmarks.rows import embedded, events, holds, indicators, observations, page, search, stall, tcec
+from benchmarks.rows import embedded, events, holds, indicators, observations, page, restart, search, stall, tcec
 from cityloop_common.clock import city_day
 from tests.support import scaled
 
@@ -24,6 +24,7 @@ ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
     "e": tcec.measure,
     "f": indicators.measure,
     "g": stall.measure,
+    "h": restart.measure,
     "i": embedded.measure,
     "j": page.measure,
 }
