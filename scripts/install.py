@@ -23,7 +23,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 MARKER = VENV / ".cityloop-unfinished"
 LOCKS = {"run": ["requirements.lock"], "dev": ["requirements.lock", "requirements-dev.lock"]}
-DISK_MB = {"run": 1100, "dev": 1700}  # .venv is 710 or 1140 on Linux, the pages' packages 70 or 95; the rest is what downloads need meanwhile
+DISK_MB = {"run": 1100, "dev": 1700}  # .venv and the pages' packages are 780 or 1240 on Linux; the rest is for downloads
 MB = 1_000_000
 
 
