@@ -1,6 +1,7 @@
 /** What the page knows of the city: one live feed a service, and the signals that lists and map both read. */
 
 import { computed, signal } from '@preact/signals'
+import { knownStation, withStatus } from '../kit/availability.ts'
 import { everySecond, now, nowMs } from '../kit/clock.ts'
 import { byTrouble, type Known, learn } from '../kit/judging.ts'
 import { emptyResource, Live } from '../kit/live.ts'
@@ -60,11 +61,11 @@ const placesPart = new Part<PlacesOverview, Listed<Place>>({
 const stationsPart = new Part<StationsOverview, Listed<Station>>({
   path: '/charging/v1/overview',
   into: stations,
-  take: (answer) => listed(answer.locations, answer.truncated),
+  take: (answer) => listed(answer.locations.map(knownStation), answer.truncated),
   event: 'evse.changed',
   apply: (all, told) => changed(all, told as EvseChanged[], changeEvse),
   asOf: (answer) => answer.as_of,
-  size: (all) => all.items.size,
+  size: (all) => pointsOf(all),
   again: true, // a report that says the same as before makes a number newer, and is no event
 })
 
@@ -145,6 +146,12 @@ export async function readGround(): Promise<void> {
   ])
 }
 
+function pointsOf(all: Listed<Station>): number {
+  let points = 0
+  for (const station of all.items.values()) points += station.evses.length
+  return points
+}
+
 function listed<T extends { id: string }>(all: readonly T[], truncated: boolean): Listed<T> {
   return { items: new Map(all.map((each) => [each.id, each])), truncated }
 }
@@ -156,10 +163,6 @@ function changed<T, D>(all: Listed<T>, told: readonly D[], into: (items: Map<str
 }
 
 function changeEvse(items: Map<string, Station>, told: EvseChanged): void {
-  const station = items.get(told.location_id)
-  if (!station) return // registered since: it comes with the next reading
-  const evses = station.evses.map((evse) =>
-    evse.uid === told.evse_uid ? { ...evse, status: told.status, since: told.since, as_of: told.since, freshness: 'live' as const } : evse,
-  )
-  items.set(station.id, { ...station, evses })
+  const station = items.get(told.location_id) // registered since: it comes with the next reading
+  if (station) items.set(station.id, withStatus(station, told))
 }

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { Age } from '../kit/age.tsx'
-import { byStatus, placeCount, placeShown, stationCount, stationHeard, stationShown } from '../kit/availability.ts'
+import { placeCount, placeShown, stationShown, stationView } from '../kit/availability.ts'
 import { now } from '../kit/clock.ts'
 import { kilometres, plainName } from '../kit/format.ts'
 import { Icon } from '../kit/icons.tsx'
@@ -91,6 +91,7 @@ function chargingText({ charging }: Place): string {
 
 function StationFacts({ station }: { station: Station }) {
   const shown = stationShown(station, now.value, charging.feed.value.phase !== 'live')
+  const view = stationView(station, now.value)
   const place = station.place_id ? places.value.value?.items.get(station.place_id) : undefined
   return (
     <>
@@ -103,12 +104,12 @@ function StationFacts({ station }: { station: Station }) {
       </p>
       {station.state !== 'open' && <p class="warn">{t('selection.closed')}</p>}
       <p class="selection-count">
-        <Free count={stationCount(station, now.value)} shown={shown} />
+        <Free count={view.count} shown={shown} />
         <span class={`shown shown-${shown}`}>{t(`shown.${shown}`)}</span>
-        <Age at={stationHeard(station)} />
+        <Age at={view.heardMs} />
       </p>
       <ul class="plain">
-        {byStatus(station).map(([status, n]) => (
+        {view.statuses.map(([status, n]) => (
           <li key={status}>{t('selection.evses', { status: word('evse', status), n })}</li>
         ))}
         {place && (

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks'
 import { Age } from '../kit/age.tsx'
-import { byStatus, stationCount, stationHeard, stationShown } from '../kit/availability.ts'
+import { stationCount, stationShown, stationView } from '../kit/availability.ts'
 import { now } from '../kit/clock.ts'
 import { Filter } from '../kit/filter.tsx'
 import { Free } from '../kit/free.tsx'
@@ -107,8 +107,8 @@ function columns(frozen: boolean, at: number): Column<Station>[] {
       onlyWide: true,
       cell: (station) => (
         <span class="evses">
-          {byStatus(station)
-            .filter(([status]) => status !== 'AVAILABLE')
+          {stationView(station, at)
+            .statuses.filter(([status]) => status !== 'AVAILABLE')
             .map(([status, n]) => `${word('evse', status)} ${n}`)
             .join(' · ')}
         </span>
@@ -119,13 +119,8 @@ function columns(frozen: boolean, at: number): Column<Station>[] {
       head: t('places.age'),
       numeric: true,
       start: 'descending',
-      by: (station) => heardMs(station),
-      cell: (station) => <Age at={stationHeard(station)} />,
+      by: (station) => stationView(station, at).heardMs,
+      cell: (station) => <Age at={stationView(station, at).heardMs} />,
     },
   ]
-}
-
-function heardMs(station: Station): number | null {
-  const heard = stationHeard(station)
-  return heard ? Date.parse(heard) : null
 }

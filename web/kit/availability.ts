@@ -1,12 +1,13 @@
 /** What can be said of a car park or a station now: the class that it is shown in, and its counts. Pure. */
 
-import type { Evse, Freshness, Place, Station } from './types.ts'
+import type { EvseChanged, Freshness, KnownEvse, Place, Station, ToldStation } from './types.ts'
 
 /** One word for the symbol: what is closed is neither live nor late. */
 export type Shown = Freshness | 'closed'
 
 const LIVE_FOR_MS = 30 * 60_000
 const UNKNOWN_AFTER_MS = 24 * 60 * 60_000
+const NOT_THERE = ['PLANNED', 'REMOVED']
 
 export interface Count {
   free: number
@@ -26,40 +27,81 @@ export function placeShown(place: Place, frozen: boolean): Shown {
   return aged(place.freshness, frozen)
 }
 
-/** An EVSE's report grows old by itself: nobody sends an event for that. */
-export function evseFreshness(evse: Evse, nowMs: number): Freshness {
-  if (evse.freshness === 'unknown' || evse.as_of === null) return 'unknown'
-  const passed = nowMs - Date.parse(evse.as_of)
+export function knownStation({ evses, ...facts }: ToldStation): Station {
+  const known = evses.map(({ uid, status, as_of, freshness }) => ({ uid, status, freshness, heardMs: as_of === null ? null : Date.parse(as_of) }))
+  return { ...facts, evses: known }
+}
+
+/** The station after a point's event; the same one when it knows of something newer. */
+export function withStatus(station: Station, told: EvseChanged): Station {
+  const heardMs = Date.parse(told.since)
+  const known = station.evses.find((evse) => evse.uid === told.evse_uid)
+  if (!known || (known.heardMs ?? 0) > heardMs) return station
+  const next: KnownEvse = { ...known, status: told.status, heardMs, freshness: 'live' }
+  return { ...station, evses: station.evses.map((evse) => (evse === known ? next : evse)) }
+}
+
+/** A point's report grows old by itself: nobody sends an event for that. */
+export function evseFreshness(evse: KnownEvse, nowMs: number): Freshness {
+  if (evse.freshness === 'unknown' || evse.heardMs === null) return 'unknown'
+  const passed = nowMs - evse.heardMs
   if (passed >= UNKNOWN_AFTER_MS) return 'unknown'
   return passed >= LIVE_FOR_MS ? 'late' : evse.freshness
 }
 
-/** Free of all EVSEs that are there; one that is silent for a day counts as not free. */
-export function stationCount(station: Station, nowMs: number): Count | null {
-  const there = station.evses.filter((evse) => evse.status !== 'PLANNED' && evse.status !== 'REMOVED')
-  if (!there.length || there.every((evse) => evseFreshness(evse, nowMs) === 'unknown')) return null
-  const free = there.filter((evse) => evse.status === 'AVAILABLE' && evseFreshness(evse, nowMs) !== 'unknown').length
-  return { free, total: there.length }
+/** What is said of a station's points, those that are planned or removed left out. */
+export interface StationView {
+  freshness: Freshness // unknown when all are; late when one of the others is
+  count: Count | null // free ones of all; one that is silent for a day counts as not free
+  heardMs: number | null // the oldest report that counts; where none does, the newest
+  statuses: readonly (readonly [string, number])[] // how many are in each, the most useful first
 }
 
-/** As good as its oldest half-way usable report: unknown when all are, late when any of the others is late. */
+const views = new WeakMap<Station, { view: StationView; fromMs: number; untilMs: number }>()
+
+/** Worked out once for a station as it is, until a report of it turns late or unknown. */
+export function stationView(station: Station, nowMs: number): StationView {
+  const kept = views.get(station)
+  if (kept && nowMs >= kept.fromMs && nowMs < kept.untilMs) return kept.view
+  const view = viewOf(station, nowMs)
+  const turns = station.evses.flatMap(({ heardMs }) => (heardMs === null ? [] : [heardMs + LIVE_FOR_MS, heardMs + UNKNOWN_AFTER_MS]))
+  views.set(station, { view, fromMs: nowMs, untilMs: Math.min(...turns.filter((at) => at > nowMs)) })
+  return view
+}
+
+function viewOf(station: Station, nowMs: number): StationView {
+  const statuses = new Map<string, number>()
+  const counted: KnownEvse[] = []
+  let total = 0
+  let isLate = false
+  for (const evse of station.evses) {
+    const freshness = evseFreshness(evse, nowMs)
+    const isThere = !NOT_THERE.includes(evse.status)
+    const status = isThere && freshness === 'unknown' ? 'UNKNOWN' : evse.status
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    if (!isThere) continue
+    total += 1
+    if (freshness === 'unknown') continue
+    counted.push(evse)
+    isLate ||= freshness === 'late'
+  }
+  const free = counted.filter((evse) => evse.status === 'AVAILABLE').length
+  const heard = (all: readonly KnownEvse[]) => all.flatMap((evse) => evse.heardMs ?? [])
+  const ever = heard(station.evses)
+  return {
+    freshness: counted.length ? (isLate ? 'late' : 'live') : 'unknown',
+    count: counted.length ? { free, total } : null,
+    heardMs: counted.length ? Math.min(...heard(counted)) : ever.length ? Math.max(...ever) : null,
+    statuses: [...statuses].sort((a, b) => rank(a[0]) - rank(b[0])),
+  }
+}
+
 export function stationShown(station: Station, nowMs: number, frozen: boolean): Shown {
-  if (station.state !== 'open') return 'closed'
-  const seen = station.evses.map((evse) => evseFreshness(evse, nowMs)).filter((each) => each !== 'unknown')
-  if (!seen.length) return 'unknown'
-  return aged(seen.includes('live') ? 'live' : 'late', frozen)
+  return station.state === 'open' ? aged(stationView(station, nowMs).freshness, frozen) : 'closed'
 }
 
-/** When the station was heard of last. */
-export function stationHeard(station: Station): string | null {
-  return station.evses.reduce<string | null>((last, evse) => (evse.as_of && (!last || Date.parse(evse.as_of) > Date.parse(last)) ? evse.as_of : last), null)
-}
-
-/** How many EVSEs are in each status, the most useful first. */
-export function byStatus(station: Station): [string, number][] {
-  const counts = new Map<string, number>()
-  for (const evse of station.evses) counts.set(evse.status, (counts.get(evse.status) ?? 0) + 1)
-  return [...counts].sort((a, b) => rank(a[0]) - rank(b[0]))
+export function stationCount(station: Station, nowMs: number): Count | null {
+  return stationView(station, nowMs).count
 }
 
 const STATUSES = ['AVAILABLE', 'CHARGING', 'RESERVED', 'BLOCKED', 'OUTOFORDER', 'INOPERATIVE', 'UNKNOWN', 'PLANNED', 'REMOVED']

@@ -39,8 +39,8 @@ export function ago(atMs: number, nowMs: number): string {
 }
 
 /** The city's time in full, for a title. */
-export function fullTime(at: string): string {
-  return t('time.full', { time: cityTime(Date.parse(at), 'full') })
+export function fullTime(atMs: number): string {
+  return t('time.full', { time: cityTime(atMs, 'full') })
 }
 
 /** Of two names the one in the language of the page. */

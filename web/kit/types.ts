@@ -53,12 +53,11 @@ export interface PlacesOverview {
 export interface Evse {
   uid: string
   status: string
-  since: string | null
   as_of: string | null
   freshness: Freshness
 }
 
-export interface Station {
+export interface StationFacts {
   id: string
   name: string
   name_en: string | null
@@ -69,13 +68,30 @@ export interface Station {
   district: string | null
   place_id: string | null
   invented: boolean
+}
+
+/** A station as it is answered. */
+export interface ToldStation extends StationFacts {
   evses: Evse[]
+}
+
+/** A point as the page keeps it: the instant of its report is a number, for it is compared every few seconds. */
+export interface KnownEvse {
+  uid: string
+  status: string
+  heardMs: number | null
+  freshness: Freshness
+}
+
+/** A station as the page keeps it; a change makes another object. */
+export interface Station extends StationFacts {
+  evses: readonly KnownEvse[]
 }
 
 export interface StationsOverview {
   as_of: string
   truncated: boolean
-  locations: Station[]
+  locations: ToldStation[]
 }
 
 /** The event `evse.changed`. */
