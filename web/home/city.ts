@@ -1,17 +1,18 @@
 /** What the page knows of the city: one live feed a service, and the signals that lists and map both read. */
 
-import { computed, signal } from '@preact/signals'
+import { computed, type ReadonlySignal, type Signal, signal } from '@preact/signals'
 import { knownStation, withStatus } from '../kit/availability.ts'
 import { everySecond, now, nowMs } from '../kit/clock.ts'
 import { byTrouble, type Known, learn } from '../kit/judging.ts'
 import { emptyResource, Live } from '../kit/live.ts'
 import { Part } from '../kit/part.ts'
-import { readInto } from '../kit/resource.ts'
+import { readInto, type Resource } from '../kit/resource.ts'
 import { asksForRoutes, DayWatch } from '../kit/routes-day.ts'
 import { cityDay } from '../kit/time.ts'
 import type {
   EvseChanged, Indicator, IndicatorList, Place, PlacesOverview, PlanChanged, RoutesToday, Service, Station, StationsOverview,
 } from '../kit/types.ts'
+import { whileSeen } from '../kit/while-seen.ts'
 
 export interface Listed<T> {
   items: Map<string, T>
@@ -110,6 +111,15 @@ export const chosen = signal<Chosen | null>(null)
 export type Tab = 'places' | 'stations' | 'routes'
 export const tab = signal<Tab>('places')
 export const hiddenLayers = signal<ReadonlySet<string>>(new Set())
+
+/** What a table shows: it stands still while another one is in front. */
+function inFront<T>(resource: Signal<Resource<T>>, id: Tab): ReadonlySignal<Resource<T>> {
+  return whileSeen(resource, () => tab.value === id, ({ value }) => value === null)
+}
+export const listedPlaces = inFront(places, 'places')
+export const listedStations = inFront(stations, 'stations')
+export const listedRoutes = inFront(routes, 'routes')
+export const listedAt = whileSeen(now, () => tab.value === 'stations')
 
 const TAB_OF: Record<Chosen['kind'], Tab> = { place: 'places', station: 'stations', route: 'routes' }
 

@@ -14,10 +14,10 @@ const MISSING = {
 } as const
 
 /** `14.8 %`, or the count against a milestone. No data is its own answer, never 0. */
-export function shownValue(indicator: Indicator, figure: { numerator: number; value: string | null }): string {
+export function shownValue(indicator: Indicator, figure: { numerator: number; denominator: number; value: string | null }): string {
   if (figure.value === null) return t('figures.noData')
   if (isCount(indicator.target)) return number(figure.numerator)
-  return percent(Number(figure.value), indicator.target.numerator / indicator.target.denominator, locale())
+  return percent(figure, indicator.target, locale())
 }
 
 export function shownTarget(indicator: Indicator): string {

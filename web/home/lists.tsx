@@ -1,6 +1,6 @@
 import { t } from '../kit/i18n.ts'
 import { Tabs } from '../kit/tabs.tsx'
-import { places, routes, stations, tab } from './city.ts'
+import { places, routes, stations, tab, today } from './city.ts'
 import { PlacesList } from './places-list.tsx'
 import { RoutesList } from './routes-list.tsx'
 import { StationsList } from './stations-list.tsx'
@@ -12,9 +12,11 @@ export function Lists() {
     stations: stations.value.value?.items.size,
     routes: routes.value.value?.plans.reduce((all, plan) => all + plan.routes.length, 0),
   }
+  const on = routes.value.value?.on ?? today.value
+  const name = (id: keyof typeof counts) => (id === 'routes' && on !== today.value ? t('routes.on', { date: on }) : t(`tables.${id}`))
   const label = (id: keyof typeof counts) => (
     <>
-      {t(`tables.${id}`)} {counts[id] !== undefined && <span class="tab-count">{counts[id]}</span>}
+      {name(id)} {counts[id] !== undefined && <span class="tab-count">{counts[id]}</span>}
     </>
   )
   return (

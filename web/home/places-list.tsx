@@ -9,14 +9,14 @@ import { Sign } from '../kit/sign.tsx'
 import { fits } from '../kit/sorting.ts'
 import { type Column, Table } from '../kit/table.tsx'
 import type { Place } from '../kit/types.ts'
-import { choose, chosen, type Listed, parking, places } from './city.ts'
+import { choose, chosen, type Listed, listedPlaces, parking } from './city.ts'
 import { ThingName } from './thing-name.tsx'
 
 const STATES = ['live', 'late', 'unknown', 'closed'] as const
 
 export function PlacesList() {
   return (
-    <Block what={t('tables.places')} of={places} retry={() => void parking.read()}>
+    <Block what={t('tables.places')} of={listedPlaces} retry={() => void parking.read()}>
       {(listed) => <Places listed={listed} />}
     </Block>
   )

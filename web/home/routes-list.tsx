@@ -10,7 +10,7 @@ import { StreamLine } from '../kit/stream-line.tsx'
 import { STREAMS } from '../kit/streams.ts'
 import { cityTime } from '../kit/time.ts'
 import type { Plan, Route, RoutesToday } from '../kit/types.ts'
-import { choose, chosen, routeId, routes, waste } from './city.ts'
+import { choose, chosen, listedRoutes, routeId, today, waste } from './city.ts'
 
 interface Row {
   id: string
@@ -20,30 +20,34 @@ interface Row {
 
 export function RoutesList() {
   return (
-    <Block what={t('tables.routes')} of={routes} retry={() => void waste.read()}>
-      {(today) => <Routes today={today} />}
+    <Block what={t('tables.routes')} of={listedRoutes} retry={() => void waste.read()}>
+      {(of) => <Routes of={of} />}
     </Block>
   )
 }
 
-function Routes({ today }: { today: RoutesToday }) {
+function Routes({ of }: { of: RoutesToday }) {
   const [typed, type] = useState('')
   const [choice, choosing] = useState('all')
   const frozen = waste.feed.value.phase !== 'live'
-  const all = today.plans.flatMap((plan) => plan.routes.map((route) => ({ id: routeId(plan.plan_id, route.truck), plan, route })))
+  const all = of.plans.flatMap((plan) => plan.routes.map((route) => ({ id: routeId(plan.plan_id, route.truck), plan, route })))
   if (!all.length) {
     return (
       <p class="nothing">
-        {t('routes.none')} <span class="small">{t('routes.noneHint')}</span>
+        {t('routes.none', { date: of.on })} <span class="small">{t('routes.noneHint')}</span>
       </p>
     )
   }
   const wanted = all.filter((row) => (choice === 'all' || row.plan.stream === choice) && fits(typed, [row.route.truck, t(`stream.${row.plan.stream}`)]))
   return (
     <div class={frozen ? 'old' : ''}>
-      <Filter id="routes" typed={typed} type={type} choice={choice} choose={choosing} choices={choices(today)} />
+      <h3 class="table-day" data-testid="routes-on">
+        {t('routes.on', { date: of.on })}
+        {of.on !== today.value && <span class="warn"> {t('routes.old')}</span>}
+      </h3>
+      <Filter id="routes" typed={typed} type={type} choice={choice} choose={choosing} choices={choices(of)} />
       <Table
-        caption={t('tables.routes')}
+        caption={t('routes.on', { date: of.on })}
         columns={columns()}
         rows={wanted}
         all={all.length}
@@ -54,7 +58,7 @@ function Routes({ today }: { today: RoutesToday }) {
         choose={(row) => choose({ kind: 'route', id: row.id })}
         nothing={t('tables.nothing')}
       />
-      {today.plans
+      {of.plans
         .filter((plan) => plan.unserved > 0)
         .map((plan) => (
           <p key={plan.plan_id} class="small warn">
@@ -65,8 +69,8 @@ function Routes({ today }: { today: RoutesToday }) {
   )
 }
 
-function choices(today: RoutesToday) {
-  const there = STREAMS.filter((stream) => today.plans.some((plan) => plan.stream === stream))
+function choices(of: RoutesToday) {
+  const there = STREAMS.filter((stream) => of.plans.some((plan) => plan.stream === stream))
   return [{ id: 'all', label: t('tables.all') }, ...there.map((id) => ({ id, label: t(`stream.${id}`) }))]
 }
 

@@ -1,7 +1,6 @@
 import { useState } from 'preact/hooks'
 import { Age } from '../kit/age.tsx'
 import { stationCount, stationShown, stationView } from '../kit/availability.ts'
-import { now } from '../kit/clock.ts'
 import { Filter } from '../kit/filter.tsx'
 import { Free } from '../kit/free.tsx'
 import { named, t, word } from '../kit/i18n.ts'
@@ -10,14 +9,14 @@ import { Sign } from '../kit/sign.tsx'
 import { fits } from '../kit/sorting.ts'
 import { type Column, Table } from '../kit/table.tsx'
 import type { Station } from '../kit/types.ts'
-import { charging, choose, chosen, type Listed, stations } from './city.ts'
+import { charging, choose, chosen, type Listed, listedAt, listedStations } from './city.ts'
 import { ThingName } from './thing-name.tsx'
 
 const STATES = ['live', 'late', 'unknown', 'closed'] as const
 
 export function StationsList() {
   return (
-    <Block what={t('tables.stations')} of={stations} retry={() => void charging.read()}>
+    <Block what={t('tables.stations')} of={listedStations} retry={() => void charging.read()}>
       {(listed) => <Stations listed={listed} />}
     </Block>
   )
@@ -27,7 +26,7 @@ function Stations({ listed }: { listed: Listed<Station> }) {
   const [typed, type] = useState('')
   const [choice, choosing] = useState('all')
   const frozen = charging.feed.value.phase !== 'live'
-  const at = now.value
+  const at = listedAt.value
   const all = [...listed.items.values()]
   if (!all.length) return <p class="nothing">{t('stations.none')}</p>
   const isWanted = (station: Station) => {

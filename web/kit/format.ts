@@ -15,17 +15,18 @@ export function isCount(target: Ratio): boolean {
   return target.denominator === 1 && target.numerator > 1
 }
 
+const MOST_DIGITS = 10
+
 /**
- * A share in percent with as many digits as tell it from its target: 14.98 % is never shown as the 15 % that it misses.
+ * A share in percent with as many digits as tell it from its target: 14.98 % is never shown as the 15 % that it misses. What is
+ * the target to the last unit has its one digit; both are counts, so that this is known and not rounded.
  */
-export function percent(value: number, target: number, locale: string): string {
-  for (const digits of [1, 2, 3, 4]) {
-    const shown = round(value * 100, digits)
-    if (value === target || shown !== round(target * 100, digits) || digits === 4) {
-      return `${shown.toLocaleString(locale, { maximumFractionDigits: digits })} %`
-    }
-  }
-  throw new Error('unreachable')
+export function percent(share: Ratio, target: Ratio, locale: string): string {
+  const isTarget = share.numerator * target.denominator === target.numerator * share.denominator
+  const [value, aim] = [share.numerator / share.denominator, target.numerator / target.denominator]
+  let digits = 1
+  while (!isTarget && digits < MOST_DIGITS && round(value * 100, digits) === round(aim * 100, digits)) digits += 1
+  return `${round(value * 100, digits).toLocaleString(locale, { maximumFractionDigits: digits })} %`
 }
 
 /** A target in percent, shortest: 15 %, 33.3 %. */

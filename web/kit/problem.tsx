@@ -1,10 +1,10 @@
 import type { ComponentChildren } from 'preact'
-import type { Signal } from '@preact/signals'
+import type { ReadonlySignal } from '@preact/signals'
 import { t } from './i18n.ts'
 import type { Resource } from './resource.ts'
 
 /** A block's content when there is some; else that it is being read, or why it could not be. What is old stays on the page. */
-export function Block<T>(props: { what: string; of: Signal<Resource<T>>; retry: () => void; children: (value: T) => ComponentChildren }) {
+export function Block<T>(props: { what: string; of: ReadonlySignal<Resource<T>>; retry: () => void; children: (value: T) => ComponentChildren }) {
   const { value, problem } = props.of.value
   return (
     <>

@@ -4,7 +4,7 @@ import { daysBetween } from './time.ts'
 import type { TrendDay } from './types.ts'
 
 export interface TrendShape {
-  lines: string[] // points of an SVG polyline; a day without a value breaks it
+  lines: string[] // points of an SVG polyline; a day without a value, or that was not published, breaks it
   dots: { x: number; y: number }[] // values that stand alone
   last: { x: number; y: number } | null
   targetY: number
@@ -31,7 +31,8 @@ export function trendShape(days: readonly TrendDay[], target: number, deadline: 
   const y = (value: number) => round(frame.height - frame.pad - ((value - low) / (high - low)) * (frame.height - 2 * frame.pad))
   const pieces: { x: number; y: number }[][] = [[]]
   days.forEach((day, number) => {
-    const value = values[number]
+    const [value, before] = [values[number], days[number - 1]]
+    if (before && daysBetween(before.on, day.on) > 1) pieces.push([]) // what was not published is not known
     if (value === null || value === undefined) pieces.push([])
     else pieces.at(-1)?.push({ x: x(day.on), y: y(value) })
   })

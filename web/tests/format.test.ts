@@ -5,10 +5,20 @@ import { test } from 'node:test'
 import { asProportion, fill, isCount, kilometres, percent, percentOf, plainName } from '../kit/format.ts'
 
 test('a share that misses its target is never shown as the target', () => {
-  assert.equal(percent(0.14986, 0.15, 'en'), '14.99 %')
-  assert.equal(percent(0.14996, 0.15, 'en'), '14.996 %')
-  assert.equal(percent(0.15, 0.15, 'en'), '15 %')
-  assert.equal(percent(0.0124, 0.15, 'en'), '1.2 %')
+  const target = { numerator: 15, denominator: 100 }
+  const shown = (numerator: number, denominator: number) => percent({ numerator, denominator }, target, 'en')
+  assert.equal(shown(14_986, 100_000), '14.99 %')
+  assert.equal(shown(14_996, 100_000), '14.996 %')
+  assert.equal(shown(149_999_999, 1_000_000_000), '14.9999999 %')
+  assert.equal(shown(3, 20), '15 %')
+  assert.equal(shown(124, 10_000), '1.2 %')
+})
+
+test('what is a third to the last unit has the one digit that its target has', () => {
+  const third = { numerator: 1, denominator: 3 }
+  assert.equal(percent({ numerator: 1_204, denominator: 3_612 }, third, 'en'), '33.3 %')
+  assert.equal(percent({ numerator: 1_203, denominator: 3_612 }, third, 'en'), '33.31 %')
+  assert.equal(percentOf(third, 'en'), '33.3 %')
 })
 
 test('a milestone is a count, a share is not', () => {

@@ -41,6 +41,13 @@ test('a day without a value breaks the line of a trend and is not 0', () => {
   assert.ok(shape.targetY < (shape.last?.y ?? 0), 'the target lies above what misses it')
 })
 
+test('days that were not published are not drawn over', () => {
+  const day = (on: string) => ({ on, numerator: 1, denominator: 10, value: '0.1' })
+  const shape = trendShape([day('2026-11-01'), day('2026-11-02'), day('2026-11-05'), day('2026-11-06')], 0.5, '2026-11-11', '2026-11-06', FRAME)
+  assert.equal(shape.lines.length, 2)
+  assert.deepEqual(shape.dots, [])
+})
+
 test('a trend of one value and a deadline long ago stays in the frame', () => {
   const shape = trendShape([{ on: '2026-11-26', numerator: 1, denominator: 1, value: '1' }], 1, '2025-12-31', '2026-11-26', FRAME)
   assert.equal(shape.deadlineX, null)
