@@ -183,6 +183,31 @@ async def test_a_slow_client_is_dropped_and_told(at_edge: Edge) -> None:
     assert streaming.hub.clients == 0
 
 
+def _has_heard(reader: Reader, events: int) -> bool:
+    return len(reader.events()) >= events
+
+
+async def test_who_reads_hears_all_of_many(at_edge: Edge) -> None:
+    """Far more than a queue holds, in one go: clients have time to send between, and nobody who reads is called slow."""
+    streaming = Streaming(at_edge, max_queued=256)
+    async with served(streaming.app) as (url, _), reading(url) as reader, reading(url) as other:
+        await streaming.hub.publish_all(message(number) for number in range(3_000))
+        for each in (reader, other):
+            await wait_until(partial(_has_heard, each, 3_000), 20)
+            assert each.events() == [(f"200-{number}", "place") for number in range(3_000)]
+
+
+async def test_one_who_does_not_read_holds_the_others_for_a_second_at_most(at_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it is dropped as ever."""
+    monkeypatch.setattr(sse, "ROOM_WITHIN_S", 0.05)
+    hub = Hub("tiny", clock=at_edge.clock, rng=Rng("sse"))
+    stuck = sse._Client(lambda _: True)
+    hub._join(stuck)
+    async with asyncio.timeout(5):
+        await hub.publish_all(message(number) for number in range(2_000))
+    assert (stuck.ending, len(stuck.queue)) == ("slow", 1)
+
+
 async def test_there_is_a_limit_of_clients(at_edge: Edge) -> None:
     """One too many is asked to come again."""
     streaming = Streaming(at_edge, max_clients=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -22,6 +23,8 @@ SEND_DEADLINE_S = 20.0
 CLOSE_WITHIN_S = 1.0
 MAX_CLIENTS = 2_000
 MAX_QUEUED = 256
+AT_ONCE = 100  # messages, of many, before clients have their turn to send what they were given
+ROOM_WITHIN_S = 1.0
 _RETRY_MS = range(1_000, 5_000)  # spread, so that a replica's clients do not all come to the next one at once
 CLIENTS = telemetry.gauge("sse_clients", "Open event streams")
 ENDED = telemetry.counter("sse_streams_ended_total", "Event streams by why they ended", ("service", "reason"))
@@ -79,6 +82,7 @@ class Hub:
         self._max_queued = max_queued
         self._clients: dict[_Client, None] = {}
         self._closed = False
+        self._room = asyncio.Event()
 
     @property
     def clients(self) -> int:
@@ -98,6 +102,26 @@ class Hub:
                 continue
             encoded = encoded or _encode(message)
             client.put(encoded, position)
+
+    async def publish_all(self, messages: Iterable[Message]) -> None:
+        """Many, in their order, so that whoever reads hears all: after each hundred, clients that are behind have time to send.
+
+        They have a second in all; one that does not read is dropped then. Each message is taken when its turn comes: other work
+        runs between them, so let the iterable say what is so by then.
+        """
+        until = anyio.current_time() + ROOM_WITHIN_S
+        for number, message in enumerate(messages, 1):
+            self.publish(message)
+            if number % AT_ONCE == 0:
+                await self._give_way(until)
+
+    async def _give_way(self, until: float) -> None:
+        await asyncio.sleep(0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                while any(len(client.queue) > self._max_queued // 2 for client in self._clients if not client.ending):
+                    self._room.clear()
+                    await self._room.wait()
 
     def reset(self, reason: str) -> None:
         """Tells every client that events may be missing: read the state again. `reason`: `trimmed`, `cache-lost`."""
@@ -129,6 +153,7 @@ class Hub:
 
     def _leave(self, client: _Client) -> None:
         self._clients.pop(client, None)
+        self._room.set()
         CLIENTS.set(self._service, to=len(self._clients))
         ENDED.add(self._service, client.ending or "left")
 
@@ -221,6 +246,7 @@ class EventStream(Response):
                 return self._ping()
         parts = b"".join(part for _, part in client.queue)
         client.queue.clear()
+        self._hub._room.set()
         return parts if anyio.current_time() < self._pings_at else parts + self._ping()
 
     def _ping(self) -> bytes:

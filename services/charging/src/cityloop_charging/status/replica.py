@@ -62,9 +62,7 @@ class Watch:
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Forwards what is newer; entries that were lost are found by comparing with the database now and then."""
-        for told in _read(entries):
-            self._streamed[told.uid] = max(told.version, self._streamed.get(told.uid, 0))
-            self._forward(told)
+        await self.hub.publish_all(self._taken(entries))
         if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
             await self.poll()
 
@@ -94,8 +92,9 @@ class Watch:
             return
         async with self._ctx.db.read() as tx:
             lives = await store.told_since(tx, self._newest - LATE_COMMITS)
-        for live in lives:
-            self._forward(Told("", _uid(live), live.version, body(live).decode()))
+        await self.hub.publish_all(
+            message for live in lives for message in self._forward(Told("", _uid(live), live.version, body(live).decode()))
+        )
         self._newest = max([self._newest, *(live.entry.recorded_at for live in lives)])
         self._compared_at_s = self._ctx.clock.monotonic()
 
@@ -114,12 +113,19 @@ class Watch:
             lives = await store.told_since(tx, at - LATE_COMMITS)
         return [live for live in lives if live.version > self._streamed.get(_uid(live), 0)]
 
-    def _forward(self, told: Told) -> None:
+    def _taken(self, entries: Sequence[FanoutEntry]) -> Iterator[Message]:
+        """Takes each change as it comes to be told."""
+        for told in _read(entries):
+            self._streamed[told.uid] = max(told.version, self._streamed.get(told.uid, 0))
+            yield from self._forward(told)
+
+    def _forward(self, told: Told) -> Iterator[Message]:
+        """What there is to tell of a change that is newer."""
         if told.version > self._told.get(told.uid, 0):
             self._told[told.uid] = told.version
             self._revision += 1
             if self.hub.clients:
-                self.hub.publish(Message(told.id, CHANGED, told.uid, told.text))
+                yield Message(told.id, CHANGED, told.uid, told.text)
 
 
 def _read(entries: Sequence[FanoutEntry]) -> Iterator[Told]:

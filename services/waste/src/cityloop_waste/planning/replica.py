@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -42,14 +42,7 @@ class PlanStream:
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Passes entries on; a plan's change that was read from the database before is not told twice. Lost ones are found by comparing."""
-        for entry in entries:
-            change = entry.change
-            if change.kind == use_cases.CHANGE:
-                _remember(self._streamed, change.key, change.version)
-                if not _remember(self._known, change.key, change.version):
-                    continue
-            if (message := _message(entry)) is not None:
-                self.hub.publish(message)
+        await self.hub.publish_all(self._taken(entries))
         if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
             await self.poll()
 
@@ -65,10 +58,20 @@ class PlanStream:
     async def poll(self) -> None:
         """Tells of what changed in the database since the last look."""
         now = self._ctx.clock.now()
-        for plan in reversed(await self._changed((self._newest or now) - LATE_COMMITS)):
-            if _remember(self._known, plan.id, plan.version):
-                self.hub.publish(_changed(plan))
+        plans = reversed(await self._changed((self._newest or now) - LATE_COMMITS))
+        await self.hub.publish_all(_changed(plan) for plan in plans if _remember(self._known, plan.id, plan.version))
         self._newest, self._compared_at_s = now, self._ctx.clock.monotonic()
+
+    def _taken(self, entries: Sequence[FanoutEntry]) -> Iterator[Message]:
+        """Takes each entry as it comes to be told."""
+        for entry in entries:
+            change = entry.change
+            if change.kind == use_cases.CHANGE:
+                _remember(self._streamed, change.key, change.version)
+                if not _remember(self._known, change.key, change.version):
+                    continue
+            if (message := _message(entry)) is not None:
+                yield message
 
     async def _changed(self, since: datetime) -> list[CityPlan]:
         async with self._ctx.db.read() as tx:
