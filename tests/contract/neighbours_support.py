@@ -166,7 +166,8 @@ async def listening(replica: Search, last_event_id: str | None = None) -> AsyncI
     async def send_part(message: MutableMapping[str, object]) -> None:
         part = message.get("body", b"")
         assert isinstance(part, bytes)
-        heard.extend(orjson.loads(line[6:]) for line in part.splitlines() if line.startswith(b"data: "))
+        events = [event for event in part.split(b"\n\n") if b"event: ping" not in event]
+        heard.extend(orjson.loads(line[6:]) for event in events for line in event.splitlines() if line.startswith(b"data: "))
 
     stream = asyncio.get_running_loop().create_task(replica.stream(last_event_id)({"type": "http"}, receive, send_part))
     await wait_until(lambda: replica.hub.clients)

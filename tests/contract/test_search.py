@@ -22,6 +22,7 @@ from cityloop_parking.search.index import Near
 from cityloop_parking.search.replica import IndexNotReady, Search
 from cityloop_parking.search.tables import search_entry
 from cityloop_parking.search.views import CountsView, CountView, PlaceView
+from tests.contract.neighbours_support import listening
 from tests.contract.reservations_support import NOON, City, city, make_tables
 from tests.support import wait_until
 
@@ -139,6 +140,52 @@ async def test_a_replica_hears_changes_and_a_restarted_one_reads_them(town: City
         await wait_until(lambda: len(found(search)) == 2)
     async with following(town) as again:
         assert [place["id"] for place in found(again)] == ["op-1", "op-2"]
+
+
+async def told_of_counts(search: Search, town: City, *, seconds: int, step_s: int) -> list[tuple[str, str, dict[str, int]]]:
+    """What a client hears while time goes by and nobody writes: which place, how fresh, how many are free."""
+    running = asyncio.get_running_loop().create_task(search.turn())
+    async with listening(search) as heard:
+        for _ in range(0, seconds, step_s):
+            town.clock.advance(step_s)
+            for _ in range(20):
+                await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return [(each["id"], each["freshness"], each["free"]) for each in heard]
+
+
+async def test_a_count_that_is_not_repeated_is_told_late_and_then_unknown(town: City) -> None:
+    """By the clock alone: an open page would show it live for ever. One that is repeated is not told of, but for its own news."""
+    await publish(town, lot(1), lot(2))
+    await count(town, counted(4, number=1), version=1)
+    await count(town, counted(5, number=2), version=2)
+    search = use_cases.open_search(town.ctx)
+    await search.reset()
+    assert await told_of_counts(search, town, seconds=1_790, step_s=10) == []
+    await count(town, counted(5, number=2, at=town.clock.now()), version=3)
+    await search.poll()
+    assert await told_of_counts(search, town, seconds=20, step_s=1) == [("op-1", "late", {"standard": 6})]
+    before = f"{int((town.clock.now() - timedelta(seconds=30)).timestamp() * 1000)}-0"
+    assert [place.id for place in search._turned_since(before)] == ["op-1"], "whoever comes back is told too"
+    await count(town, counted(5, number=2, at=town.clock.now() + timedelta(hours=23)), version=4)
+    await search.poll()
+    assert await told_of_counts(search, town, seconds=24 * 3_600 - 1_800, step_s=60) == [("op-1", "unknown", {})]
+
+
+async def test_who_listens_hears_of_all_that_turn_at_once(town: City) -> None:
+    """A source of a thousand car parks that falls silent: more than a client's queue holds, and no client is dropped for it."""
+    await publish(town, *(lot(number) for number in range(1_000)))
+    event = (await town.told())[0]
+    async with town.db.write() as tx:
+        for number in range(1_000):
+            await use_cases.apply_counts(tx, town.ctx, replace(event, key=f"op-{number}", sequence=1), counted(4, number=number))
+    search = use_cases.open_search(town.ctx)
+    await search.reset()
+    town.clock.advance(1_799)
+    told = await told_of_counts(search, town, seconds=4, step_s=1)
+    assert sorted(id for id, _, _ in told) == sorted(f"op-{number}" for number in range(1_000))
+    assert {fresh for _, fresh, _ in told} == {"late"}
 
 
 async def test_entries_lost_on_the_way_are_found_in_the_database(town: City) -> None:

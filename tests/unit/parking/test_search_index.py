@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import orjson
 import pytest
@@ -15,7 +16,7 @@ from cityloop_common.clock import rfc3339
 from cityloop_common.geo import Position, distance_m
 from cityloop_parking.chargers.domain import EvBays
 from cityloop_parking.closures.domain import Window, merged
-from cityloop_parking.search.domain import NEVER, LiveCount, Parts, Shown, render, shown
+from cityloop_parking.search.domain import NEVER, Freshness, LiveCount, Parts, Shown, freshness, render, shown, turned
 from cityloop_parking.search.index import Near, SearchIndex
 
 NOW = 1_800_000_000.0
@@ -240,6 +241,41 @@ def test_the_index_knows_which_windows_began_or_ended() -> None:
     assert [[each.id for each in look] for look in looks] == [[], ["a"], [], ["a"], []]
     index.put(shown(described(kind="on_street"), Parts(), version=2))
     assert index.turned(NOW, NOW + 99) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.floats(-60, 30 * HOUR), st.booleans()), max_size=30),
+    st.lists(st.floats(0, 60 * HOUR), min_size=2, max_size=8),
+)
+def test_what_the_clock_turns_is_found_as_by_a_full_scan(written: list[tuple[int, float, bool]], looks: list[float]) -> None:
+    """Whatever was written over what: a look finds exactly the places of which one count's class changed since the last."""
+    index, held = SearchIndex(), dict[str, Shown]()
+    for version, (number, age_s, is_open) in enumerate(written, 1):
+        counts = count(age_s), count(age_s / 3, category="ev")
+        held[str(number)] = place(str(number), 109.787, 39.565, *counts, version=version, state="open" if is_open else "closed")
+        index.put(held[str(number)])
+    for since, until in pairwise(sorted(NOW + look for look in looks)):
+        changed = {id for id, each in held.items() if each.is_open and _classes(each, since) != _classes(each, until)}
+        assert {each.id for each in index.turned(since, until)} == changed
+
+
+def _classes(of: Shown, now_s: float) -> list[Freshness]:
+    return [freshness(each, now_s) for each in of.counts]
+
+
+def test_a_look_for_turned_places_does_not_scan_the_city(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5,000 places, those whose seconds were looked at: neither the rest of the city nor what turned long ago."""
+    index, judged = SearchIndex(), list[str]()
+    for number in range(5_000):
+        index.put(place(f"p{number}", 109.787, 39.565, *(count(number, category=each) for each in ("standard", "ev", "motorcycle"))))
+
+    def judge(of: Shown, since_s: float, now_s: float) -> bool:
+        judged.append(of.id)
+        return turned(of, since_s, now_s)
+
+    monkeypatch.setattr("cityloop_parking.search.index.turned", judge)
+    assert [each.id for each in index.turned(NOW + 0.5, NOW + 1.5)] == ["p1799"]
+    assert set(judged) <= {"p1799", "p1800"}
 
 
 def test_an_answer_is_json_with_distances() -> None:

@@ -163,8 +163,8 @@ def render(place: Shown, now_s: float, *, heard_s: float = NEVER) -> Rendered:
 
 
 def turned(place: Shown, since_s: float, now_s: float) -> bool:
-    """Whether a window began or ended after `since_s` and until `now_s`."""
-    return any(since_s < edge <= now_s for window in place.windows for edge in window)
+    """Whether the clock alone changed what is shown between two instants: a count's class, a window's announcement, begin or end."""
+    return any(since_s <= turn < now_s for turn in turns(place))
 
 
 def _closed_until(place: Shown, now_s: float) -> float | None:
@@ -202,11 +202,8 @@ def _free(count: LiveCount, capacity: Mapping[str, int]) -> int:
     return min(free, capacity[count.category]) if count.category in capacity else free
 
 
-def _turns(place: Shown, heard_s: float) -> Iterator[float]:
-    """The last instants before something is shown otherwise: a count's or the chargers' class, a window's announcement or edge."""
-    if place.charging is not None:
-        yield heard_s + CHARGERS_LIVE_S
-        yield heard_s + UNKNOWN_AFTER_S
+def turns(place: Shown) -> Iterator[float]:
+    """The last instants before something of the place itself is shown otherwise: a count's class, a window's announcement or edge."""
     for count in place.counts if place.is_open else ():
         yield count.observed_at_s + LIVE_INTERVALS * count.interval_s
         yield count.observed_at_s + UNKNOWN_AFTER_S
@@ -214,3 +211,11 @@ def _turns(place: Shown, heard_s: float) -> Iterator[float]:
         yield starts_s - ANNOUNCED_S
         yield math.nextafter(starts_s, 0.0)
         yield math.nextafter(ends_s, 0.0)
+
+
+def _turns(place: Shown, heard_s: float) -> Iterator[float]:
+    """Those, and the last instants before the chargers' class is another."""
+    yield from turns(place)
+    if place.charging is not None:
+        yield heard_s + CHARGERS_LIVE_S
+        yield heard_s + UNKNOWN_AFTER_S

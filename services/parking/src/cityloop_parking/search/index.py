@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from cityloop_common.geo import EARTH_RADIUS_M, Position
-from cityloop_parking.search.domain import NEVER, Freshness, Shown, class_of, render, turned
+from cityloop_parking.search.domain import NEVER, Freshness, Shown, class_of, render, turned, turns
 
 FINE_M = 250.0
 COARSE_M = 4_000.0
@@ -78,6 +79,37 @@ class _Grid:
             del self.cells[cell]
 
 
+class _Turns:
+    """Places by the seconds in which the clock alone changes what is shown of them: a look costs what lies in its seconds.
+
+    What is past stays until the place is another: a client that comes back asks for it.
+    """
+
+    __slots__ = ("_at",)
+
+    def __init__(self) -> None:
+        self._at: dict[int, dict[str, None]] = {}
+
+    def put(self, place: Shown) -> None:
+        for turn in turns(place):
+            self._at.setdefault(math.floor(turn), {})[place.id] = None
+
+    def drop(self, place: Shown) -> None:
+        for turn in turns(place):
+            at = self._at.get(math.floor(turn), {})
+            at.pop(place.id, None)
+            if not at:
+                self._at.pop(math.floor(turn), None)
+
+    def between(self, since_s: float, now_s: float) -> list[str]:
+        """Each place that may have turned, once."""
+        seconds: Iterable[int] = range(math.floor(since_s), math.floor(now_s) + 1)
+        if now_s - since_s > len(self._at):
+            first, last = math.floor(since_s), math.floor(now_s)
+            seconds = sorted(second for second in self._at if first <= second <= last)
+        return list(dict.fromkeys(place_id for second in seconds for place_id in self._at.get(second, ())))
+
+
 @dataclass(frozen=True, slots=True)
 class Near:
     """A question: the nearest places around a point."""
@@ -94,12 +126,17 @@ class SearchIndex:
         self._entries: dict[str, Entry] = {}
         self._fine = _Grid(FINE_M)
         self._coarse = _Grid(COARSE_M)
-        self._with_windows: dict[str, Entry] = {}
+        self._turns = _Turns()
         self.heard_s = NEVER
         self.revision = 0  # counts what became otherwise
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def find(self, place_id: str) -> Shown | None:
+        """A place as it is known."""
+        entry = self._entries.get(place_id)
+        return None if entry is None else entry.place
 
     def version(self, place_id: str) -> int:
         """The version that is known of a place; 0 when it is not."""
@@ -112,9 +149,10 @@ class SearchIndex:
         if entry is not None:
             if entry.place.version >= place.version:
                 return None
+            self._turns.drop(entry.place)
             if (entry.place.lon, entry.place.lat) == (place.lon, place.lat):
                 entry.show(place)
-                self._note(entry)
+                self._note(place)
                 return entry
             self._fine.drop(entry)
             self._coarse.drop(entry)
@@ -122,15 +160,12 @@ class SearchIndex:
         self._entries[place.id] = entry
         self._fine.put(entry)
         self._coarse.put(entry)
-        self._note(entry)
+        self._note(place)
         return entry
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, place: Shown) -> None:
         self.revision += 1
-        if entry.place.windows:
-            self._with_windows[entry.place.id] = entry
-        else:
-            self._with_windows.pop(entry.place.id, None)
+        self._turns.put(place)
 
     def hear(self, heard_s: float) -> None:
         """Charging said something at that time: what is shown of chargers is as fresh as that."""
@@ -154,8 +189,9 @@ class SearchIndex:
         return [entry.place for entry in self._entries.values() if entry.place.charging is not None]
 
     def turned(self, since_s: float, now_s: float) -> list[Shown]:
-        """Places of which a window began or ended after `since_s` and until `now_s`."""
-        return [entry.place for entry in self._with_windows.values() if turned(entry.place, since_s, now_s)]
+        """Places of which something else is shown at `now_s` than at `since_s`, by the clock alone: counts' classes, windows."""
+        found = [self._entries[place_id].place for place_id in self._turns.between(since_s, now_s)]
+        return [place for place in found if turned(place, since_s, now_s)]
 
     def in_order(self) -> list[Entry]:
         """Every place by its id."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -58,9 +58,9 @@ class Search:
         await self._ctx.fanout.follow(self)
 
     async def turn(self) -> None:
-        """Background loop: tells the streams when a window of collection begins or ends, or charging falls silent or is heard again.
+        """Background loop: tells the streams what the clock alone changes. An answer looks at the clock itself.
 
-        An answer looks at the clock itself.
+        A count that is not repeated is late, then unknown; a window of collection begins or ends; charging falls silent.
         """
         since_s, measured_s = self._ctx.clock.now().timestamp(), NEVER
         while True:
@@ -73,8 +73,7 @@ class Search:
                 places = self._index.turned(since_s, now_s)
                 if self._chargers_turned(now_s):
                     places += self._index.with_chargers()
-                for place in places if self.hub.clients else ():
-                    self.hub.publish(self._message("", place))
+                await self.hub.publish_all(self._as_they_are(places))
             since_s = max(since_s, now_s)
 
     def _measure(self, classes: Counter[Freshness]) -> None:
@@ -101,10 +100,7 @@ class Search:
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Takes what is newer. Each entry is a whole row, so none must be read for a gap; lost last ones are found by comparing."""
-        for entry in entries:
-            change = entry.change
-            self._streamed[change.key] = max(change.version, self._streamed.get(change.key, 0))
-            self._put(entry.id, self._row(entry))
+        await self.hub.publish_all(self._taken(entries))
         if self._ctx.clock.monotonic() - self._compared_at_s >= COMPARE_EVERY_S:
             await self.poll()
         else:
@@ -143,9 +139,10 @@ class Search:
             self._index.hear(NEVER if heard_at is None else heard_at.timestamp())
             written = await store.written_since(tx, self._newest - LATE_COMMITS)
             unknown = [place_id for place_id, version, _ in written if version > self._index.version(place_id)]
+            rows: list[store.Entry] = []
             for start in range(0, len(unknown), PAGE):
-                for row in await store.read(tx, unknown[start : start + PAGE]):
-                    self._put("", row)
+                rows += await store.read(tx, unknown[start : start + PAGE])
+        await self.hub.publish_all(message for row in rows for message in self._put("", row))
         self._newest = max([self._newest, *(updated_at for _, _, updated_at in written)])
         self._compared_at_s = self._ctx.clock.monotonic()
         self._true_at(began)
@@ -201,10 +198,24 @@ class Search:
             self._index.hear(instant(heard_at).timestamp())
         return store.Entry(entry.change.key, entry.change.version, body["place"], body["counts"], *parts, self._newest)
 
-    def _put(self, id_: str, row: store.Entry) -> None:
+    def _taken(self, entries: Sequence[FanoutEntry]) -> Iterator[Message]:
+        """Takes each entry as it comes to be told."""
+        for entry in entries:
+            change = entry.change
+            self._streamed[change.key] = max(change.version, self._streamed.get(change.key, 0))
+            yield from self._put(entry.id, self._row(entry))
+
+    def _put(self, id_: str, row: store.Entry) -> Iterator[Message]:
+        """Takes a row; what there is to tell of it."""
         shown = row.shown()
         if shown is not None and self._ready().put(shown) and self.hub.clients:
-            self.hub.publish(self._message(id_, shown))
+            yield self._message(id_, shown)
+
+    def _as_they_are(self, places: Sequence[Shown]) -> Iterator[Message]:
+        """Each as it is known when its turn comes: a newer version that was told meanwhile is not followed by an older one."""
+        for place in places if self.hub.clients else ():
+            if (newest := self._ready().find(place.id)) is not None:
+                yield self._message("", newest)
 
     def _message(self, id_: str, shown: Shown) -> Message:
         heard_s = NEVER if self._index is None else self._index.heard_s
