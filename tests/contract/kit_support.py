@@ -18,6 +18,7 @@ from cityloop_common.db import Database, UtcDateTime, open_db
 from cityloop_common.eventlog import LogUnavailable, Message, open_event_log
 from cityloop_common.eventlog.port import EventLog
 from cityloop_common.ids import Ids
+from cityloop_common.ratelimit import spend
 from cityloop_common.rng import Rng
 from cityloop_common.settings import ServiceSettings, SharedSettings
 from cityloop_common.tables import kit_metadata
@@ -64,6 +65,12 @@ async def opened_ctx(url: str, folder: Path, *, clock: Clock | None = None, log:
     events = log or open_event_log(f"sqlite:///{folder / 'events.db'}", clock=clock)
     cache = open_cache("memory:", clock=clock)
     return Ctx("kit", ServiceSettings(shared=shared), clock, Ids(clock, rng.stream("ids")), rng, db, events, cache)
+
+
+async def ask_often(ctx: Ctx[Any], limit: str, *, times: int) -> None:
+    """Counts requests as if a test's client had sent them in this minute."""
+    for _ in range(times):
+        await spend(ctx, limit, "network/127.0.0.0/24", per_minute=times)
 
 
 async def close_ctx(ctx: Ctx[Any]) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from cityloop_common import auth, compression, http
 from cityloop_common.compression import Body
 from cityloop_common.context import Ctx
-from cityloop_common.ratelimit import By, limit
+from cityloop_common.ratelimit import SHARED_PER_MINUTE, By, limit
 
 router = APIRouter(tags=["districts"])
 MEDIA_TYPE = "application/geo+json"
@@ -52,7 +52,7 @@ class DistrictCollection(BaseModel):
         200: {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/DistrictCollection"}}}, "model": DistrictCollection},
         304: {"description": "The caller has them"},
     },
-    dependencies=[Depends(auth.public), Depends(limit("districts", per_minute=120, by=By.NETWORK))],
+    dependencies=[Depends(auth.public), Depends(limit("districts", per_minute=SHARED_PER_MINUTE, by=By.NETWORK))],
     summary="Districts",
 )
 async def districts(ctx: Annotated[Ctx[Any], Depends(http.current_ctx)], request: Request) -> Response:

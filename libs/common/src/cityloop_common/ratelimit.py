@@ -12,6 +12,8 @@ from cityloop_common.clock import Clock
 from cityloop_common.errors import TooManyRequests
 
 WINDOW_S = 60
+SHARED_PER_MINUTE = 1_200
+"""Of a network, for an answer that is made once for all who ask: a whole city hall, or a carrier's customers, are one network."""
 OUTCOMES = telemetry.counter(
     "rate_limit_checks_total", "Requests checked against a limit: allowed, refused, or lost with the cache", ("service", "limit", "outcome")
 )

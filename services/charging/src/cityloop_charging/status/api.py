@@ -19,7 +19,7 @@ from cityloop_charging.status.replica import Watch
 from cityloop_common import auth, compression, geo, http
 from cityloop_common.errors import BadRequest, Invalid
 from cityloop_common.preconditions import etag, not_modified
-from cityloop_common.ratelimit import By, limit
+from cityloop_common.ratelimit import SHARED_PER_MINUTE, By, limit
 
 router = APIRouter(tags=["status"])
 PUBLIC = [Depends(auth.public)]
@@ -180,7 +180,7 @@ async def read_evse(ctx: Context, uid: UidPath, request: Request) -> Response:
 @router.get(
     "/overview",
     response_model=OverviewAnswer,
-    dependencies=[Depends(auth.public), Depends(limit("overview", per_minute=120, by=By.NETWORK))],
+    dependencies=[Depends(auth.public), Depends(limit("overview", per_minute=SHARED_PER_MINUTE, by=By.NETWORK))],
     summary="Every charging station of the city",
 )
 async def overview(request: Request) -> Response:

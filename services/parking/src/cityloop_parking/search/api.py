@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cityloop_common import auth, compression, geo, http
 from cityloop_common.errors import Invalid
-from cityloop_common.ratelimit import By, limit
+from cityloop_common.ratelimit import SHARED_PER_MINUTE, By, limit
 from cityloop_common.routes import DirectRoute
 from cityloop_parking.search.domain import Freshness
 from cityloop_parking.search.index import Near
@@ -139,7 +139,7 @@ router.add_api_route(
 @router.get(
     "/overview",
     response_model=OverviewAnswer,
-    dependencies=[Depends(auth.public), Depends(limit("overview", per_minute=120, by=By.NETWORK))],
+    dependencies=[Depends(auth.public), Depends(limit("overview", per_minute=SHARED_PER_MINUTE, by=By.NETWORK))],
     summary="Every car park of the city",
 )
 async def overview(request: Request) -> Response:

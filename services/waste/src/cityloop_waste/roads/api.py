@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import APIRouter, Depends, Request, Response
 
 from cityloop_common import auth, compression
-from cityloop_common.auth import Principal
 from cityloop_common.compression import Body
 from cityloop_common.preconditions import not_modified
+from cityloop_common.ratelimit import SHARED_PER_MINUTE, By, limit
 from cityloop_waste.edge import Context
 from cityloop_waste.roads import use_cases
 
@@ -20,9 +18,10 @@ MEDIA_TYPE = "application/geo+json"
 @router.get(
     "/base-map",
     responses={200: {"content": {MEDIA_TYPE: {"schema": {"type": "object"}}}}, 304: {"description": "The caller has it"}},
+    dependencies=[Depends(auth.public), Depends(limit("base-map", per_minute=SHARED_PER_MINUTE, by=By.NETWORK))],
     summary="Roads",
 )
-async def base_map(ctx: Context, request: Request, _caller: Annotated[Principal, Depends(auth.public)]) -> Response:
+async def base_map(ctx: Context, request: Request) -> Response:
     """GeoJSON LineStrings in WGS-84 with `name, oneway, speed_kmh, max_mass_kg`. ETag: the version of the map."""
     version = await use_cases.present_version(ctx)
     headers = {"etag": f'"{version}"', "cache-control": "public, max-age=300"}
