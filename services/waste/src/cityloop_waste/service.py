@@ -31,7 +31,7 @@ def api_parts(ctx: WasteCtx) -> ApiParts:
     """What a replica of waste's API holds: the stream of plans, the routes of the day. It also tells the others what people change here."""
     plans = PlanStream(ctx)
     return ApiParts(
-        state={"plans": plans, "routes": PublishedRoutes(ctx)},
+        state={"plans": plans, "routes": PublishedRoutes(ctx, plans.revision)},
         loops={"plans": plans.follow, "fanout": ctx.fanout.run_publisher},
         close_first=(plans.hub.close,),
         hub=plans.hub,

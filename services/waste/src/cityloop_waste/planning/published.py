@@ -1,10 +1,10 @@
-"""The published plans of a day as one replica of the API answers them: made once for all who ask, never older than the question."""
+"""The published plans of a day as one replica of the API answers them: made once for all who ask, never older than what it told."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -18,59 +18,67 @@ from cityloop_waste.planning.plans import CityPlan
 
 MOST_DAYS = 8
 """Days that are kept made; the one that nobody has asked for longest is forgotten."""
+GOOD_FOR_S = 0.5
 PIECE_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What holds on a day, with its entity tag: another one when another plan holds, or one of them has changed."""
+
+    tag: str
+    body: Body
 
 
 @dataclass(slots=True)
 class _Day:
     """What is kept of a day: its answer, the packed pieces of it, and each plan's part, by id and version of the row."""
 
-    shared: Shared[Body]
+    shared: Shared[Answer]
     packer: Packer = field(default_factory=Packer)
     plans: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
 
 class PublishedRoutes:
-    """Answers for `GET /routes`. What holds is asked of the database each time; only plans that are new are read and made whole."""
+    """Answers for `GET /routes`. One look at what holds serves who asks in half a second; only plans that are new are read whole.
 
-    def __init__(self, ctx: WasteCtx) -> None:
+    `revision` counts what this replica knows to have changed: after that the database is looked at again.
+    """
+
+    def __init__(self, ctx: WasteCtx, revision: Callable[[], int]) -> None:
         self._ctx = ctx
+        self._revision = revision
         self._days: dict[date, _Day] = {}
 
-    async def tag(self, on: date) -> str:
-        """The entity tag of a day's plans: another one when another plan holds, or one of them has changed."""
-        async with self._ctx.db.read() as tx:
-            return _tag(on, await store.held(tx, on))
-
-    async def of(self, on: date, tag: str) -> Body:
-        """The day's answer, no older than `tag`."""
-        day = self._days.pop(on, None) or _Day(Shared(self._ctx.clock))
+    async def of(self, on: date) -> Answer:
+        """The day's answer, no older than half a second, nor than any change that the streams here told before."""
+        day = self._days.pop(on, None) or _Day(Shared(self._ctx.clock, good_for_s=GOOD_FOR_S))
         self._days[on] = day
         if len(self._days) > MOST_DAYS:
             del self._days[next(iter(self._days))]
-        return await day.shared.get(lambda: self._made(on, day), lambda: tag)
+        return await day.shared.get(lambda: self._made(on, day), self._revision)
 
-    async def _made(self, on: date, day: _Day) -> Body:
+    async def _made(self, on: date, day: _Day) -> Answer:
         as_of = self._ctx.clock.now()
-        async with self._ctx.db.read() as tx:
+        read: dict[tuple[str, int], tuple[CityPlan | None, store.Lines | None]] = {}
+        async with self._ctx.db.read() as tx:  # one snapshot: the tag is of the very plans that are shown
             plans = await store.held(tx, on)
-        day.plans = {(each.id, each.version): await self._part(day, each) for each in plans}
+            for each in plans:
+                if (each.id, each.version) not in day.plans:
+                    read[each.id, each.version] = await store.get(tx, each.id), await store.lines(tx, each.id)
+        day.plans = {key: day.plans.get(key) or await _part(*read[key]) for key in ((each.id, each.version) for each in plans)}
         head = orjson.dumps({"on": on, "as_of": as_of, "datum": "wgs84"}, option=orjson.OPT_UTC_Z)
         pieces = [head[:-1] + b',"plans":[']
         for number, part in enumerate(day.plans.values()):
             pieces += _pieces((b"," if number else b"") + part)
-        return await day.packer.pack([*pieces, b"]}"])
+        return Answer(_tag(on, plans), await day.packer.pack([*pieces, b"]}"]))
 
-    async def _part(self, day: _Day, plan: CityPlan) -> bytes:
-        """A plan's part of the answer; its documents never change while its version is the same."""
-        kept = day.plans.get((plan.id, plan.version))
-        if kept is not None:
-            return kept
-        async with self._ctx.db.read() as tx:
-            whole, lines = await store.get(tx, plan.id), await store.lines(tx, plan.id)
-        assert whole is not None
-        await asyncio.sleep(0)
-        return orjson.dumps(routes.for_everybody(whole, lines), option=orjson.OPT_UTC_Z)
+
+async def _part(plan: CityPlan | None, lines: store.Lines | None) -> bytes:
+    """A plan's part of the answer; its documents never change while its version is the same."""
+    assert plan is not None
+    await asyncio.sleep(0)
+    return orjson.dumps(routes.for_everybody(plan, lines), option=orjson.OPT_UTC_Z)
 
 
 def _tag(on: date, plans: Sequence[CityPlan]) -> str:

@@ -30,11 +30,16 @@ class PlanStream:
         self._streamed: dict[str, int] = {}  # of those, what the stream itself told
         self._newest: datetime | None = None
         self._compared_at_s = 0.0
+        self._revision = 0
         self.hub = Hub(ctx.service, clock=ctx.clock, rng=ctx.rng)
 
     async def follow(self) -> None:
         """Background loop: passes changes on until cancelled."""
         await self._ctx.fanout.follow(self)
+
+    def revision(self) -> int:
+        """Counts what became otherwise, before any client is told of it."""
+        return self._revision
 
     def stream(self, last_event_id: str | None) -> EventStream:
         """A client's stream, from where it was."""
@@ -52,6 +57,7 @@ class PlanStream:
         for plan in await self._changed(self._ctx.clock.now() - LATE_COMMITS):
             _remember(self._known, plan.id, plan.version)
         self._newest, self._compared_at_s = self._ctx.clock.now(), self._ctx.clock.monotonic()
+        self._revision += 1
         if again:
             self.hub.reset("trimmed")
 
@@ -59,7 +65,7 @@ class PlanStream:
         """Tells of what changed in the database since the last look."""
         now = self._ctx.clock.now()
         plans = reversed(await self._changed((self._newest or now) - LATE_COMMITS))
-        await self.hub.publish_all(_changed(plan) for plan in plans if _remember(self._known, plan.id, plan.version))
+        await self.hub.publish_all(_changed(plan) for plan in plans if self._takes(plan.id, plan.version))
         self._newest, self._compared_at_s = now, self._ctx.clock.monotonic()
 
     def _taken(self, entries: Sequence[FanoutEntry]) -> Iterator[Message]:
@@ -68,10 +74,16 @@ class PlanStream:
             change = entry.change
             if change.kind == use_cases.CHANGE:
                 _remember(self._streamed, change.key, change.version)
-                if not _remember(self._known, change.key, change.version):
+                if not self._takes(change.key, change.version):
                     continue
             if (message := _message(entry)) is not None:
                 yield message
+
+    def _takes(self, plan_id: str, version: int) -> bool:
+        """Whether this version of a plan is new here."""
+        is_new = _remember(self._known, plan_id, version)
+        self._revision += is_new
+        return is_new
 
     async def _changed(self, since: datetime) -> list[CityPlan]:
         async with self._ctx.db.read() as tx:

@@ -10,8 +10,7 @@ from pydantic import BaseModel, Field
 
 from cityloop_common import auth, compression
 from cityloop_common.clock import city_day
-from cityloop_common.preconditions import not_modified
-from cityloop_common.ratelimit import By, limit
+from cityloop_common.ratelimit import SHARED_PER_MINUTE, By, limit
 from cityloop_waste.edge import LAST_DAY, OLDEST_DAY, Context
 from cityloop_waste.planning.published import PublishedRoutes
 from cityloop_waste.roads.domain import TravelSource
@@ -67,7 +66,7 @@ class PublicRoutes(BaseModel):
     "/routes",
     response_model=PublicRoutes,
     responses={304: {"description": "The caller has it"}},
-    dependencies=[Depends(auth.public), Depends(limit("routes", per_minute=120, by=By.NETWORK))],
+    dependencies=[Depends(auth.public), Depends(limit("routes", per_minute=SHARED_PER_MINUTE, by=By.NETWORK))],
     summary="Routes of the day",
 )
 async def routes(
@@ -78,8 +77,6 @@ async def routes(
     """For a page that shows them: read it, then again when the stream says `plan.changed`. In gzip for whoever takes it, with an ETag."""
     day = on or city_day(ctx.clock.now())
     shown: PublishedRoutes = request.app.state.routes
-    tag = await shown.tag(day)
-    headers = {"etag": tag, "cache-control": "public, no-cache"}  # kept, but asked for again: the next change may be a second away
-    if not_modified(request, tag):
-        return compression.unchanged(headers)
-    return await compression.respond(request, await shown.of(day, tag), headers=headers)
+    answer = await shown.of(day)
+    headers = {"etag": answer.tag, "cache-control": "public, no-cache"}  # kept, but asked for again: the next change may be a second away
+    return await compression.respond(request, answer.body, headers=headers)
