@@ -11,7 +11,7 @@ from cityloop_common.clock import Clock
 
 GOOD_FOR_S = 1.0
 TIMES_COST = 5.0
-RESTS_AT_MOST_S = 1.0
+RESTS_AT_MOST_S = 10.0
 T = TypeVar("T")
 
 
@@ -30,8 +30,9 @@ class _Made(Generic[T]):
 class Shared(Generic[T]):
     """An answer that costs something to make.
 
-    It is good for a second, or 5 times what it cost, unless its version is another by then. After a making the next one waits for
-    5 times what it cost, a second at most: whatever changes, and however many ask, making takes a small part of the time.
+    It is good for `good_for_s`, or 5 times what it cost, unless its version is another by then. After a making the next one waits
+    for 5 times what it cost, 10 s at most: whatever changes, and however many ask, making that costs up to 2 s takes a sixth of the
+    time, and who asks for a changed answer may wait as long. What costs more takes more: keep parts of it.
     """
 
     def __init__(self, clock: Clock, *, good_for_s: float = GOOD_FOR_S) -> None:
