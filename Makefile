@@ -79,7 +79,7 @@ soak:
 
 sbom:
 	@scripts/setup dev
-	@$(BIN)/python scripts/sbom.py dist/cityloop.cdx.json
+	@$(BIN)/python -m scripts.sbom dist/cityloop.cdx.json
 
 image-root: web
 	@$(BIN)/python scripts/image_root.py "$(DEST)"

@@ -1,6 +1,6 @@
 """Writes what CityLoop is made of as one CycloneDX document: Python packages and what the pages are built from.
 
-    scripts/sbom.py FILE        (`make sbom`)
+    python -m scripts.sbom FILE        (`make sbom`)
 
 Two tools that others wrote look (cyclonedx-py at .venv, npm at web/package-lock.json); this joins what they found, marks what
 only installs or builds as `excluded`, leaves out what only tests, and has the result checked against the standard's own
@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from cityloop_common import __version__
+from scripts.image_root import closure
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "cityloop-"
@@ -88,12 +89,15 @@ def needs_of(told: Document) -> Mapping[str, Sequence[str]]:
     return {each["ref"]: each.get("dependsOn", []) for each in told.get("dependencies", [])}
 
 
-def joined(python: Found, web: Found, *, shipped: Sequence[str]) -> Document:
-    """One document. `shipped` names the web packages that the pages themselves contain; the others build them."""
+def joined(python: Found, web: Found, *, shipped: Sequence[str], runs: Callable[[Iterable[str]], Collection[str]] = closure) -> Document:
+    """One document. `shipped` names the web packages that the pages themselves contain; the others build them.
+
+    `runs` says what our packages need to run: what the image holds. The tool's own graph takes optional extras for needs.
+    """
     ours = [each["bom-ref"] for each in python.components if each["name"].startswith(OURS)]
-    runs = python.reached_from(ours)
+    needed = runs(each["name"] for each in python.components if each["name"].startswith(OURS))
     contained = web.reached_from([each["bom-ref"] for each in web.components if each["name"] in shipped])
-    components = [scoped(each, each["bom-ref"] in runs) for each in python.components]
+    components = [scoped(each, normal(each["name"]) in needed) for each in python.components]
     components += [scoped(each, each["bom-ref"] in contained) for each in web.components]
     components.sort(key=lambda each: str(each["bom-ref"]))
     refs = {each["bom-ref"] for each in components}
@@ -133,7 +137,7 @@ def check(text: str) -> None:
 def run(*command: str, cwd: Path = ROOT) -> Document:
     """What a tool prints, as JSON. Node and npm are those of .venv. Raises NoBom."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(command, check=False, cwd=cwd, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, cwd=cwd, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise NoBom(f"{command[0]} ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
     document: Document = json.loads(done.stdout)

@@ -215,8 +215,8 @@ def test_a_backup_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
         (folder / "half").write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "dest.partial").mkdir()
-    (tmp_path / "dest.partial" / "half").write_text("half")
+    (tmp_path / ".dest.cityloop-partial").mkdir()
+    (tmp_path / ".dest.cityloop-partial" / "half").write_text("half")
     with draft.draft(tmp_path / "dest", needs_bytes=0) as folder:
         with pytest.raises(BackupError, match="another process"), draft.draft(tmp_path / "dest", needs_bytes=0):
             pytest.fail("two write one draft")
@@ -236,7 +236,7 @@ def test_sigterm_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
         connection.execute("COMMIT")
     arguments, given = [str(CITYLOOP), "backup", "dest"], environment({"CITYLOOP_VAR": str(folder)})
     with subprocess.Popen(arguments, env=given, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
-        while not (tmp_path / "dest.partial" / "waste.db").exists():
+        while not (tmp_path / ".dest.cityloop-partial" / "waste.db").exists():
             assert running.poll() is None, "it ended before it was stopped"
         running.send_signal(signal.SIGTERM)
         _, said = running.communicate(timeout=60)

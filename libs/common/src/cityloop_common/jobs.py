@@ -295,7 +295,8 @@ async def _finish(kind: JobKind, run: JobRun, state: str, result: object, error:
                 pause = timedelta(seconds=AGAIN_AFTER_S[min(max(attempts, 1), len(AGAIN_AFTER_S)) - 1])
                 await tx.run(update(job).where(mine).values(state=state, error=error, lease_until=tx.recorded_at + pause))
             else:
-                await tx.run(update(job).where(mine).values(state="failed", error=error, finished_at=tx.recorded_at))
+                state = "failed"
+                await tx.run(update(job).where(mine).values(state=state, error=error, finished_at=tx.recorded_at))
         else:
             await tx.run(update(job).where(mine).values(state=state, result=result, error=error, finished_at=tx.recorded_at))
     metrics.jobs_finished.add(run.ctx.service, kind.name, state)

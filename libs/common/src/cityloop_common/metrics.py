@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from cityloop_common.telemetry import counter, gauge, histogram
 
 consumer_events = counter(
-    "consumer_events", "Events that a consumer applied, or skipped as known or superseded.", ("service", "consumer", "outcome")
+    "consumer_events",
+    "Events that a consumer applied, skipped as known or superseded, or let pass, their type unknown.",
+    ("service", "consumer", "outcome"),
 )
 consumer_retries = counter("consumer_retries", "Times that a consumer waited for a part that was away.", ("service", "consumer"))
 consumer_gaps = counter("consumer_sequence_gaps", "Fact events whose predecessor was not seen before them.", ("service", "consumer"))
@@ -21,7 +23,7 @@ relay_holder = gauge("relay_holder", "1 where this process has the right to rela
 jobs_finished = counter("jobs_finished", "Jobs that ended, by kind and how.", ("service", "kind", "state"))
 jobs_open = gauge("jobs_open_rows", "Jobs that wait or run, by kind.", ("service", "kind", "state"))
 jobs_oldest_due = gauge("jobs_oldest_due_seconds", "How long the oldest job that may run has waited for a worker.", ("service", "kind"))
-clock_skew = gauge("clock_skew_seconds", "Difference of this process's clock from its database's, when it wrote last.")
+clock_skew = gauge("clock_skew_seconds", "Difference of this process's clock from its database's, when it looked last.")
 sweep_rows = counter("sweep_rows", "Rows that a sweep moved on.", ("service", "sweep"))
 sweep_failures = counter("sweep_failures", "Sweeps that could not run.", ("service", "sweep"))
 sweep_seconds = histogram("sweep_seconds", "Time of one sweep.", ("service", "sweep"))
@@ -35,7 +37,7 @@ def begin_at_zero(service: str, *, consumed: Sequence[tuple[str, str]], sweeps: 
     for consumer, topic in consumed:
         dead_letters.add(service, consumer, topic, by=0)
         consumer_retries.add(service, consumer, by=0)
-        for outcome in ("applied", "skipped"):
+        for outcome in ("applied", "skipped", "unknown"):
             consumer_events.add(service, consumer, outcome, by=0)
     for sweep in sweeps:
         sweep_failures.add(service, sweep, by=0)

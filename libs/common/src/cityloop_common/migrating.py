@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -11,39 +13,58 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
+from sqlalchemy.exc import DBAPIError
 
+from cityloop_common import telemetry
 from cityloop_common.db import Database
+from cityloop_common.errors import Unavailable
 from cityloop_common.tables import kit_metadata
 
 KIT_SCRIPTS = "cityloop_common.migrations"
+TABLE_WITHIN = "3s"  # a change that waits for a table keeps everybody behind it waiting, too
+TRIES, AGAIN_AFTER_S = 120, 5.0
+LOCK_NOT_AVAILABLE = "55P03"
+_log = telemetry.get_logger(__name__)
 
 
 async def migrate(db: Database, scripts: str, metadata: MetaData) -> None:
     """Brings a database to the newest schema; safe to run twice and from several processes.
 
-    A schema of a newer release stays as it is: migrations only add, so the release before works on it.
+    A schema of a newer release stays as it is: migrations only add, so the release before works on it. On PostgreSQL a table that
+    somebody else holds (a dump) is asked for again and again, for ten minutes; then Unavailable.
     """
-
-    def work(connection: Connection) -> None:
-        sqlite = connection.dialect.name == "sqlite"
-        if sqlite:  # a rebuilt table must not take the rows that refer to it along
-            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "BEGIN")
+    for _ in range(TRIES):
         try:
-            if not sqlite:
-                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({zlib.crc32(b'cityloop/migrate')})")
-            upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata)
-            upgrade(connection, scripts, "service_version", metadata)
-            connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        finally:
-            if sqlite:
-                connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+            await db.run_sync(partial(_migrate, scripts=scripts, metadata=metadata))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            _log.warning("migration-waits", reason="somebody holds a table: a dump, a long report", again_after_s=AGAIN_AFTER_S)
+            await asyncio.sleep(AGAIN_AFTER_S)
+        else:
+            return
+    raise Unavailable("A table has been held by somebody else for ten minutes: nothing was migrated.")
 
-    await db.run_sync(work)
+
+def _migrate(connection: Connection, *, scripts: str, metadata: MetaData) -> None:
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite:  # a rebuilt table must not take the rows that refer to it along
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if sqlite else "BEGIN")
+    try:
+        if not sqlite:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({zlib.crc32(b'cityloop/migrate')})")
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{TABLE_WITHIN}'")
+        upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata)
+        upgrade(connection, scripts, "service_version", metadata)
+        connection.exec_driver_sql("COMMIT")
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    finally:
+        if sqlite:
+            connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def upgrade(connection: Connection, scripts: str, version_table: str, metadata: MetaData, to: str = "head") -> None:

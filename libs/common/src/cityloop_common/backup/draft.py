@@ -29,7 +29,7 @@ def draft(target: Path, *, needs_bytes: int) -> Iterator[Path]:
     A draft that a killed process left is removed. Raises BackupError when the target is there, when another process writes to
     it, and when the disk has not enough room.
     """
-    partial = target.with_name(f"{target.name}.partial")
+    partial = target.with_name(f".{target.name}.cityloop-partial")  # nobody else's name: what a killed one left is removed
     refuse_taken(target)
     with _as_backup_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ class KafkaEventLog:
                 await asyncio.sleep(0.05)
             # The controller has taken what was altered; the broker that answers here learns of it a little later.
             altered = {self._kafka_name(spec.name): spec.retention for spec in specs if self._kafka_name(spec.name) in there}
-            while altered and await _cleanup_policies(admin, list(altered)) != altered:
+            while altered and await _cleanup_policies(admin, list(altered)) != altered:  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.05)
 
     async def describe(self) -> Sequence[TopicInfo]:
