@@ -289,7 +289,7 @@ def test_an_answer_is_json_with_distances() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 30 * HOUR), st.booleans(), st.booleans()), max_size=20), st.floats(0, 30 * HOUR))
 def test_how_fresh_places_are_is_counted_as_it_is_shown(ages: list[tuple[float, bool, bool]], later_s: float) -> None:
-    """The figure that an alert watches and what a driver reads are one judgement."""
+    """The figure that an alert watches and what a driver reads are one judgement; where nobody counts there is nothing to miss."""
     index, now_s = SearchIndex(), NOW + later_s
     for number, (age_s, is_open, is_counted) in enumerate(ages):
         counts = (count(age_s), count(age_s / 2, category="ev")) if is_counted else ()
@@ -297,4 +297,7 @@ def test_how_fresh_places_are_is_counted_as_it_is_shown(ages: list[tuple[float, 
     shown_to_drivers = Counter(
         str(each["freshness"]) for each in orjson.loads(index.answer(Near(Position(109.787, 39.565), 10, 100), now_s))
     )
-    assert {freshness.value: number for freshness, number in index.classes(now_s).items()} == shown_to_drivers
+    never = sum(is_open and not is_counted for _, is_open, is_counted in ages)
+    classes = index.classes(now_s)
+    assert classes["uncounted"] == never
+    assert classes - Counter(uncounted=never) + Counter(unknown=never) == shown_to_drivers

@@ -34,6 +34,7 @@ from cityloop_charging.status.tables import evse_contact, evse_live, evse_quaran
 from cityloop_common import json_rows
 from cityloop_common.db import Tx, WriteTx
 
+UNHEARD = "unheard"
 PRUNED_AT_ONCE = 200  # EVSEs: an hour's rows of each
 CONTACT_FOR = timedelta(days=31)  # it is read for late reports only, and what comes over T/CEC is at most 10 minutes late
 QUARANTINED_FOR = timedelta(days=90)
@@ -271,16 +272,16 @@ async def told_since(tx: Tx, since: datetime) -> list[Live]:
     return [_live(row) for row in await tx.all(asked.order_by(evse_live.c.recorded_at, evse_live.c.evse_uid))]
 
 
-async def heard_of(tx: Tx, now: datetime) -> tuple[Counter[Freshness], datetime | None]:
-    """How many EVSEs in service were heard of how long ago, and when any was heard of last."""
+async def heard_of(tx: Tx, now: datetime) -> tuple[Counter[str], datetime | None]:
+    """How many EVSEs in service were heard of how long ago, those never heard of apart, and when any was heard of last."""
     last_at = evse_live.c.last_at
     cases = [(last_at >= now - LIVE_INTERVALS * INTERVAL, Freshness.LIVE.value), (last_at >= now - UNKNOWN_AFTER, Freshness.LATE.value)]
-    age = case(*cases, else_=Freshness.UNKNOWN.value).label("age")
+    age = case(*cases, (last_at > EPOCH, Freshness.UNKNOWN.value), else_=UNHEARD).label("age")
     standing = evse.outerjoin(evse_live, evse_live.c.evse_uid == evse.c.uid)
     asked = select(age, func.count().label("evses"), func.max(last_at, type_=last_at.type).label("newest"))
     rows = await tx.all(asked.select_from(standing).where(evse.c.lifecycle == Lifecycle.IN_SERVICE).group_by(age))
     newest = max((row.newest for row in rows if row.newest is not None and row.newest > EPOCH), default=None)
-    return Counter({Freshness(row.age): row.evses for row in rows}), newest
+    return Counter({row.age: row.evses for row in rows}), newest
 
 
 async def as_of(tx: Tx, *, at: datetime, known_at: datetime) -> dict[EvseUid, StatusAt]:

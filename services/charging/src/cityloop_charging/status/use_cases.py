@@ -91,8 +91,8 @@ async def measure(ctx: ChargingCtx) -> int:
     """Sweep: tells how many EVSEs operators have kept telling of, and when one did last."""
     async with ctx.db.read() as tx:
         ages, newest = await store.heard_of(tx, ctx.clock.now())
-    for age in Freshness:
-        EVSES.set(ctx.service, age.value, to=ages[age])
+    for age in (*Freshness, store.UNHEARD):
+        EVSES.set(ctx.service, str(age), to=ages[age])
     LAST_HEARD.set(ctx.service, to=0 if newest is None else newest.timestamp())
     return 0
 

@@ -19,6 +19,7 @@ from cityloop_parking.search.domain import NEVER, Freshness, Shown, class_of, re
 FINE_M = 250.0
 COARSE_M = 4_000.0
 FINE_RINGS = 10
+UNCOUNTED = "uncounted"
 DEGREE_M = math.radians(1) * EARTH_RADIUS_M
 
 
@@ -176,9 +177,13 @@ class SearchIndex:
                 if entry.place.charging is not None:
                     entry.show(entry.place)
 
-    def classes(self, now_s: float) -> Counter[Freshness]:
-        """How many places are shown live, late, unknown or closed."""
-        return Counter(class_of(entry.place, now_s) for entry in self._entries.values())
+    def classes(self, now_s: float) -> Counter[str]:
+        """How many places are shown live, late, unknown or closed. Open ones without any count, as of no counter, are `uncounted`."""
+        found: Counter[str] = Counter()
+        for entry in self._entries.values():
+            shown_as = class_of(entry.place, now_s)
+            found[UNCOUNTED if shown_as is Freshness.UNKNOWN and not entry.place.counts else shown_as.value] += 1
+        return found
 
     def written_since(self, version: int) -> list[Shown]:
         """Places whose entries were written at a microsecond or later: a version begins there."""

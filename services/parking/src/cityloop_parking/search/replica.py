@@ -18,7 +18,7 @@ from cityloop_parking.chargers import store as chargers
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.search import store
 from cityloop_parking.search.domain import CHANGE, HEARD, NEVER, Freshness, Shown, chargers_freshness, render
-from cityloop_parking.search.index import Near, SearchIndex
+from cityloop_parking.search.index import UNCOUNTED, Near, SearchIndex
 from cityloop_parking.search.overview import Overview
 
 PAGE = 500
@@ -76,9 +76,9 @@ class Search:
                 await self.hub.publish_all(self._as_they_are(places))
             since_s = max(since_s, now_s)
 
-    def _measure(self, classes: Counter[Freshness]) -> None:
-        for freshness in Freshness:
-            PLACES.set(self._ctx.service, freshness.value, to=classes[freshness])
+    def _measure(self, classes: Counter[str]) -> None:
+        for freshness in (*Freshness, UNCOUNTED):
+            PLACES.set(self._ctx.service, str(freshness), to=classes[freshness])
 
     async def check(self) -> None:
         """Raises IndexNotReady until the first reading is done."""
