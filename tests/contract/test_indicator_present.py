@@ -26,7 +26,7 @@ from cityloop_common.indicator.publishing import Slot, publish
 from cityloop_common.indicator.telling import CHANGED, FAILED, tell_changes
 from cityloop_common.indicator.views import IndicatorList, IndicatorView
 from cityloop_common.sse import Hub, Message
-from tests.contract.kit_support import ShiftedClock, close_ctx, effect, opened_ctx
+from tests.contract.kit_support import ShiftedClock, ask_often, close_ctx, effect, opened_ctx
 from tests.contract.test_indicator import EFFECTS
 from tests.contract.test_indicator import _Anyone as Anyone
 from tests.support import wait_until
@@ -91,8 +91,15 @@ async def test_a_past_day_may_be_asked_for_as_known_now(ctx: Ctx[Any], client: h
     """What was learnt just now of yesterday is in it."""
     await learn(ctx, "a", 7)
     yesterday = city_day(ctx.clock.now()) - timedelta(days=1)
-    [shown, _] = (await client.get(f"/indicators?provisional=true&on={yesterday}")).json()["indicators"]
-    assert (head(shown), shown["on"]) == ((True, 7, "met"), yesterday.isoformat())
+    asked = f"/indicators?provisional=true&on={yesterday}"
+    shown: dict[str, Any] = {}
+
+    async def known() -> bool:
+        shown.update((await client.get(asked)).json()["indicators"][0])
+        return head(shown) == (True, 7, "met")
+
+    await wait_until(known)  # as known at the whole second: from the next one on
+    assert (shown["on"], datetime.fromisoformat(shown["known_at"]).microsecond) == (yesterday.isoformat(), 0)
     assert datetime.fromisoformat(shown["at"]) < day_begins(yesterday + timedelta(days=1))
 
 
@@ -110,6 +117,25 @@ async def test_all_who_ask_share_one_evaluation(ctx: Ctx[Any], monkeypatch: pyte
         await asyncio.gather(*(figures.list([indicator], Known.PROVISIONAL, trend_days=days) for days in (0, 30) for _ in range(20)))
         await asyncio.gather(*(figures.view(indicator, Known.CLOSED) for _ in range(20)))
     assert len(moments) == 2
+
+
+async def test_today_by_its_date_is_today(ctx: Ctx[Any], client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same shared figure as without a date: whoever names the day costs nothing more."""
+    monkeypatch.setattr(present, "GOOD_FOR_S", 60.0)
+    today = city_day(ctx.clock.now())
+    for path in ("/indicators", "/indicators/effects"):
+        first = await client.get(f"{path}?provisional=true")
+        await learn(ctx, path, 1)
+        assert (await client.get(f"{path}?provisional=true&on={today}")).json() == first.json()
+
+
+async def test_a_question_of_ones_own_has_the_lower_limit(ctx: Ctx[Any], client: httpx.AsyncClient) -> None:
+    """An evaluation of a past day is one asker's alone; what is shared is told to the same network all the same."""
+    await ask_often(ctx, "indicators-asked", times=119)
+    yesterday = city_day(ctx.clock.now()) - timedelta(days=1)
+    asked = f"/indicators/effects?on={yesterday}"
+    answers = [await client.get(path) for path in (asked, asked, f"/indicators?on={yesterday}", "/indicators?provisional=true")]
+    assert [each.status_code for each in answers] == [200, 429, 429, 200]
 
 
 async def test_a_list_is_never_older_than_what_was_told(ctx: Ctx[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from cityloop_common.clock import ManualClock
+from cityloop_common.errors import Unavailable
 from cityloop_common.indicator import Better, Indicator, Scheme
 from cityloop_common.indicator.present import Known
-from cityloop_common.indicator.telling import tell_changes
+from cityloop_common.indicator.telling import AGAIN_S, tell_changes
 
 
 async def _nothing(*_: Any) -> None:
@@ -46,6 +47,14 @@ class Costly:
 
     def revision(self, _indicator: Indicator, _known: Known) -> int:
         return 1
+
+
+class Failing(Costly):
+    """And then there is none."""
+
+    async def view(self, indicator: Indicator, known: Known) -> dict[str, object]:
+        await super().view(indicator, Known.PROVISIONAL)
+        raise Unavailable("away", retry_after_s=1)
 
 
 async def _pass(clock: ManualClock, seconds: float) -> None:
@@ -85,6 +94,20 @@ async def test_a_busy_machine_makes_no_figure_dear() -> None:
             await _pass(clock, 1)
         looking.cancel()
     assert len(figures.looks["cheap"]) >= 30
+
+
+async def test_a_slow_failure_is_followed_by_a_rest() -> None:
+    """Five seconds from its end: a database that answers nothing within its deadline is not asked without end."""
+    clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
+    figures = Failing(clock, {"broken": 8.0})
+    hub = SimpleNamespace(clients=1, publish=lambda _: None)
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(tell_changes(figures, hub, [_figure("broken")]))  # type: ignore[arg-type]
+        await _pass(clock, 60)
+        looking.cancel()
+    looks = figures.looks["broken"]
+    assert len(looks) >= 4
+    assert all(later - sooner >= 8 + AGAIN_S for sooner, later in pairwise(looks))
 
 
 async def test_nothing_is_looked_at_while_nobody_listens() -> None:

@@ -32,7 +32,7 @@ from cityloop_common.indicator.views import (
     published_view,
     target_view,
 )
-from cityloop_common.ratelimit import By, limit
+from cityloop_common.ratelimit import SHARED_PER_MINUTE, By, limit
 
 MOST_ROWS = 1_000
 MOST_DAYS = 800
@@ -61,7 +61,11 @@ KnownAt = Annotated[
 ]
 FormulaVersion = Annotated[int | None, Query(ge=1, le=1000, description="An earlier version of the formula.")]
 Provisional = Annotated[
-    bool, Query(description="As known now: rows may still appear under it. Not with `known_at`. It is shared by all who ask in a second.")
+    bool,
+    Query(
+        description="As known now: rows may still appear under it. Not with `known_at`. Of today it is shared by all who ask within "
+        "a second, or 5 times what it costs; of another day it is as known at the present whole second."
+    ),
 ]
 Beside = Annotated[
     bool, Query(description="With `provisional`: in front of each figure also the one of the latest closed instant, which says so.")
@@ -149,7 +153,9 @@ def router(indicators: Sequence[Indicator]) -> APIRouter:
     return routes
 
 
-_ANYONE = [Depends(auth.public), Depends(limit("indicators", per_minute=120, by=By.NETWORK))]
+_ANYONE = [Depends(auth.public), Depends(limit("indicators", per_minute=SHARED_PER_MINUTE, by=By.NETWORK))]
+_own_question = limit("indicators-asked", per_minute=120, by=By.NETWORK)
+"""For an answer that is computed for one who asks: of a day, an instant, a version of the formula."""
 
 
 def _add_figures(routes: APIRouter, named: Named) -> None:
@@ -171,6 +177,7 @@ def _add_figures(routes: APIRouter, named: Named) -> None:
         if isinstance(asked, Known):
             known = (Known.CLOSED, asked) if closed and asked is Known.PROVISIONAL else (asked,)
             return await compression.respond(request, await figures.list(named.all, *known, trend_days=trend), headers=headers)
+        await _own_question(request)
         shown = [await _one(figures, each, asked) for each in named.all]
         listed = [await figures.with_trend(views.in_list(each), trend) for each in shown]
         return await compression.respond(request, views.as_json({"indicators": listed}), headers=headers)
@@ -190,6 +197,8 @@ def _add_figures(routes: APIRouter, named: Named) -> None:
     ) -> Response:
         """One figure with its districts, of a day and as known at an instant."""
         asked = _asked(ctx, on, known_at, formula_version, provisional=provisional)
+        if not isinstance(asked, Known):
+            await _own_question(request)
         shown = await figures.with_trend(await _one(figures, named.get(name), asked), trend)
         return await compression.respond(request, views.as_json(shown))
 
@@ -201,9 +210,10 @@ def _asked(
     if provisional and known_at is not None:
         detail = "Leave it out, or `known_at`: provisional is what is known now."
         raise Invalid("One instant at a time.", errors=[{"pointer": "/query/provisional", "detail": detail}])
-    if on is None and known_at is None and formula_version is None:
+    now = ctx.clock.now().replace(microsecond=0)
+    if known_at is None and formula_version is None and (on is None or (provisional and on == city_day(now))):
         return Known.PROVISIONAL if provisional else Known.CLOSED
-    return When(on, ctx.clock.now() if provisional else known_at, formula_version)
+    return When(on, now if provisional else known_at, formula_version)
 
 
 async def _one(figures: Present, indicator: Indicator, asked: Known | When) -> View:

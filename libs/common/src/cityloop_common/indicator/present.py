@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -53,7 +53,7 @@ class Present:
         """A figure with its districts; of this second, or of a time five times as long as it takes. Raises as Evaluator does."""
         key = (indicator.name, known)
         shared = self._views.setdefault(key, Shared(self.ctx.clock, good_for_s=GOOD_FOR_S))
-        return await shared.get(partial(self._view, indicator, known))
+        return await shared.get(partial(self._view, indicator, known), self._today)
 
     async def list(self, indicators: Sequence[Indicator], *known: Known, trend_days: int = 0) -> Body:
         """All figures as one answer, each as often as it is asked for; no older than what was told of them; with the trend of some days."""
@@ -62,7 +62,7 @@ class Present:
         self._lists.move_to_end(key)
         if len(self._lists) > LISTS_KEPT:
             self._lists.popitem(last=False)
-        return await shared.get(partial(self._list, indicators, known, trend_days), lambda: self.total_revision)
+        return await shared.get(partial(self._list, indicators, known, trend_days), lambda: (self.total_revision, self._today()))
 
     async def with_trend(self, view: View, days: int) -> View:
         """With the newest published figure of each of the last days, today included."""
@@ -71,6 +71,10 @@ class Present:
         today = city_day(self.ctx.clock.now())
         async with self.ctx.db.read() as tx:
             return await views.with_trend(tx, view, today - timedelta(days=days - 1), today)
+
+    def _today(self) -> date:
+        """Whoever asks on a new day is not told of the day before."""
+        return city_day(self.ctx.clock.now())
 
     async def _view(self, indicator: Indicator, known: Known) -> View:
         when = When(known_at=self.ctx.clock.now()) if known is Known.PROVISIONAL else When()

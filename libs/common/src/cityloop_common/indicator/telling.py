@@ -15,8 +15,8 @@ from cityloop_common.sse import Hub, Message
 
 CHANGED = "indicator.changed"
 EVERY_S = 1.0
-TIMES_COST = 10.0  # so much longer than an evaluation takes is the time between two of them
-AGAIN_S = 5.0  # after one that failed
+TIMES_COST = 10.0  # so much longer than an evaluation takes is the rest after it
+AGAIN_S = 5.0  # after the end of one that failed
 COSTS_KEPT = 8
 FAILED = telemetry.counter("indicator_tellings_failed_total", "Looks at a present figure that failed", ("service", "indicator"))
 _log = telemetry.get_logger(__name__)
@@ -31,7 +31,7 @@ class _Pace:
 
     def looked(self, began: float, ended: float) -> None:
         self.costs.append(ended - began)
-        self.due = began + max(EVERY_S, TIMES_COST * min(self.costs))
+        self.due = max(began + EVERY_S, ended + TIMES_COST * min(self.costs))
 
 
 async def tell_changes(present: Present, hub: Hub, indicators: Sequence[Indicator]) -> None:
@@ -47,7 +47,7 @@ async def tell_changes(present: Present, hub: Hub, indicators: Sequence[Indicato
             if await _look_or_say(present, hub, indicator, told):
                 pace.looked(began, clock.monotonic())
             else:
-                pace.due = began + AGAIN_S
+                pace.due = clock.monotonic() + AGAIN_S
         rest_s = min(pace.due for _, pace in paces) - clock.monotonic() if hub.clients and paces else EVERY_S
         await clock.sleep(max(0.0, rest_s))
 
