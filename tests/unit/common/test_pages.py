@@ -85,6 +85,23 @@ async def test_the_best_packed_form_that_the_client_takes(client: httpx.AsyncCli
     assert answer.headers["content-length"] == str(len(body))
 
 
+async def test_a_file_that_is_missing_is_not_kept_as_missing(client: httpx.AsyncClient) -> None:
+    """During an upgrade another replica has it already, and soon this one: no cache on the way remembers the 404."""
+    for path in ("/assets/home-9z9z.js", "/other"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (404, "no-store")
+
+
+async def test_what_is_taken_may_be_said_in_several_lines(client: httpx.AsyncClient) -> None:
+    """As a proxy may write it: together they are one list."""
+    headers = [("accept-encoding", "deflate"), ("accept-encoding", "br;q=0.9"), ("accept-encoding", "gzip;q=0.5")]
+    request = client.build_request("GET", "/assets/home-1a2b.js", headers=headers)
+    request.headers = httpx.Headers(headers)
+    answer = await client.send(request, stream=True)
+    assert answer.headers.get("content-encoding") == "br"
+    await answer.aclose()
+
+
 async def test_a_head_has_the_headers_and_no_body(client: httpx.AsyncClient) -> None:
     """Of the page and of a file."""
     for path, length in (("/", len(HTML)), ("/assets/home-1a2b.js", len(SCRIPT))):

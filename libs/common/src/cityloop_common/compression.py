@@ -94,13 +94,19 @@ def weak(tag: str) -> str:
     return tag if tag.startswith("W/") else f"W/{tag}"
 
 
-def takes_gzip(accepted: list[str]) -> bool:
+def takes_gzip(accepted: Sequence[str]) -> bool:
     """Whether the values of Accept-Encoding allow gzip (RFC 9110 12.5.3): named, or `*`, with a weight above 0. Without any: no."""
-    weights: dict[str, float] = {}
+    known = weights(accepted)
+    return known.get("gzip", known.get("x-gzip", known.get("*", 0.0))) > 0.0
+
+
+def weights(accepted: Sequence[str]) -> dict[str, float]:
+    """What the values of Accept-Encoding say of each coding that they name, `*` among them."""
+    found: dict[str, float] = {}
     for part in ",".join(accepted).split(","):
         coding, *parameters = (text.strip().lower() for text in part.split(";"))
-        weights[coding] = _weight(parameters)
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0.0
+        found[coding] = _weight(parameters)
+    return found
 
 
 def _weight(parameters: list[str]) -> float:

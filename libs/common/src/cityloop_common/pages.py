@@ -6,7 +6,7 @@ Only what the build wrote is known here, by its exact path: no address can lead 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cityloop_common import compression
 from cityloop_common.preconditions import not_modified
 
 CSP = (
@@ -35,6 +36,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))  # the better one first
+_NOT_KEPT = {"cache-control": "no-store"}  # during an upgrade another replica may have the file, and soon this one
 _SECURITY = {"content-security-policy": CSP, "cross-origin-opener-policy": "same-origin"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -115,11 +117,11 @@ def router(build: Build, *, headers: Mapping[str, str] | None = None, unbuilt: E
 
 def _answer(request: Request, file: File | None, also: Mapping[str, str]) -> Response:
     if file is None:
-        raise HTTPException(404)
+        raise HTTPException(404, headers=_NOT_KEPT)
     headers = {**also, "cache-control": file.cache_control, "etag": file.etag, "vary": "Accept-Encoding"}
     if not_modified(request, file.etag):
         return Response(status_code=304, headers=headers)
-    coding = _coding(request.headers.get("accept-encoding", ""), file)
+    coding = _coding(request.headers.getlist("accept-encoding"), file)
     body = file.packed[coding] if coding else file.body
     if coding:
         headers["content-encoding"] = coding
@@ -127,26 +129,13 @@ def _answer(request: Request, file: File | None, also: Mapping[str, str]) -> Res
     return Response(b"" if request.method == "HEAD" else body, media_type=file.media_type, headers=headers)
 
 
-def _coding(accepted: str, file: File) -> str | None:
+def _coding(accepted: Sequence[str], file: File) -> str | None:
     """The best content coding that there is and the client takes; None for the plain file."""
-    weights: dict[str, float] = {}
-    for part in accepted.lower().split(","):
-        name, _, parameter = part.partition(";")
-        weights[name.strip()] = _weight(parameter.strip())
-    anything = weights.get("*", 0.0)
-    usable = [(weights.get(coding, anything), coding) for coding, _ in _ENCODINGS if coding in file.packed]
+    known = compression.weights(accepted)
+    anything = known.get("*", 0.0)
+    usable = [(known.get(coding, anything), coding) for coding, _ in _ENCODINGS if coding in file.packed]
     best = max(usable, key=lambda each: each[0], default=(0.0, ""))
     return best[1] if best[0] > 0 else None
-
-
-def _weight(parameter: str) -> float:
-    name, _, value = parameter.partition("=")
-    if name.strip() != "q":
-        return 1.0
-    try:
-        return float(value)
-    except ValueError:
-        return 0.0
 
 
 def _modified(path: Path) -> int:
