@@ -92,7 +92,8 @@ class People:
         """A truck on a weighbridge."""
         ticket = f"B{number}-{turn}"
         load = {
-            "site_id": "recycler-1", "truck_id": "T01", "stream": "recyclable", "ticket_no": ticket, "gross_kg": 7_000 + 100 * number + turn % 100,
+            "site_id": "recycler-1", "truck_id": "T01", "stream": "recyclable", "ticket_no": ticket,
+            "gross_kg": 7_000 + 100 * number + turn % 100,
             "tare_kg": 5_600, "weighed_at": datetime.now(UTC).isoformat(),
         }  # fmt: skip
         if await self.send("waste", "loads", load, "site_operator", key=ticket, operator="sample-operator") is not None:
