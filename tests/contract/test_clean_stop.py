@@ -21,10 +21,13 @@ from cityloop_common.context import Ctx
 from cityloop_common.db import WriteTx
 from cityloop_common.endings import to_its_end
 from cityloop_common.envelope import Event, EventType, Kind
+from cityloop_common.errors import Unavailable
 from cityloop_common.eventlog import Message, Retention, TopicSpec
 from cityloop_common.eventlog.port import EventLog
 from cityloop_common.fanout import Change, Fanout
+from cityloop_common.parts import Groups
 from cityloop_common.relay import run_relay
+from cityloop_common.service import installed_services
 from tests.contract.kit_support import close_ctx, effect, opened_ctx
 from tests.support import wait_until
 
@@ -139,6 +142,30 @@ async def test_a_chunk_in_hand_is_stored_and_committed_before_the_consumer_goes(
     assert lag[TOPIC]["kit-stop"] == 0
     await stopped(relay)
     assert seen == [message.id]
+
+
+async def test_a_worker_is_ready_when_it_is_in_its_groups(kit_ctx: Ctx[Any]) -> None:
+    """Not before the last of them; a rolling restart may stop the next worker then."""
+    service = next(each for each in installed_services() if each.name == "parking")
+    groups = Groups(service)
+    for each in installed_services():
+        await kit_ctx.log.create_topics(each.topics())
+    loop = asyncio.get_running_loop()
+    tasks = []
+    for consumer in service.consumers:
+        with pytest.raises(Unavailable, match=consumer.name):
+            await groups.check()
+        joined = asyncio.Event()
+
+        def note(name: str = consumer.name, joined: asyncio.Event = joined) -> None:
+            groups.note(name)
+            joined.set()
+
+        tasks.append(loop.create_task(run_consumer(kit_ctx, consumer, note)))
+        await asyncio.wait_for(joined.wait(), 10)
+    await groups.check()
+    for task in tasks:
+        await stopped(task)
 
 
 async def test_what_is_queued_for_the_replicas_goes_out_at_the_end() -> None:

@@ -165,12 +165,31 @@ def wake_loops(ctx: Ctx[Any]) -> dict[str, Loop]:
     return {f"{ctx.service}/wake-{name}": partial(send_wakes, ctx, name) for name in NAMES}
 
 
-def worker_loops(service: Service, ctx: Ctx[Any]) -> dict[str, Loop]:
-    """Relay, consumers, sweeps and jobs of a service."""
-    worker = worker_name(ctx.settings)
+class Groups:
+    """Which consumer groups a worker is not a member of yet."""
+
+    def __init__(self, service: Service) -> None:
+        self._missing = {consumer.name for consumer in service.consumers}
+
+    def note(self, name: str) -> None:
+        """It has joined; a log that goes away later makes no worker unready."""
+        self._missing.discard(name)
+
+    async def check(self) -> None:
+        """Raises Unavailable until all are joined: only then may a rolling restart stop the next worker.
+
+        Who leaves a group that another is just joining makes all wait for a session (seen: 19 s without consuming instead of 2).
+        """
+        if self._missing:
+            raise Unavailable(f"not yet in {', '.join(sorted(self._missing))}")
+
+
+def worker_loops(service: Service, ctx: Ctx[Any], groups: Groups | None = None) -> dict[str, Loop]:
+    """Relay, consumers, sweeps and jobs of a service; `groups` is told what they have joined."""
+    groups, worker = groups or Groups(service), worker_name(ctx.settings)
     loops: dict[str, Loop] = {"relay": partial(run_relay, ctx, worker), "fanout": ctx.fanout.run_publisher}
     for consumer in service.consumers:
-        loops[f"consumer {consumer.name}"] = partial(run_consumer, ctx, consumer)
+        loops[f"consumer {consumer.name}"] = partial(run_consumer, ctx, consumer, partial(groups.note, consumer.name))
     kinds = [kind.name for kind in service.jobs]
     sweeps = (*KIT_SWEEPS, *service.sweeps, *((measuring_jobs(kinds),) if kinds else ()))
     metrics.begin_at_zero(
