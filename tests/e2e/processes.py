@@ -149,7 +149,7 @@ class City:
 
 
 def native_settings(var: Path, *, postgres_urls: Mapping[str, str], log_url: str, issuer_port: int) -> dict[str, str]:
-    """What a process is told on this machine's servers: the same settings as in docker-compose.yml and deploy/k8s (a test compares them)."""
+    """What a process is told on this machine's servers: the same settings as in docker-compose.yml and deploy/k8s; a test compares."""
     return {
         "CITYLOOP_ENVIRONMENT": "development",
         "CITYLOOP_HOST": "127.0.0.1",
