@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,8 +16,8 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.e2e.conftest import replicas
-from tests.e2e.processes import City, command
-from tests.e2e.web.browser import expect, settled, shown
+from tests.e2e.processes import City, Process, command
+from tests.e2e.web.browser import Visit, expect, settled, shown
 from tests.e2e.web.conftest import missing
 from tests.e2e.web.page import PATIENCE_MS, READY_MS, Stopwatch, opened, rows
 from tests.e2e.web.town import STATION, Town
@@ -83,18 +86,52 @@ async def test_the_page_is_live_over_replicas(browser: Browser, spread: tuple[To
 
 
 async def test_the_page_goes_on_when_a_replica_is_gone(browser: Browser, spread: tuple[Town, City]) -> None:
-    """A page that hears a replica of parking's hears the other one when the first is killed; nothing is missed."""
+    """The replica of parking's that has the page's stream is killed: the page opens one to the other, and nothing is missed."""
     town, running = spread
     async with opened(browser, town, lang="zh") as seen:
         await seen.by_id("place-row-sample-002").locator("button").first.click()
-        gone = running.apis_of["parking"][1]  # one of the two has the stream; the writes go to the first
+        apis = running.apis_of["parking"]
+        gone = await _streams_to_one(town, apis)
+        left = next(each for each in apis if each is not gone)
+        asked = _streams(seen)
+        assert asked == 1
         gone.kill()
         try:
-            await town.count("sample-002", 123)
+            elsewhere = replace(town, writes={**town.writes, "parking": left.url})
+            await elsewhere.count("sample-002", 123)
             facts = seen.by_id("selection")
             await expect(facts).to_contain_text("普通：空 297 / 共 420", timeout=READY_MS)
             await expect(seen.by_id("live-parking")).to_have_attribute("data-phase", "live", timeout=READY_MS)
             await expect(seen.by_id("frozen")).to_have_count(0)
+            assert _streams(seen) > asked
+            assert await _clients(town, left) == 1
+            await elsewhere.count("sample-002", 124)
+            await expect(facts).to_contain_text("普通：空 296 / 共 420", timeout=PATIENCE_MS)
         finally:
             gone.start()
             await gone.ready()
+
+
+def _streams(seen: Visit) -> int:
+    """How often the page asked for parking's stream."""
+    return sum(each.is_stream and urlsplit(each.url).path == "/parking/v1/stream" for each in seen.loaded.values())
+
+
+async def _streams_to_one(town: Town, apis: Sequence[Process]) -> Process:
+    """The replica that has the only stream; streams of pages that were closed may take a moment to end."""
+    found: list[Process] = []
+
+    async def one() -> bool:
+        counts = {each.url: await _clients(town, each) for each in apis}
+        found[:] = [each for each in apis if counts[each.url] == 1]
+        return sum(counts.values()) == 1
+
+    await wait_until(one, 20, every=0.2, what="one replica of parking's has the page's stream")
+    return found[0]
+
+
+async def _clients(town: Town, api: Process) -> int:
+    """Open event streams of a replica, by its own figures."""
+    told = (await town.http.get(f"{api.url}/metrics")).text
+    counts = re.findall(r'^sse_clients\{service="parking"\} (\S+)$', told, re.MULTILINE)
+    return int(sum(map(float, counts)))  # none before the first one
