@@ -22,12 +22,13 @@ RULES, RULE_TESTS = sorted((FOLDER / "rules").glob("*.yml")), sorted((FOLDER / "
 DASHBOARDS = sorted((FOLDER / "dashboards").glob("*.json"))
 OPERATIONS = REPOSITORY / "docs" / "operations.md"
 # Not of our processes: Prometheus makes these itself, and `cityloop backup --metrics-file` writes those.
-OF_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "severity", "service"}}
+OF_PROMETHEUS = {"up": {"job", "instance", "process", "autoscaled"}, "ALERTS": {"alertname", "alertstate", "severity", "service"}}
 OF_BACKUPS = {"backup_last_success_timestamp_seconds": {"instance"}, "backup_last_size_bytes": {"instance"}}
 OF_TARGETS = {"instance", "job"}
 _WORDS = frozenset(
     [
         "absent",
+        "absent_over_time",
         "and",
         "avg",
         "avg_over_time",
@@ -40,6 +41,7 @@ _WORDS = frozenset(
         "max",
         "max_over_time",
         "min",
+        "min_over_time",
         "on",
         "or",
         "rate",

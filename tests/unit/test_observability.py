@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cityloop_common.service import installed_services
 from tests import observed
 from tests.observed import Alert
 
@@ -108,3 +110,46 @@ def test_a_dashboard_can_be_provisioned(path: Path) -> None:
             for target in (panel, *panel["targets"]):
                 assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
     assert shown[0]["title"] == "Are people served?"
+
+
+def _pod(service: str, role: str) -> dict[str, str]:
+    """What Prometheus' discovery says of a pod of deploy/k8s."""
+    documents = yaml.safe_load_all((observed.FOLDER.parent / "k8s" / "base" / "service" / f"{role}.yaml").read_text())
+    (meta,) = (each["spec"]["template"]["metadata"] for each in documents if each["kind"] == "Deployment")
+    told = {"label": {"app.kubernetes.io/name": service, **meta["labels"]}, "annotation": meta["annotations"]}
+    plain = {"ip": "10.0.0.7", "phase": "Running", "name": f"{service}-{role}-1"}
+    return {f"__meta_kubernetes_pod_{name}": value for name, value in plain.items()} | {
+        f"__meta_kubernetes_pod_{kind}_{re.sub(r'[^a-zA-Z0-9_]', '_', name)}": value
+        for kind, each in told.items()
+        for name, value in each.items()
+    }
+
+
+def test_pods_are_scraped_by_their_annotations(tmp_path: Path) -> None:
+    """The alerts find our jobs by name. Discovery is told by hand: Debian's promtool knows no Kubernetes."""
+    config = yaml.safe_load((observed.FOLDER / "kubernetes-scrape.yml").read_text())
+    (job,) = config["scrape_configs"]
+    assert job["job_name"] == "cityloop-pods"
+    assert job.pop("kubernetes_sd_configs") == [{"role": "pod", "namespaces": {"names": ["cityloop"]}}]
+    stranger = {"__meta_kubernetes_pod_ip": "10.0.0.8", "__meta_kubernetes_pod_phase": "Running"}
+    pods = [_pod("parking", "api"), _pod("waste", "worker"), stranger]
+    job["static_configs"] = [{"targets": [f"10.0.0.{number}:1"], "labels": pod} for number, pod in enumerate(pods)]
+    path = tmp_path / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config))
+    for words in (("check", "config"), ("check", "service-discovery")):
+        judged = observed.promtool(*words, str(path), *(["cityloop-pods"] if words[1] != "config" else []))
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+    found = [each["labels"] for each in json.loads(judged.stdout[judged.stdout.index("[") :]) if each.get("labels")]
+    assert [(one["__address__"], one["__metrics_path__"], one["process"], one.get("autoscaled")) for one in found] == [
+        ("10.0.0.7:8080", "/metrics", "parking-api", "true"),
+        ("10.0.0.7:8080", "/metrics", "waste-worker", None),
+    ]
+
+
+def test_no_consumer_is_sent_a_type_that_it_does_not_know() -> None:
+    """Otherwise EventsUnknown would always fire."""
+    services = installed_services()
+    sent = {(each.topic, each.name) for service in services for each in service.publishes}
+    for consumer in (consumer for service in services for consumer in service.consumers):
+        known = {(on.topic, on.event_type) for on in consumer.on}
+        assert {(topic, name) for topic, name in sent if topic in consumer.topics} == known, consumer.name
