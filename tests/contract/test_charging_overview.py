@@ -14,6 +14,7 @@ from unittest import mock
 import httpx
 import pytest
 
+from cityloop_charging.registry import store as registry_store
 from cityloop_charging.registry import use_cases as registry
 from cityloop_charging.registry.domain import Access, Lifecycle, LocationFacts, LocationState
 from cityloop_charging.status import overview, reading, use_cases
@@ -122,14 +123,14 @@ async def test_all_who_ask_share_one_reading(town: City, monkeypatch: pytest.Mon
     monkeypatch.setattr(reading, "PAGE", 4)
     await keep(town, *(station(number) for number in range(1, 21)))
     readings = 0
-    everywhere = reading.everywhere
+    read = reading.Everywhere.read
 
-    async def counted(*args: Any, **named: Any) -> Any:
+    async def counted(of: reading.Everywhere, *, most: int) -> Any:
         nonlocal readings
         readings += 1
-        return await everywhere(*args, **named)
+        return await read(of, most=most)
 
-    monkeypatch.setattr(reading, "everywhere", counted)
+    monkeypatch.setattr(reading.Everywhere, "read", counted)
     async with replica(town) as (_, client):
         packed = await asyncio.gather(*(client.get("/overview") for _ in range(20)))
         plain = await client.get("/overview", headers={"accept-encoding": "identity"})
@@ -137,6 +138,28 @@ async def test_all_who_ask_share_one_reading(town: City, monkeypatch: pytest.Mon
     assert {answer.headers["content-encoding"] for answer in packed} == {"gzip"}
     assert {answer.content for answer in packed} == {plain.content}
     assert [each["id"] for each in plain.json()["locations"]] == [f"{OPERATOR}*S{number:03d}" for number in range(1, 21)]
+
+
+async def test_stations_are_read_again_when_they_are_otherwise(town: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New, renamed, with another EVSE: those alone, and what their EVSEs do each time."""
+    some, asked = registry_store.some, list[list[str]]()
+
+    async def counted(tx: Any, ids: Any) -> Any:
+        asked.append(list(ids))
+        return await some(tx, ids)
+
+    monkeypatch.setattr(registry_store, "some", counted)
+    city = reading.Everywhere(town.ctx)
+    await keep(town, *(station(number) for number in range(1, 4)))
+    _, first = await city.read(most=10)
+    await report(town, Status.CHARGING)
+    await keep(town, station(2, name="新名"), station(3, evses=3), station(4))
+    _, second = await city.read(most=10)
+    ids = [f"{OPERATOR}*S{number:03d}" for number in range(1, 5)]
+    assert asked == [ids[:3], ids[1:]]
+    assert [each.shown.status for each in first[0].evses] != [each.shown.status for each in second[0].evses]
+    assert [each.location for each in second] == [await town.station(id) for id in ids]
+    assert [len(each.evses) for each in second] == [2, 2, 3, 2]
 
 
 async def test_more_stations_than_it_shows_are_said_to_be_there(town: City, monkeypatch: pytest.MonkeyPatch) -> None:

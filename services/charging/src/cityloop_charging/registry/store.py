@@ -149,6 +149,17 @@ async def page(tx: Tx, *, after: str, most: int, operator_id: str | None = None)
     return await _with_evses(tx, await tx.all(asked.order_by(location.c.id).limit(most)))
 
 
+async def versions(tx: Tx, *, most: int) -> list[tuple[str, int]]:
+    """The first stations by id, each with its version, which is another one whenever it or an EVSE of it changed."""
+    rows = await tx.all(select(location.c.id, location.c.version).order_by(location.c.id).limit(most))
+    return [(row.id, row.version) for row in rows]
+
+
+async def some(tx: Tx, ids: Sequence[str]) -> list[Location]:
+    """Stations by their ids, with their EVSEs."""
+    return await _with_evses(tx, await tx.all(select(location).where(location.c.id.in_(ids))))
+
+
 async def near(tx: Tx, at: Position, *, radius_m: float, most: int, operator_id: str | None = None) -> list[tuple[int, Location]]:
     """Stations within a radius with their distance in metres, the nearest first."""
     lat, lon = location.c.lat, location.c.lon

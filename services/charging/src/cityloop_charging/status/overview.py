@@ -21,7 +21,7 @@ class Overview:
     """What one replica answers. A station that changes costs the packing of its piece, not of all."""
 
     def __init__(self, ctx: ChargingCtx) -> None:
-        self._ctx = ctx
+        self._city = reading.Everywhere(ctx)
         self._shared: Shared[Body] = Shared(ctx.clock)
         self._packer = Packer()
 
@@ -30,7 +30,7 @@ class Overview:
         return await self._shared.get(self._made, version)
 
     async def _made(self) -> Body:
-        as_of, found = await reading.everywhere(self._ctx, most=MOST_LOCATIONS + 1)
+        as_of, found = await self._city.read(most=MOST_LOCATIONS + 1)
         head = {"as_of": as_of, "datum": "wgs84", "truncated": len(found) > MOST_LOCATIONS}
         pieces = [orjson.dumps(head, option=orjson.OPT_UTC_Z)[:-1] + b',"locations":[']
         shown = found[:MOST_LOCATIONS]

@@ -10,7 +10,7 @@ from cityloop_charging.context import ChargingCtx
 from cityloop_charging.registry import store as registry
 from cityloop_charging.registry.domain import Current, EvseUid, Lifecycle, Location, UnknownEvse, UnknownLocation
 from cityloop_charging.status import store
-from cityloop_charging.status.domain import Live, Shown, shown
+from cityloop_charging.status.domain import Shown, Status, shown
 from cityloop_common.db import Tx
 from cityloop_common.geo import Position
 
@@ -57,17 +57,32 @@ async def page(ctx: ChargingCtx, *, after: str, most: int) -> tuple[datetime, li
     return now, [_seen(location, lives, now) for location in found]
 
 
-async def everywhere(ctx: ChargingCtx, *, most: int) -> tuple[datetime, list[SeenLocation]]:
-    """The city's stations in the order of their ids, from one snapshot, and the instant at which that was true."""
-    now, seen = ctx.clock.now(), list[SeenLocation]()
-    async with ctx.db.read() as tx:
-        while len(seen) < most:
-            found = await registry.page(tx, after=seen[-1].location.id if seen else "", most=min(PAGE, most - len(seen)))
-            if not found:
-                break
-            lives = await _lives(tx, found)
-            seen += [_seen(location, lives, now) for location in found]
-    return now, seen
+class Everywhere:
+    """Reads the whole city. Stations are kept by their versions: only those that are new or otherwise are read again."""
+
+    def __init__(self, ctx: ChargingCtx) -> None:
+        self._ctx = ctx
+        self._kept: dict[str, Location] = {}
+
+    async def read(self, *, most: int) -> tuple[datetime, list[SeenLocation]]:
+        """Stations in the order of their ids, from one snapshot, and the instant at which that was true. One call at a time."""
+        now, seen = self._ctx.clock.now(), list[SeenLocation]()
+        async with self._ctx.db.read() as tx:
+            stations = await self._stations(tx, most)
+            for start in range(0, len(stations), PAGE):
+                some = stations[start : start + PAGE]
+                known = await _lives(tx, some)
+                seen += [_seen(location, known, now) for location in some]
+        return now, seen
+
+    async def _stations(self, tx: Tx, most: int) -> list[Location]:
+        versions = await registry.versions(tx, most=most)
+        kept = {of: one for of, version in versions if (one := self._kept.get(of)) is not None and one.version == version}
+        others = [of for of, _ in versions if of not in kept]
+        for start in range(0, len(others), PAGE):
+            kept |= {one.id: one for one in await registry.some(tx, others[start : start + PAGE])}
+        self._kept = kept
+        return [kept[of] for of, _ in versions]
 
 
 async def one_location(ctx: ChargingCtx, location_id: str) -> SeenLocation:
@@ -88,16 +103,20 @@ async def one_evse(ctx: ChargingCtx, uid: str) -> tuple[str, SeenEvse]:
         if found is None:
             raise UnknownEvse
         live = await store.live(tx, uid)
-    status = _shown(live, found.lifecycle, now)
+    status = _shown(None if live is None else (live.status, live.since, live.last_at), found.lifecycle, now)
     seen = SeenEvse(found.uid, found.connector_id, found.bay_no, found.power_w, found.current, found.standard, status)
     return found.location_id, seen
 
 
-async def _lives(tx: Tx, locations: Sequence[Location]) -> Mapping[EvseUid, Live]:
-    return await store.standing_in(tx, [location.id for location in locations]) if locations else {}
+_Known = tuple[Status, datetime, datetime]
+"""A status, since when, and the newest report's stamp."""
 
 
-def _seen(location: Location, lives: Mapping[EvseUid, Live], now: datetime, distance_m: int | None = None) -> SeenLocation:
+async def _lives(tx: Tx, locations: Sequence[Location]) -> Mapping[EvseUid, _Known]:
+    return await store.statuses_in(tx, [location.id for location in locations]) if locations else {}
+
+
+def _seen(location: Location, lives: Mapping[EvseUid, _Known], now: datetime, distance_m: int | None = None) -> SeenLocation:
     facts = location.facts
     evses = [
         SeenEvse(
@@ -114,7 +133,6 @@ def _seen(location: Location, lives: Mapping[EvseUid, Live], now: datetime, dist
     return SeenLocation(location, evses, distance_m)
 
 
-def _shown(live: Live | None, lifecycle: Lifecycle, now: datetime) -> Shown:
-    if live is None:
-        return shown(None, None, None, lifecycle, now)
-    return shown(live.status, live.since, live.last_at, lifecycle, now)
+def _shown(known: _Known | None, lifecycle: Lifecycle, now: datetime) -> Shown:
+    status, since, last_at = known or (None, None, None)
+    return shown(status, since, last_at, lifecycle, now)

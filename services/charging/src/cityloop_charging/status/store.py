@@ -40,6 +40,7 @@ CONTACT_FOR = timedelta(days=31)  # it is read for late reports only, and what c
 QUARANTINED_FOR = timedelta(days=90)
 _LIVE = list(evse_live.columns)
 _LIVE_NAMES = [column.name for column in _LIVE]
+_STATUS = [evse_live.c[name] for name in ("evse_uid", "status", "happened_at", "last_at")]
 _ENTRY = [evse_status.c[name] for name in ("evse_uid", "status", "happened_at", "recorded_at", "id", "seq")]
 _LATE_NAMES = ("evse_uid", "happened_at", "seq", "status", "hour")
 _LATE_REPORT = [*(evse_status.c[name] for name in _LATE_NAMES[:4]), evse_contact.c.hour]
@@ -99,8 +100,8 @@ def _known(dialect: str) -> str:
     )
 
 
-def _standing_in(dialect: str) -> str:
-    listed = ", ".join(f"evse_live.{name}" for name in _LIVE_NAMES)
+def _standing_in(dialect: str, names: Sequence[str] = _LIVE_NAMES) -> str:
+    listed = ", ".join(f"evse_live.{name}" for name in names)
     return (
         f"SELECT {listed} FROM evse JOIN evse_live ON evse_live.evse_uid = evse.uid"
         f" WHERE evse_live.version > 0 AND {json_rows.among(dialect, 'evse.location_id')}"
@@ -145,6 +146,7 @@ _CONTACT = json_rows.statements(lambda dialect: _extended(dialect, evse_contact)
 _QUARANTINE = json_rows.statements(lambda dialect: _extended(dialect, evse_quarantine), "rows")
 _KNOWN = json_rows.statements(_known, "ids")
 _STANDING_IN = json_rows.statements(_standing_in, "ids", columns=_LIVE)
+_STATUSES_IN = json_rows.statements(partial(_standing_in, names=[column.name for column in _STATUS]), "ids", columns=_STATUS)
 _INSTANT = evse_status.c.happened_at.type
 _NEWEST = json_rows.statements(_newest, "at", "known_at", columns=[evse_status.c.id], types={"at": _INSTANT, "known_at": _INSTANT})
 _ENTRIES = json_rows.statements(_entries, "ids", columns=_ENTRY)
@@ -250,6 +252,12 @@ async def standing_in(tx: Tx, location_ids: Iterable[str]) -> dict[EvseUid, Live
     """What is known of the EVSEs of stations; those that were never reported are missing."""
     rows = await tx.hot.all(_STANDING_IN[tx.dialect_name], {"ids": json_rows.rows(tx.dialect_name, sorted(location_ids))})
     return {row[0]: _live(row) for row in rows}
+
+
+async def statuses_in(tx: Tx, location_ids: Iterable[str]) -> dict[EvseUid, tuple[Status, datetime, datetime]]:
+    """Of the same EVSEs only the status, since when, and the newest report's stamp: much less work for a whole city."""
+    rows = await tx.hot.all(_STATUSES_IN[tx.dialect_name], {"ids": json_rows.rows(tx.dialect_name, sorted(location_ids))})
+    return {uid: (Status(status), since, last_at) for uid, status, since, last_at in rows}
 
 
 async def live(tx: Tx, uid: str) -> Live | None:
