@@ -59,6 +59,23 @@ def service_named(name: str) -> Service:
     return services[name]
 
 
+def services_at_hand() -> list[Service]:
+    """The services whose databases the settings name.
+
+    Where one has its PostgreSQL and another no address, as in the container of one service, the other is left out and named: the
+    SQLite file that it would have by default is nobody's.
+    """
+    services = installed_services()
+    shared = shared_settings()
+    addresses = [load(service.settings, shared=shared).database_url for service in services]
+    if not any(address.startswith("postgres") for address in addresses):
+        return list(services)
+    for service, address in zip(services, addresses, strict=True):
+        if not address:
+            err.print(f"CITYLOOP_{service.name.upper()}_DATABASE_URL is not set: {service.name} is left out", soft_wrap=True)
+    return [service for service, address in zip(services, addresses, strict=True) if address]
+
+
 @asynccontextmanager
 async def opened_ports() -> AsyncIterator[tuple[SharedSettings, Ports]]:
     """The process's ports by the settings, closed afterwards."""

@@ -17,7 +17,7 @@ from cityloop_common.envelope import BadEnvelope, Event, from_record
 from cityloop_common.eventlog import EventLog, Message, Record, Retention
 from cityloop_common.service import Republish, Service, installed_services
 from cityloop_common.telemetry import redact
-from cityloop_common.terminal import AsJson, fail, opened, opened_ports, out, print_json, progress_bar, run_async, show
+from cityloop_common.terminal import AsJson, fail, opened, opened_ports, out, print_json, progress_bar, run_async, services_at_hand, show
 
 events = typer.Typer(help="Reads the event log.", no_args_is_help=True)
 dlq = typer.Typer(help="Dead letters: records that a consumer put aside, with the reason.", no_args_is_help=True)
@@ -204,7 +204,7 @@ def show_outbox(as_json: AsJson = False) -> None:
 
     async def work() -> None:
         rows: list[Mapping[str, object]] = []
-        for service in installed_services():
+        for service in services_at_hand():
             async with opened(service) as ctx, ctx.db.read() as tx:
                 waiting, oldest = await outbox.backlog(tx)
             rows.append({"service": service.name, "waiting": waiting, "oldest": rfc3339(oldest) if oldest else None})

@@ -22,13 +22,25 @@ from cityloop_common.http import Health, create_probe_app
 from cityloop_common.indicator import cli as figures
 from cityloop_common.migrating import behind, migrate
 from cityloop_common.network import parse_networks
-from cityloop_common.parts import build_api, build_ctx, close_ports, key_source, open_ports, wake_loops, worker_loops, worker_name
+from cityloop_common.parts import Groups, build_api, build_ctx, close_ports, key_source, open_ports, wake_loops, worker_loops, worker_name
 from cityloop_common.rng import Rng
 from cityloop_common.runtime import Plan, PortTaken, bind, run, serve
 from cityloop_common.service import Service, installed_services
 from cityloop_common.settings import SettingsError, SharedSettings, env_example
 from cityloop_common.telemetry import configure_logging
-from cityloop_common.terminal import AsJson, fail, opened, opened_ports, out, print_json, progress_bar, run_async, shared_settings, show
+from cityloop_common.terminal import (
+    AsJson,
+    fail,
+    opened,
+    opened_ports,
+    out,
+    print_json,
+    progress_bar,
+    run_async,
+    services_at_hand,
+    shared_settings,
+    show,
+)
 
 CHECK_WITHIN_S = 5.0
 
@@ -101,7 +113,7 @@ async def _doctor() -> list[Mapping[str, object]]:
         if shared.jwks_url:
             fetch = key_source(shared)
             rows.append(await _checked("identity provider", fetch, "is CITYLOOP_JWKS_URL right and reachable?"))
-        for service in installed_services():
+        for service in services_at_hand():
             async with opened(service) as ctx:
                 rows += await _doctor_service(service, ctx)
     return rows
@@ -247,8 +259,9 @@ async def _worker(service: Service, shared: SharedSettings) -> None:
         ctx = build_ctx(service, shared, ports)
         stack.push_async_callback(ctx.db.close)
         stack.push_async_callback(ctx.fanout.flush)
-        health = Health(checks={"database": ctx.db.ping})
-        await serve(Plan(create_probe_app(health), [health], worker_loops(service, ctx)), listening, shared)
+        groups = Groups(service)
+        health = Health(checks={"database": ctx.db.ping, "consumers": groups.check})
+        await serve(Plan(create_probe_app(health), [health], worker_loops(service, ctx, groups)), listening, shared)
 
 
 def register(app: typer.Typer) -> None:
