@@ -183,16 +183,16 @@ async def test_a_city_is_backed_up_under_load_and_goes_on_elsewhere(tmp_path: Pa
         await asyncio.to_thread(fill_history, var, HISTORY_ROWS)
         async with busy(town, partner) as people:
             await wait_until(lambda: served(people), BEFORE_S, every=0.1, what=f"{BEFORE} promises of every kind")
-            promised, began = list(people.acknowledged), time.monotonic()
+            promised, began, people.slowest_s = list(people.acknowledged), time.monotonic(), 0.0
             done = await asyncio.to_thread(command, town.settings, tmp_path, "backup", "backup", "--json")
-            took_s, meanwhile = time.monotonic() - began, len(people.acknowledged) - len(promised)
+            took_s, slowest_s, meanwhile = time.monotonic() - began, people.slowest_s, len(people.acknowledged) - len(promised)
             assert done.returncode == 0, done.stderr
         manifest = Manifest.model_validate_json(done.stdout)
         assert meanwhile > 0, "people were served while it was made"
         assert not people.refused, people.refused[:3]
         told = (
             f"{len(promised)} acknowledged before, {meanwhile} during the {took_s:.1f} s of a backup of {manifest.size_bytes / 1e6:.0f} MB;"
-            f" the slowest request took {people.slowest_s:.2f} s"
+            f" the slowest request meanwhile took {slowest_s:.2f} s"
         )
         print(told)
         record_property("backup", told)
