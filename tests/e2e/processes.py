@@ -22,7 +22,7 @@ from cityloop_common.rng import Rng
 from tests.support import free_port, wait_until
 
 CITYLOOP = Path(sys.executable).with_name("cityloop")
-START_WITHIN_S = 60.0
+START_WITHIN_S = 180.0
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
