@@ -214,11 +214,11 @@ class Reader:
         self.text += message.get("body", b"").decode()
 
     def events(self) -> list[tuple[str, Any]]:
-        """Event and data, in order."""
+        """Event and data, in order; pings are no news."""
         found = []
         for block in self.text.split("\n\n"):
             lines = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
-            if "event" in lines:
+            if lines.get("event", "ping") != "ping":
                 found.append((lines["event"], json.loads(lines["data"])))
         return found
 

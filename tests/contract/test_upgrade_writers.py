@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from cityloop_common.clock import city_day
 from cityloop_common.context import Ctx
 from cityloop_common.indicator import moment
 from cityloop_common.migrating import migrate
@@ -89,8 +90,8 @@ async def test_a_figure_counts_it_from_then_on_and_none_published_before_changes
     await places.write_missing_journal(upgraded)
     after = upgraded.clock.now() + timedelta(seconds=1)
     async with upgraded.db.read() as tx:
-        assert await read_places(tx, moment(before.date(), before)) == []
-        (found,) = await read_places(tx, moment(after.date(), after))
+        assert await read_places(tx, moment(city_day(before), before)) == []
+        (found,) = await read_places(tx, moment(city_day(after), after))
     assert found.place_id == facts().id
 
 

@@ -140,6 +140,7 @@ def test_pods_are_scraped_by_their_annotations(tmp_path: Path) -> None:
         judged = observed.promtool(*words, str(path), *(["cityloop-pods"] if words[1] != "config" else []))
         assert judged.returncode == 0, judged.stdout + judged.stderr
     found = [each["labels"] for each in json.loads(judged.stdout[judged.stdout.index("[") :]) if each.get("labels")]
+    found.sort(key=lambda one: str(one["process"]))
     assert [(one["__address__"], one["__metrics_path__"], one["process"], one.get("autoscaled")) for one in found] == [
         ("10.0.0.7:8080", "/metrics", "parking-api", "true"),
         ("10.0.0.7:8080", "/metrics", "waste-worker", None),

@@ -168,9 +168,14 @@ async def _hear_network(visit: Visit, cdp: CDPSession) -> None:
         if of := visit.loaded.get(event["requestId"]):
             of.size, of.done = int(event["encodedDataLength"]), True
 
+    def ended(event: dict[str, Any]) -> None:
+        if of := visit.loaded.get(event["requestId"]):
+            of.done = True
+
     cdp.on("Network.requestWillBeSent", asked)
     cdp.on("Network.responseReceived", answered)
     cdp.on("Network.loadingFinished", finished)
+    cdp.on("Network.loadingFailed", ended)
     await cdp.send("Network.enable")
 
 

@@ -88,6 +88,8 @@ async def test_everything_is_reached_by_tab_and_seen(browser: Browser, town: Tow
             pytest.fail("Tab never leaves the page")
         assert not faults, faults
         assert await seen.page.evaluate(_NOT_REACHED) == []
+        for needed in ("[data-testid=map]", "[data-testid=language] button", "#tab-places", "#places-text", "#panel-places .table-scroll"):
+            await expect(seen.page.locator(f"{needed}[data-reached]").first).to_be_attached()
 
 
 async def test_every_task_is_done_by_keyboard(browser: Browser, town: Town) -> None:
