@@ -22,7 +22,7 @@ from cityloop_common.db import WriteTx
 from cityloop_common.endings import to_its_end
 from cityloop_common.envelope import Event, EventType, Kind
 from cityloop_common.errors import Unavailable
-from cityloop_common.eventlog import Message, Retention, TopicSpec
+from cityloop_common.eventlog import LogUnavailable, Message, Retention, Subscription, TopicSpec
 from cityloop_common.eventlog.port import EventLog
 from cityloop_common.fanout import Change, Fanout
 from cityloop_common.parts import Groups
@@ -56,6 +56,19 @@ class SlowLog:
         self.taken.set()
         await self.go.wait()
         return outcomes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+@dataclass
+class Nowhere:
+    """A log that lacks what is asked for."""
+
+    real: EventLog
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
+        raise LogUnavailable(f"{group}: {topics} do not exist")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
@@ -166,6 +179,22 @@ async def test_a_worker_is_ready_when_it_is_in_its_groups(kit_ctx: Ctx[Any]) -> 
     await groups.check()
     for task in tasks:
         await stopped(task)
+
+
+async def test_a_neighbour_that_is_not_there_makes_no_worker_unready(kit_ctx: Ctx[Any]) -> None:
+    """A group that cannot be joined is tried again and again, but it holds up no deployment."""
+    service = next(each for each in installed_services() if each.name == "waste")
+    groups, tried = Groups(service), asyncio.Event()
+
+    def note() -> None:
+        groups.note(service.consumers[0].name)
+        tried.set()
+
+    object.__setattr__(kit_ctx, "log", Nowhere(kit_ctx.log))
+    task = asyncio.get_running_loop().create_task(run_consumer(kit_ctx, service.consumers[0], note))
+    await asyncio.wait_for(tried.wait(), 10)
+    await groups.check()
+    await stopped(task)
 
 
 async def test_what_is_queued_for_the_replicas_goes_out_at_the_end() -> None:

@@ -69,20 +69,21 @@ def _nothing() -> None:
     return
 
 
-async def run_consumer(ctx: Ctx[Any], consumer: Consumer, joined: Callable[[], None] = _nothing) -> None:
-    """Consumes until cancelled; survives a log or database that is away. `joined` is called whenever it is a member of its group."""
+async def run_consumer(ctx: Ctx[Any], consumer: Consumer, tried: Callable[[], None] = _nothing) -> None:
+    """Consumes until cancelled; survives a log or database that is away. `tried` is called when it has joined its group, or could not."""
     handlers = {each.event_type: each for each in consumer.on}
     failures = 0
     while True:
         subscription: Subscription | None = None
         try:
             subscription = await ctx.log.subscribe(consumer.name, consumer.topics)
-            joined()
+            tried()
             while True:
                 polled = await subscription.poll(max_records=1000, timeout_s=1.0)
                 await _take_polled(ctx, consumer, handlers, subscription, polled)
                 failures = 0
         except Unavailable as error:
+            tried()
             log.warning("consumer_waits", consumer=consumer.name, reason=str(error))
             metrics.consumer_retries.add(ctx.service, consumer.name)
             await ctx.clock.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])

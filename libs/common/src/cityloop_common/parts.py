@@ -166,22 +166,22 @@ def wake_loops(ctx: Ctx[Any]) -> dict[str, Loop]:
 
 
 class Groups:
-    """Which consumer groups a worker is not a member of yet."""
+    """Which consumer groups a worker is still joining."""
 
     def __init__(self, service: Service) -> None:
-        self._missing = {consumer.name for consumer in service.consumers}
+        self._joining = {consumer.name for consumer in service.consumers}
 
     def note(self, name: str) -> None:
-        """It has joined; a log that goes away later makes no worker unready."""
-        self._missing.discard(name)
+        """It has joined, or could not: a log that is away, or a neighbour that is not installed, makes no worker unready."""
+        self._joining.discard(name)
 
     async def check(self) -> None:
-        """Raises Unavailable until all are joined: only then may a rolling restart stop the next worker.
+        """Raises Unavailable while one is being joined: only then may a rolling restart stop the next worker.
 
         Who leaves a group that another is just joining makes all wait for a session (seen: 19 s without consuming instead of 2).
         """
-        if self._missing:
-            raise Unavailable(f"not yet in {', '.join(sorted(self._missing))}")
+        if self._joining:
+            raise Unavailable(f"joining {', '.join(sorted(self._joining))}")
 
 
 def worker_loops(service: Service, ctx: Ctx[Any], groups: Groups | None = None) -> dict[str, Loop]:
