@@ -14,6 +14,8 @@ from playwright.async_api import Browser, CDPSession, ConsoleMessage, Locator, P
 
 from tests.support import REPOSITORY, wait_until
 
+expect.set_options(timeout=30_000)  # patience for a busy machine; what must be quick is timed by its own test
+
 Theme = Literal["light", "dark"]
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
@@ -71,7 +73,7 @@ class Visit:
 
     async def text(self, name: str) -> str:
         """The words of what carries a `data-testid`."""
-        return (await self.by_id(name).inner_text(timeout=5_000)).strip()
+        return (await self.by_id(name).inner_text(timeout=30_000)).strip()
 
     async def refused(self) -> list[str]:
         """What the Content-Security-Policy refused."""

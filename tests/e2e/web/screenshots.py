@@ -76,7 +76,7 @@ async def _take(browser: Browser, town: Town, name: str, **how: Any) -> None:
 
 
 async def _drawn(seen: Visit) -> None:
-    await expect(seen.page.locator(".loading")).to_have_count(0)
+    await expect(seen.page.locator(".loading:visible")).to_have_count(0)
     await chrome.settled(seen)
     await seen.page.wait_for_timeout(500)  # the map's last frame
 
