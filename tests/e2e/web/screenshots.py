@@ -19,7 +19,7 @@ from tests.e2e.web.town import STREAMS, Town
 from tests.support import REPOSITORY, wait_until
 
 IMAGES = REPOSITORY / "docs" / "images"
-MOST_BYTES = 400_000
+MOST_BYTES = 600_000
 WARM_S = 75  # figures are closed by then
 
 
