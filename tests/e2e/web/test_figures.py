@@ -17,7 +17,7 @@ from tests.e2e.web.town import PARTNER, Town
 # A group of its own: it waits for minutes, beside the other browser tests.
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e-web-waiting"), pytest.mark.timeout(300)]
 ONE_BAY = "999000001*S007", "sample-009"
-CLOSED_MS = 75_000
+CLOSED_MS = 180_000  # 75 s are wanted; a busy machine may stall
 
 
 @pytest.mark.slow
