@@ -277,7 +277,8 @@ async def test_a_client_goes_on_where_it_was(town: City) -> None:
         await report(town, Status.AVAILABLE, ago=timedelta(seconds=50))
         async with reading(watch, reader.last_id()) as again:
             await wait_until(again.statuses)
-            assert again.statuses() == [(ONE, "AVAILABLE")]
+            # Twice when its entry is still on its way to the stream: a state is the same however often it is heard.
+            assert set(again.statuses()) == {(ONE, "AVAILABLE")}
         async with reading(watch, "no-id") as lost:
             await wait_until(lost.events)
             assert [event for event, _ in lost.events()] == ["reset"]
