@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 SERVICES = ("parking", "charging", "waste")
+FEW = {f"CITYLOOP_{service.upper()}_DATABASE_POOL": "4" for service in SERVICES}  # another city may run beside this one: 200 in all
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -40,7 +41,7 @@ async def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         missing("no haproxy: apt-get install haproxy")
     folder = tmp_path_factory.mktemp("spread")
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(replicas(folder, request.getfixturevalue("stack"), SERVICES))
+        running = await stack.enter_async_context(replicas(folder, request.getfixturevalue("stack"), SERVICES, **FEW))
         for service in SERVICES:
             done = await asyncio.to_thread(command, running.settings, folder, service, "sample")
             assert done.returncode == 0, f"{done.stdout}{done.stderr}"
