@@ -82,7 +82,7 @@ sbom:
 	@$(BIN)/python -m scripts.sbom dist/cityloop.cdx.json
 
 image-root: web
-	@$(BIN)/python scripts/image_root.py "$(DEST)"
+	@$(BIN)/python -m scripts.image_root "$(DEST)"
 
 compose-env:
 	@python3 scripts/compose_env.py

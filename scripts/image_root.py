@@ -1,4 +1,4 @@
-"""Lays what an image runs into one folder: `scripts/image_root.py DEST` (`make image-root DEST=/app`).
+"""Lays what an image runs into one folder: `python -m scripts.image_root DEST` (`make image-root DEST=/app`).
 
 Called with the interpreter of a .venv that `scripts/setup run` laid. DEST gets an environment of the same Python without pip,
 with what the four packages need out of requirements.lock (by its hashes) and the packages themselves as wheels, their
@@ -20,6 +20,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
+
+from scripts.install import packages
 
 ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).with_name("uv")
@@ -51,7 +53,7 @@ def lay(dest: Path) -> None:
         raise NotLaid("needs uv in .venv (scripts/setup run), which has no wheel for this system")
     if dest.exists() and any(dest.iterdir()):
         raise NotLaid(f"{dest} is not empty")
-    ours = sorted(path.parent for pattern in ("libs/*/pyproject.toml", "services/*/pyproject.toml") for path in ROOT.glob(pattern))
+    ours = packages()
     names = [canonicalize_name(metadata_name(folder)) for folder in ours]
     pages = built_pages()
     lock = (ROOT / "requirements.lock").read_text()
@@ -146,14 +148,14 @@ def built_pages() -> Path | None:
 
 def tidy(dest: Path, pages: Path | None) -> None:
     """Puts the pages in and takes out what does not run: commands of libraries, their tests."""
-    packages = next((dest / "lib").glob("python*/site-packages"))
+    installed = next((dest / "lib").glob("python*/site-packages"))
     if pages is not None:
-        shutil.copytree(pages, packages / "cityloop_common" / PAGES)
+        shutil.copytree(pages, installed / "cityloop_common" / PAGES)
     for path in (dest / "bin").iterdir():
         if path.name != COMMAND and not path.name.startswith("python"):
             path.unlink()
     for name in ("numpy", "pandas", "scipy", "pyproj", "shapely"):  # a quarter of the whole, never imported
-        for tests in [*(packages / name).rglob("tests")]:
+        for tests in [*(installed / name).rglob("tests")]:
             shutil.rmtree(tests, ignore_errors=True)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,9 +20,10 @@ from typing import Any
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from packaging.utils import canonicalize_name
 
 from cityloop_common import __version__
-from scripts.image_root import closure
+from scripts.image_root import closure, locked_blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "cityloop-"
@@ -51,29 +51,19 @@ class Found:
         return reached
 
 
-def normal(name: str) -> str:
-    """A Python package's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def locked(lock: str) -> set[str]:
-    """Names of the packages in a lock."""
-    return {normal(found) for found in re.findall(r"^([A-Za-z0-9][\w.-]*)==", lock, re.MULTILINE)}
-
-
 def python_side() -> Found:
     """The packages of requirements.lock and our own, as they stand in .venv."""
     told = run(sys.executable, "-m", "cyclonedx_py", "environment", "--no-validate", "--output-reproducible", "--sv", "1.6", sys.executable)
-    return kept(told, locked((ROOT / "requirements.lock").read_text()))
+    return kept(told, locked_blocks((ROOT / "requirements.lock").read_text()))
 
 
-def kept(told: Document, names: set[str]) -> Found:
+def kept(told: Document, names: Collection[str]) -> Found:
     """Of what stands there only what is locked to run, and what is ours; no component tells where it lay."""
     components = []
     for each in told["components"]:
         if each["name"].startswith(OURS):
             components.append({name: value for name, value in each.items() if name != "externalReferences"})
-        elif normal(each["name"]) in names:
+        elif canonicalize_name(each["name"]) in names:
             components.append(each)
     return Found(components, needs_of(told))
 
@@ -97,7 +87,7 @@ def joined(python: Found, web: Found, *, shipped: Sequence[str], runs: Callable[
     ours = [each["bom-ref"] for each in python.components if each["name"].startswith(OURS)]
     needed = runs(each["name"] for each in python.components if each["name"].startswith(OURS))
     contained = web.reached_from([each["bom-ref"] for each in web.components if each["name"] in shipped])
-    components = [scoped(each, normal(each["name"]) in needed) for each in python.components]
+    components = [scoped(each, canonicalize_name(each["name"]) in needed) for each in python.components]
     components += [scoped(each, each["bom-ref"] in contained) for each in web.components]
     components.sort(key=lambda each: str(each["bom-ref"]))
     refs = {each["bom-ref"] for each in components}

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from scripts import image_root, sbom, version
 from tests.support import REPOSITORY
@@ -81,7 +82,7 @@ def test_the_bill_of_this_checkout_is_whole(tmp_path: Path) -> None:
     text = target.read_text()
     components = json.loads(text)["components"]
     ours = {"cityloop-common", "cityloop-parking", "cityloop-charging", "cityloop-waste"}
-    runs = {sbom.normal(each["name"]) for each in components if each["scope"] == "required" and "pypi" in each.get("purl", "pypi")}
+    runs = {canonicalize_name(each["name"]) for each in components if each["scope"] == "required" and "pypi" in each.get("purl", "pypi")}
     assert runs == image_root.closure(ours), "what the bill says runs is what the image holds"
     required = {each["name"].lower() for each in json.loads(text)["components"] if each["scope"] == "required"}
     assert required >= {"fastapi", "aiokafka", "redis", "ortools", "sqlalchemy", "prometheus_client", "preact", "ol", "cityloop-parking"}

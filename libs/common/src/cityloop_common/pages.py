@@ -23,7 +23,7 @@ CSP = (
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 )
 STAMP = ".built"
-FAILURE = "build-failed.log"  # beside the folder; scripts/install.py writes both
+FAILURE = "build-failed.log"  # beside the folder; scripts/web.py writes both
 _HASHED = "assets/"  # the build puts a digest of the content into these names
 _TYPES = {
     ".html": "text/html; charset=utf-8",
