@@ -178,8 +178,8 @@ def _add_figures(routes: APIRouter, named: Named) -> None:
             known = (Known.CLOSED, asked) if closed and asked is Known.PROVISIONAL else (asked,)
             return await compression.respond(request, await figures.list(named.all, *known, trend_days=trend), headers=headers)
         await _own_question(request)
-        shown = [await _one(figures, each, asked) for each in named.all]
-        listed = [await figures.with_trend(views.in_list(each), trend) for each in shown]
+        shown = [views.in_list(await _one(figures, each, asked)) for each in named.all]
+        listed = await figures.with_trends(shown, trend)
         return await compression.respond(request, views.as_json({"indicators": listed}), headers=headers)
 
     @routes.get("/indicators/{name}", response_model=IndicatorView, dependencies=_ANYONE, summary="One figure")
@@ -199,7 +199,7 @@ def _add_figures(routes: APIRouter, named: Named) -> None:
         asked = _asked(ctx, on, known_at, formula_version, provisional=provisional)
         if not isinstance(asked, Known):
             await _own_question(request)
-        shown = await figures.with_trend(await _one(figures, named.get(name), asked), trend)
+        (shown,) = await figures.with_trends([await _one(figures, named.get(name), asked)], trend)
         return await compression.respond(request, views.as_json(shown))
 
 

@@ -64,13 +64,14 @@ class Present:
             self._lists.popitem(last=False)
         return await shared.get(partial(self._list, indicators, known, trend_days), lambda: (self.total_revision, self._today()))
 
-    async def with_trend(self, view: View, days: int) -> View:
-        """With the newest published figure of each of the last days, today included."""
+    async def with_trends(self, shown: Sequence[View], days: int) -> Sequence[View]:
+        """Each with the newest published figure of each of the last days, today included; read once a figure, however often it is there."""
         if not days:
-            return view
-        today = city_day(self.ctx.clock.now())
+            return shown
+        today, figures = self._today(), {each["name"]: each for each in shown}
         async with self.ctx.db.read() as tx:
-            return await views.with_trend(tx, view, today - timedelta(days=days - 1), today)
+            found = {name: await views.trends(tx, each, today - timedelta(days=days - 1), today) for name, each in figures.items()}
+        return [views.with_trends(each, found[each["name"]]) for each in shown]
 
     def _today(self) -> date:
         """Whoever asks on a new day is not told of the day before."""
@@ -88,6 +89,5 @@ class Present:
         return view
 
     async def _list(self, indicators: Sequence[Indicator], known: Sequence[Known], trend_days: int) -> Body:
-        both = [await self.view(indicator, each) for indicator in indicators for each in known]
-        shown = [await self.with_trend(views.in_list(each), trend_days) for each in both]
-        return Body(views.as_json({"indicators": shown}))
+        shown = [views.in_list(await self.view(indicator, each)) for indicator in indicators for each in known]
+        return Body(views.as_json({"indicators": await self.with_trends(shown, trend_days)}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -18,6 +18,7 @@ from cityloop_common.indicator.store import Published
 
 SHOWN_DIGITS = Decimal("0.000001")
 View = Mapping[str, Any]
+Trends = Mapping[str, Sequence[Mapping[str, object]]]
 """An IndicatorView as plain data."""
 
 
@@ -141,13 +142,15 @@ def in_list(view: View) -> View:
     return {**view, "schemes": [{**each, "districts": None} for each in view["schemes"]]}
 
 
-async def with_trend(tx: Tx, view: View, first: date, last: date) -> View:
-    """With the newest published figure of each day between two, scheme by scheme."""
-    schemes = []
-    for each in view["schemes"]:
-        days = await store.history(tx, view["name"], each["id"], first, last)
-        schemes.append({**each, "trend": [_trend_point(day) for day in days]})
-    return {**view, "schemes": schemes}
+async def trends(tx: Tx, view: View, first: date, last: date) -> Trends:
+    """The newest published figure of each day between two, by scheme."""
+    schemes = [each["id"] for each in view["schemes"]]
+    return {scheme: [_trend_point(day) for day in await store.history(tx, view["name"], scheme, first, last)] for scheme in schemes}
+
+
+def with_trends(view: View, of: Trends) -> View:
+    """A figure with how it went, scheme by scheme."""
+    return {**view, "schemes": [{**each, "trend": of[each["id"]]} for each in view["schemes"]]}
 
 
 def _trend_point(of: Published) -> Mapping[str, object]:
