@@ -11,7 +11,8 @@ import pytest
 
 from cityloop_common.geo import BadPosition, Bounds, Position
 from cityloop_waste.planning import problem_json
-from cityloop_waste.planning.domain import InvalidProblem, Problem, Stop, Window, check
+from cityloop_waste.planning.checking import check
+from cityloop_waste.planning.domain import InvalidProblem, Problem, Stop, Window
 from tests.unit.waste.towns import problem, site, stop, truck
 
 CITY = Bounds(109.5, 39.3, 110.1, 39.8)

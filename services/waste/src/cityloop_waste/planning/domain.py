@@ -5,15 +5,15 @@ Times are seconds of the local day of the plan (a shift that goes past midnight 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cityloop_common import errors
-from cityloop_common.geo import WORLD, Position
+from cityloop_common.geo import Position
 
 MOST_STOPS = 1_000
+MOST_CONTAINERS = 200
 MOST_TRUCKS = 100
 MOST_SITES = 50
 MOST_WINDOWS = 8
@@ -24,6 +24,9 @@ LONGEST_SERVICE_S = 8 * 3_600
 MOST_SECONDS = 600
 FARTHEST_VEHICLE_COST_M = 10_000_000
 LONGEST_ID = 80
+FARTHEST_PRIZE_M = 100_000_000
+LARGEST_DAY = 10_000_000
+MOST_EVEN_PERCENT = 20
 FAULTS_TOLD = 20
 
 
@@ -59,7 +62,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A collection point and what stands there today. Without windows it may be served at any time of a shift."""
+    """A collection point and what stands there today. Without windows it may be served at any time of a shift.
+
+    `service_s` is the whole service, that of its `containers` included. `trucks` names the only ones that may come (a narrow
+    lane, a bin that not all can lift); none named: all of the stream. With a `prize_m` it is left out when serving it would
+    lengthen the plan by more metres (seconds where time is minimised); None: only when no room is left.
+    """
 
     id: str
     position: Position
@@ -67,13 +75,40 @@ class Stop:
     demand_dm3: int
     service_s: int
     windows: tuple[Window, ...] = ()
+    containers: int = 0
+    trucks: tuple[str, ...] = ()
+    prize_m: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The most that a truck may take in a day over all its trips; None = no cap."""
+
+    kg: int | None = None
+    dm3: int | None = None
+    stops: int | None = None
+    containers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """A truck that is out already: from `at_s` on it is free at `position` with this load on board.
+
+    `taken` is what it has taken today: it counts to the caps of its day.
+    """
+
+    position: Position
+    at_s: int
+    load_kg: int = 0
+    load_dm3: int = 0
+    taken: Caps = field(default_factory=Caps)
 
 
 @dataclass(frozen=True, slots=True)
 class Truck:
-    """A vehicle on duty: it leaves the depot and is back, empty, within its shift.
+    """A vehicle on duty: it leaves the depot (or where it is, when `underway`) and is back, empty, within its shift.
 
-    `gross_mass_kg` (loaded) decides which roads it may use; None = no road refuses it.
+    `gross_mass_kg` (loaded) decides which roads it may use; None = no road refuses it. It may be back `overtime_s` late, at a cost.
     """
 
     id: str
@@ -82,24 +117,76 @@ class Truck:
     shift: Window
     streams: tuple[str, ...]
     gross_mass_kg: int | None = None
+    day: Caps = field(default_factory=Caps)
+    overtime_s: int = 0
+    underway: Underway | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where loads are tipped; `service_s` counts at each unload, weighing included."""
+    """Where loads are tipped; `service_s` counts at each unload, the queue and the weighing included.
+
+    An unload may start within `opening` (none: at any time; the start counts). It takes at most `day_kg` a day.
+    """
 
     id: str
     position: Position
     streams: tuple[str, ...]
     service_s: int
+    opening: tuple[Window, ...] = ()
+    day_kg: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lunch:
+    """The break that all trucks take together: it starts within `[earliest_s, latest_s]`, on the road, while waiting or between.
+
+    A service that is under way at `earliest_s` ends first; one that would last beyond `latest_s` does not begin before lunch. Who
+    is back by `latest_s`, or leaves at `earliest_s` or later, takes none.
+    """
+
+    earliest_s: int
+    latest_s: int
+    duration_s: int
+
+
+class Minimise(StrEnum):
+    """What of the routes is made small."""
+
+    DISTANCE = "distance"
+    TIME = "time"
+
+
+class Engine(StrEnum):
+    """Who searches: both engines one after the other, or one alone. OR-Tools holds every rule and has the last word in each."""
+
+    AUTO = "auto"
+    ORTOOLS = "ortools"
+    PYVRP = "pyvrp"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long to search, and what a truck that goes out costs beside the metres that all of them drive."""
+    """How long to search, and what costs what.
+
+    A truck that goes out costs `vehicle_cost_m` beside the metres that all of them drive (seconds, where time is minimised), an
+    hour of overtime `overtime_m`. The way may be longer by `even_percent` for hours that are more even.
+    """
 
     seconds: int = 30
     vehicle_cost_m: int = 20_000
+    minimise: Minimise = Minimise.DISTANCE
+    overtime_m: int = 30_000
+    even_percent: int = 0
+    engine: Engine = Engine.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a truck served, in its order: of the day before, to begin with and to compare with."""
+
+    truck: str
+    stops: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +199,21 @@ class Problem:
     trucks: tuple[Truck, ...]
     sites: tuple[Site, ...]
     options: Options = field(default_factory=Options)
+    lunch: Lunch | None = None
+    yesterday: tuple[Round, ...] = ()
 
     def positions(self) -> tuple[Position, ...]:
-        """Every place of the problem in the order of matrix rows: depot, stops, sites."""
-        return (self.depot, *(stop.position for stop in self.stops), *(site.position for site in self.sites))
+        """Every place of the problem in the order of matrix rows: depot, stops, sites, then where the trucks under way are."""
+        underway = (truck.underway.position for truck in self.trucks if truck.underway is not None)
+        return (self.depot, *(stop.position for stop in self.stops), *(site.position for site in self.sites), *underway)
 
 
 class Reason(StrEnum):
     """Why a stop is not in the plan: the first of these that is true of it.
 
     All but the last are facts of the problem: no truck could serve the stop even if it served nothing else that day, at any
-    site; `window` when it could at another hour. `not-reached` says that some truck could, and the search found no room for it
-    in its time.
+    site; `window` when it could at another hour. `not-worth-it` and `not-reached` say that some truck could: the stop has a
+    prize that did not pay for it, or the search found no room for it in its time.
     """
 
     NO_VEHICLE = "no-vehicle-for-stream"
@@ -132,6 +222,7 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
     NOT_ENOUGH_TIME = "not-enough-time"
     WINDOW = "window"
+    NOT_WORTH_IT = "not-worth-it"
     NOT_REACHED = "not-reached"
 
 
@@ -147,6 +238,7 @@ class VisitKind(StrEnum):
     """What a truck does where it is."""
 
     DEPOT_START = "depot-start"
+    UNDERWAY = "underway"
     STOP = "stop"
     UNLOAD = "unload"
     DEPOT_END = "depot-end"
@@ -156,7 +248,7 @@ class VisitKind(StrEnum):
 class Visit:
     """A truck at a place: it waits from `arrival_s` to `start_s`; the load is what it carries when it leaves.
 
-    `id` names the stop or the site; None at the depot.
+    `id` names the stop or the site; None at the depot, and where a truck under way is free again (UNDERWAY begins its route).
     """
 
     kind: VisitKind
@@ -170,12 +262,16 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A truck's day from the depot to the depot; `duration_s` counts from leaving to being back."""
+    """A truck's day from the depot to the depot; `duration_s` counts from leaving to being back.
+
+    `lunch` is its break, None without one; a visit's arrival is after it when it was taken on the way there.
+    """
 
     truck: str
     visits: tuple[Visit, ...]
     distance_m: int
     duration_s: int
+    lunch: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,94 +303,6 @@ class Fault:
         return f"{self.at}: {self.text}"
 
 
-def check(problem: Problem) -> None:
-    """Refuses what no city can mean. Raises InvalidProblem with every fault (the first 20) and its place."""
-    faults = list(_faults(problem))
-    if faults:
-        raise InvalidProblem("; ".join(str(fault) for fault in faults[:FAULTS_TOLD]), faults=told(faults))
-
-
 def told(faults: Sequence[Fault]) -> list[dict[str, str]]:
     """Faults as members of a problem document."""
     return [{"at": fault.at, "text": fault.text} for fault in faults[:FAULTS_TOLD]]
-
-
-def _faults(problem: Problem) -> Iterator[Fault]:
-    yield from _identifier("stream", problem.stream)
-    yield from _position("depot", problem.depot)
-    yield from _number("options.seconds", problem.options.seconds, 1, MOST_SECONDS)
-    yield from _number("options.vehicle_cost_m", problem.options.vehicle_cost_m, 0, FARTHEST_VEHICLE_COST_M)
-    yield from _listed("stops", [stop.id for stop in problem.stops], MOST_STOPS)
-    yield from _listed("trucks", [truck.id for truck in problem.trucks], MOST_TRUCKS)
-    yield from _listed("sites", [site.id for site in problem.sites], MOST_SITES)
-    for number, stop in enumerate(problem.stops):
-        yield from _stop(f"stops[{number}]", stop)
-    for number, truck in enumerate(problem.trucks):
-        yield from _truck(f"trucks[{number}]", truck)
-    for number, site in enumerate(problem.sites):
-        yield from _position(f"sites[{number}]", site.position)
-        yield from _number(f"sites[{number}].service_s", site.service_s, 0, LONGEST_SERVICE_S)
-        yield from _streams(f"sites[{number}]", site.streams)
-
-
-def _stop(at: str, stop: Stop) -> Iterator[Fault]:
-    yield from _position(at, stop.position)
-    yield from _number(f"{at}.demand_kg", stop.demand_kg, 0, HEAVIEST_KG)
-    yield from _number(f"{at}.demand_dm3", stop.demand_dm3, 0, LARGEST_DM3)
-    yield from _number(f"{at}.service_s", stop.service_s, 0, LONGEST_SERVICE_S)
-    if len(stop.windows) > MOST_WINDOWS:
-        yield Fault(f"{at}.windows", f"{len(stop.windows)} windows, at most {MOST_WINDOWS}")
-    for number, window in enumerate(stop.windows):
-        yield from _window(f"{at}.windows[{number}]", window)
-
-
-def _truck(at: str, truck: Truck) -> Iterator[Fault]:
-    yield from _number(f"{at}.capacity_kg", truck.capacity_kg, 1, HEAVIEST_KG)
-    yield from _number(f"{at}.capacity_dm3", truck.capacity_dm3, 1, LARGEST_DM3)
-    yield from _window(f"{at}.shift", truck.shift)
-    yield from _streams(at, truck.streams)
-    if truck.gross_mass_kg is not None:
-        yield from _number(f"{at}.gross_mass_kg", truck.gross_mass_kg, 1, HEAVIEST_KG)
-
-
-def _window(at: str, window: Window) -> Iterator[Fault]:
-    yield from _number(f"{at}.start_s", window.start_s, 0, LATEST_S)
-    yield from _number(f"{at}.end_s", window.end_s, 0, LATEST_S)
-    if window.end_s < window.start_s:
-        yield Fault(at, f"it ends at {window.end_s}, before it starts at {window.start_s}")
-
-
-def _position(at: str, position: Position) -> Iterator[Fault]:
-    if not (math.isfinite(position.lon) and math.isfinite(position.lat)):
-        yield Fault(at, "longitude and latitude are not both numbers")
-    elif not WORLD.contains(position):
-        swapped = "; longitude and latitude may be swapped" if WORLD.contains(Position(position.lat, position.lon)) else ""
-        yield Fault(at, f"{position.lon:.10g}, {position.lat:.10g} is no WGS-84 position{swapped}")
-
-
-def _number(at: str, value: object, least: int, most: int) -> Iterator[Fault]:
-    if isinstance(value, bool) or not isinstance(value, int):
-        yield Fault(at, f"{value!r} is not a whole number")
-    elif not least <= value <= most:
-        yield Fault(at, f"{value} is not within {least}..{most}")
-
-
-def _streams(at: str, streams: Sequence[str]) -> Iterator[Fault]:
-    if not streams:
-        yield Fault(f"{at}.streams", "it accepts no stream")
-
-
-def _identifier(at: str, value: str) -> Iterator[Fault]:
-    if not (value.isprintable() and 0 < len(value) <= LONGEST_ID):
-        yield Fault(at, f"a text of 1 to {LONGEST_ID} printable characters is needed")
-
-
-def _listed(at: str, ids: Sequence[str], most: int) -> Iterator[Fault]:
-    if not 0 < len(ids) <= most:
-        yield Fault(at, f"{len(ids)} of them; 1 to {most} are needed")
-    first: dict[str, int] = {}
-    for number, each in enumerate(ids):
-        yield from _identifier(f"{at}[{number}].id", each)
-        if each in first:
-            yield Fault(f"{at}[{number}].id", f"{each} is also the id of {at}[{first[each]}]")
-        first.setdefault(each, number)

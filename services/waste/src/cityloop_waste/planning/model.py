@@ -8,8 +8,8 @@ no rule that a search could fail. Tried on two public instances of 277 and 444 s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from cityloop_waste.planning.admission import DEPOT, Day
@@ -22,33 +22,50 @@ PENALTY_TIMES = 10  # what leaving a stop out costs, in the longest trips there 
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """One kind of load, kg or dm3: what each node adds (unload copies: 0), and what each vehicle bears."""
+    """One kind of load, kg or dm3: what each node adds (unload copies: 0), and what each vehicle bears and has on board at first."""
 
     name: str
     added: tuple[int, ...]
     capacity: tuple[int, ...]
+    begin: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DayCap:
+    """What counts over all trips of a vehicle: what each node adds, and the most of each vehicle (None: no cap)."""
+
+    name: str
+    added: tuple[int, ...]
+    most: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Seconds of each arc (the service at its beginning included), windows of the nodes, shifts of the vehicles.
 
-    An arc longer than `horizon_s` is forbidden.
+    An arc longer than `horizon_s` is forbidden. A vehicle may be back `overtime_s` after its shift, at `overtime_cost` a second.
+    `last` says when the service of a node may start if it is the last of its route: the unload folded behind it has hours of its
+    own. Nodes that are not in it may be last at any time.
     """
 
     seconds: list[list[int]]
     windows: tuple[tuple[Window, ...], ...]
     shifts: tuple[Window, ...]
     horizon_s: int
+    overtime_s: tuple[int, ...] = ()
+    overtime_cost: int = 0
+    last: Mapping[int, tuple[Window, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What an engine solves: the cheapest routes from node 0 to the last node.
+    """What an engine solves: the cheapest routes from each vehicle's start to the last node.
 
-    Nodes from `copies_from` on (but the last) are unload copies: each may be left out, and empties the vehicle. With a
-    `penalty` stops may be left out too, at that cost. `clock` None = time does not matter. `places` are the rows of the
-    nodes in the day's matrices, the last node aside.
+    Nodes: 0, then the stops, then from `copies_from` on unload copies (each may be left out, and empties the vehicle), then from
+    `starts_from` on where vehicles under way begin, then the end. `starts` names the node where each vehicle begins (none given: 0).
+    With a `penalty` stops may be left out too, at that cost, or at that of their own in `prizes`. `allowed` names the vehicles that
+    may serve a node, where not all may. `clock` None = time does not matter. `places` are the rows of the nodes in the day's
+    matrices, the last node aside; copies of one site have one row.
     """
 
     places: tuple[int, ...]
@@ -59,6 +76,19 @@ class Model:
     vehicle_cost: int = 0
     penalty: int | None = None
     clock: Clock | None = None
+    starts: tuple[int, ...] = ()
+    caps: tuple[DayCap, ...] = ()
+    prizes: Mapping[int, int] = field(default_factory=dict)
+    allowed: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def starts_from(self) -> int:
+        """The first node where a vehicle under way begins; without one, the end."""
+        return min((node for node in self.starts if node), default=self.end)
+
+    def start(self, vehicle: int) -> int:
+        """Where a vehicle begins."""
+        return self.starts[vehicle] if self.starts else 0
 
     @property
     def end(self) -> int:

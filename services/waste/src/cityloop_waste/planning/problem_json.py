@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cityloop_common import geo
 from cityloop_common.geo import WORLD, Bounds, Datum, Position
+from cityloop_waste.planning.checking import check
 from cityloop_waste.planning.domain import (
     FARTHEST_VEHICLE_COST_M,
     FAULTS_TOLD,
@@ -32,7 +33,6 @@ from cityloop_waste.planning.domain import (
     Stop,
     Truck,
     Window,
-    check,
     told,
 )
 from cityloop_waste.roads.domain import TravelSource

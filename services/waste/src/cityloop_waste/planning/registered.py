@@ -9,7 +9,8 @@ from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.domain import Depot, DepotAmbiguous
 from cityloop_waste.fleet.domain import Site as KnownSite
 from cityloop_waste.fleet.domain import Truck as KnownTruck
-from cityloop_waste.planning.domain import MOST_STOPS, MOST_TRUCKS, Options, Problem, Site, Stop, Truck, Window, check
+from cityloop_waste.planning.checking import check
+from cityloop_waste.planning.domain import MOST_STOPS, MOST_TRUCKS, Options, Problem, Site, Stop, Truck, Window
 from cityloop_waste.planning.plans import NothingToCollect
 from cityloop_waste.points import store as points
 from cityloop_waste.points.domain import CollectionPoint
