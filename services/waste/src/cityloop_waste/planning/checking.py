@@ -28,6 +28,7 @@ from cityloop_waste.planning.domain import (
     InvalidProblem,
     Lunch,
     Problem,
+    Round,
     Site,
     Stop,
     Truck,
@@ -63,6 +64,7 @@ def _faults(problem: Problem) -> Iterator[Fault]:
         yield from _truck(f"trucks[{number}]", truck)
     for number, site in enumerate(problem.sites):
         yield from _site(f"sites[{number}]", site)
+    yield from _rounds(problem.yesterday)
 
 
 def _stop(at: str, stop: Stop, known: set[str]) -> Iterator[Fault]:
@@ -118,6 +120,18 @@ def _site(at: str, site: Site) -> Iterator[Fault]:
 def _lunch(lunch: Lunch) -> Iterator[Fault]:
     yield from _window("lunch", Window(lunch.earliest_s, lunch.latest_s))
     yield from _number("lunch.duration_s", lunch.duration_s, 1, LONGEST_SERVICE_S)
+
+
+def _rounds(rounds: Sequence[Round]) -> Iterator[Fault]:
+    """What the problem does not have may be named: it is passed over. A round needs a printable truck and bounded lists."""
+    if len(rounds) > MOST_TRUCKS:
+        yield Fault("yesterday", f"{len(rounds)} rounds, at most {MOST_TRUCKS}")
+    for number, each in enumerate(rounds):
+        yield from _identifier(f"yesterday[{number}].truck", each.truck)
+        if len(each.stops) > MOST_STOPS:
+            yield Fault(f"yesterday[{number}].stops", f"{len(each.stops)} stops, at most {MOST_STOPS}")
+        for place, stop in enumerate(each.stops):
+            yield from _identifier(f"yesterday[{number}].stops[{place}]", stop)
 
 
 def _windows(at: str, windows: Sequence[Window]) -> Iterator[Fault]:
