@@ -1,4 +1,4 @@
-"""The kit's database and context, once for each dialect."""
+"""A new database, and the kit's database and context over it, once for each dialect."""
 
 from __future__ import annotations
 
@@ -14,25 +14,22 @@ from tests.contract.kit_support import DIALECTS, close_ctx, opened_ctx, opened_d
 
 
 @pytest.fixture(params=DIALECTS)
-def kit_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each dialect."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'kit.db'}"
-    url: str = request.getfixturevalue("fresh_postgres_url")
-    return url
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database of each dialect."""
+    return f"sqlite:///{tmp_path / 'city.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture
-async def kit_db(kit_url: str) -> AsyncIterator[Database]:
+async def kit_db(url: str) -> AsyncIterator[Database]:
     """A database with the kit's tables."""
-    db = await opened_db(kit_url)
+    db = await opened_db(url)
     yield db
     await db.close()
 
 
 @pytest.fixture
-async def kit_ctx(kit_url: str, tmp_path: Path) -> AsyncIterator[Ctx[Any]]:
+async def kit_ctx(url: str, tmp_path: Path) -> AsyncIterator[Ctx[Any]]:
     """A context over such a database and a SQLite log."""
-    ctx = await opened_ctx(kit_url, tmp_path)
+    ctx = await opened_ctx(url, tmp_path)
     yield ctx
     await close_ctx(ctx)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table
+from fastapi import APIRouter
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table
 
+from cityloop_common import http
+from cityloop_common.auth import Identity
 from cityloop_common.cache import open_cache
 from cityloop_common.clock import Clock, SystemClock
 from cityloop_common.context import Ctx
@@ -18,8 +23,10 @@ from cityloop_common.db import Database, UtcDateTime, open_db
 from cityloop_common.eventlog import LogUnavailable, Message, open_event_log
 from cityloop_common.eventlog.port import EventLog
 from cityloop_common.ids import Ids
+from cityloop_common.migrating import KIT_SCRIPTS, upgrade
 from cityloop_common.ratelimit import spend
 from cityloop_common.rng import Rng
+from cityloop_common.service import Service
 from cityloop_common.settings import ServiceSettings, SharedSettings
 from cityloop_common.tables import kit_metadata
 
@@ -54,6 +61,35 @@ async def opened_db(url: str, clock: Clock | None = None, pool_size: int = 10) -
 
     await db.run_sync(make)
     return db
+
+
+async def at_revision(db: Database, service: Service, own: str, *, kit: str = "head") -> None:
+    """The tables that a service had at an earlier revision of its own, and of the kit."""
+
+    def make(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+        upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata, to=kit)
+        upgrade(connection, service.migrations, "service_version", service.metadata, to=own)
+        connection.exec_driver_sql("COMMIT")
+
+    await db.run_sync(make)
+
+
+class NoTokens:
+    """Verifies no token: what is asked for is open to everybody."""
+
+    async def verify(self, token: str) -> Identity:
+        raise AssertionError(token)
+
+
+@asynccontextmanager
+async def visitor(ctx: Ctx[Any], router: APIRouter, **state: object) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of one router of a service, without a token; `state` is what the routes find in `app.state`."""
+    app = http.create_app(ctx, title="t", version="1", routers=[router], verifier=NoTokens(), health=http.Health())
+    for name, value in state.items():
+        setattr(app.state, name, value)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://city/{ctx.service}/v1") as client:
+        yield client
 
 
 async def opened_ctx(url: str, folder: Path, *, clock: Clock | None = None, log: EventLog | None = None) -> Ctx[Any]:

@@ -31,17 +31,10 @@ from cityloop_charging.registry.events import location_published
 from cityloop_common.envelope import Event, EventType, Kind
 from cityloop_common.geo import Position
 from tests.contract.charging_support import CENTRE, OPERATOR, City, city, make_tables, station
-from tests.contract.kit_support import DIALECTS
 
 PUBLISHED = EventType("parking.place.published.v1", "parking.place", Kind.STATE, PlaceView)
 BY = By(Decider.OFFICER, "someone")
 S1 = station(1).id
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -17,17 +17,10 @@ from cityloop_charging.registry import use_cases as registry
 from cityloop_charging.registry.domain import Lifecycle, LocationState
 from cityloop_common.envelope import EventType, Kind
 from tests.contract.charging_support import CENTRE, City, city, make_tables, station
-from tests.contract.kit_support import DIALECTS
 
 PUBLISHED = EventType("parking.place.published.v1", "parking.place", Kind.STATE, PlaceView)
 FAST, SLOW = timedelta(seconds=2), timedelta(seconds=-2)
 LATER = timedelta(minutes=1)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

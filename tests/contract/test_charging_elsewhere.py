@@ -22,17 +22,10 @@ from cityloop_common.geo import Position
 from cityloop_common.indicator import When
 from cityloop_common.indicator.evaluating import asked, evaluate
 from tests.contract.charging_support import CENTRE, City, city, make_tables, station
-from tests.contract.kit_support import DIALECTS
 
 PUBLISHED = EventType("parking.place.published.v1", "parking.place", Kind.STATE, PlaceView)
 BY = By(Decider.OFFICER, "someone")
 SHENZHEN = Position(114.06, 22.54)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from cityloop_charging.status.replica import Watch
 from cityloop_common import http
 from cityloop_common.geo import Position
 from tests.contract.charging_support import CENTRE, OPERATOR, City, city, evse, make_tables, station
-from tests.contract.kit_support import DIALECTS
 from tests.contract.tcec_support import NoTokens
 from tests.support import wait_until
 
@@ -31,12 +30,6 @@ V1 = "/charging/v1"
 ONE, TWO = f"{OPERATOR}*S001*S00101", f"{OPERATOR}*S001*S00102"
 AT_CENTRE = "109.787,39.565"
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -29,15 +29,8 @@ from cityloop_common.db import Tx
 from cityloop_common.rng import Rng
 from cityloop_common.settings import SettingsError, SharedSettings
 from tests.contract.charging_support import OPERATOR, City, city, make_tables
-from tests.contract.kit_support import DIALECTS
 
 OWN = Secrets("1234567890abcdef", b"1234567890abcdef", b"1234567890abcdef", b"1234567890abcdef")
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture
@@ -50,7 +43,7 @@ async def town(url: str, tmp_path: Path) -> AsyncIterator[City]:
 
 def stored(folder: Path) -> bytes:
     """All that lies in the files of a SQLite database; nothing on PostgreSQL."""
-    return b"".join(file.read_bytes() for file in sorted(folder.glob("charging.db*")))
+    return b"".join(file.read_bytes() for file in sorted(folder.glob("city.db*")))
 
 
 async def test_what_was_issued_is_what_messages_are_judged_by(town: City) -> None:

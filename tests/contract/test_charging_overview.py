@@ -21,28 +21,13 @@ from cityloop_charging.status import overview, reading, use_cases
 from cityloop_charging.status.api import OverviewAnswer, router
 from cityloop_charging.status.domain import Status
 from cityloop_charging.status.replica import Watch
-from cityloop_common import http
-from cityloop_common.auth import Identity
 from cityloop_common.errors import Unavailable
 from cityloop_common.ratelimit import SHARED_PER_MINUTE
 from tests.contract.charging_support import OPERATOR, City, city, evse, make_tables, station
-from tests.contract.kit_support import DIALECTS, ask_often
+from tests.contract.kit_support import ask_often, visitor
 from tests.support import wait_until
 
 ONE = f"{OPERATOR}*S001*S00101"
-
-
-class Nobody:
-    """Nobody has a token."""
-
-    async def verify(self, token: str) -> Identity:
-        raise AssertionError(token)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture
@@ -57,9 +42,7 @@ async def town(url: str, tmp_path: Path) -> AsyncIterator[City]:
 async def replica(town: City) -> AsyncIterator[tuple[Watch, httpx.AsyncClient]]:
     """A replica's watch, and a client of it."""
     watch = Watch(town.ctx)
-    app = http.create_app(town.ctx, title="t", version="1", routers=[router], verifier=Nobody(), health=http.Health())
-    app.state.watch = watch
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://city/charging/v1") as client:
+    async with visitor(town.ctx, router, watch=watch) as client:
         yield watch, client
 
 

@@ -31,13 +31,6 @@ from cityloop_common.envelope import Event
 from cityloop_common.errors import PreconditionFailed, PreconditionRequired
 from cityloop_common.geo import Datum, Position
 from tests.contract.charging_support import CENTRE, OPERATOR, City, city, evse, make_tables, station
-from tests.contract.kit_support import DIALECTS
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

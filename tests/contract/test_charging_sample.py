@@ -23,15 +23,8 @@ from cityloop_common import districts, invented
 from cityloop_common.envelope import EventType, Kind
 from cityloop_common.settings import SharedSettings
 from tests.contract.charging_support import City, city, make_tables
-from tests.contract.kit_support import DIALECTS
 
 PUBLISHED = EventType("parking.place.published.v1", "parking.place", Kind.STATE, PlaceView)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -22,17 +22,10 @@ from cityloop_charging.status.tables import evse_contact, evse_live, evse_quaran
 from cityloop_common.errors import CityLoopError
 from cityloop_common.hot import Hot, HotStatement
 from tests.contract.charging_support import OPERATOR, City, city, make_tables, station
-from tests.contract.kit_support import DIALECTS
 
 NOON = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)
 ONE, TWO = EvseUid(f"{OPERATOR}*S001*S00101"), EvseUid(f"{OPERATOR}*S001*S00102")
 FREE, BUSY, BROKEN = Status.AVAILABLE, Status.CHARGING, Status.OUTOFORDER
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

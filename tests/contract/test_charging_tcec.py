@@ -36,18 +36,11 @@ from cityloop_charging.status.tables import evse_contact, evse_quarantine, evse_
 from cityloop_common.db import Tx
 from cityloop_common.errors import Unavailable
 from tests.contract.charging_support import OPERATOR, City, city, make_tables, station
-from tests.contract.kit_support import DIALECTS
 from tests.contract.tcec_support import PATH, Door, Said, Sender, door
 
 OTHER = "999000002"
 ONE, TWO = EvseUid(f"{OPERATOR}*S001*S00101"), EvseUid(f"{OPERATOR}*S001*S00102")
 NOTIFY = "notification_stationStatus"
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

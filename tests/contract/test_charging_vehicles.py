@@ -15,17 +15,10 @@ from cityloop_charging.vehicles.domain import Drive, InvalidStock, Statement, Un
 from cityloop_charging.vehicles.tables import vehicle_registration
 from cityloop_common.clock import city_day, day_begins
 from tests.contract.charging_support import City, city, make_tables
-from tests.contract.kit_support import DIALECTS
 
 CARS = VehicleCount(VehicleClass.PASSENGER, Drive.BEV, True, 2000)
 HYBRIDS = VehicleCount(VehicleClass.PASSENGER, Drive.PHEV, True, 500, "d1")
 BUSES = VehicleCount(VehicleClass.BUS, Drive.BEV, False, 40)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -90,9 +90,9 @@ async def stopped(task: asyncio.Task[None]) -> None:
     assert task.cancelled()
 
 
-async def test_a_batch_that_the_log_has_is_marked_before_the_relay_goes(kit_url: str, tmp_path: Path) -> None:
+async def test_a_batch_that_the_log_has_is_marked_before_the_relay_goes(url: str, tmp_path: Path) -> None:
     """The next relay sends nothing again; what the stopped one had not begun it leaves to the next."""
-    ctx = await opened_ctx(kit_url, tmp_path)
+    ctx = await opened_ctx(url, tmp_path)
     await ctx.log.create_topics([TopicSpec(TOPIC, Retention.DELETE)])
     slow = SlowLog(ctx.log)
     object.__setattr__(ctx, "log", slow)

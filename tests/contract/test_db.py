@@ -173,10 +173,10 @@ async def test_work_that_was_noted_in_a_lost_part_is_lost(kit_db: Database) -> N
     assert did == ["before", "kept"]
 
 
-async def test_work_at_the_end_counts_into_the_units_time(kit_url: str) -> None:
+async def test_work_at_the_end_counts_into_the_units_time(url: str) -> None:
     """A unit whose last work takes too long is refused like any other."""
     clock = ShiftedClock()
-    db = await opened_db(kit_url, clock)
+    db = await opened_db(url, clock)
 
     async def slow() -> None:
         clock.by += timedelta(seconds=31)
@@ -225,10 +225,10 @@ async def test_a_read_sees_one_snapshot(kit_db: Database) -> None:
     assert await rows(kit_db) == before + 1
 
 
-async def test_a_unit_older_than_thirty_seconds_is_refused(kit_url: str) -> None:
+async def test_a_unit_older_than_thirty_seconds_is_refused(url: str) -> None:
     """It would put rows under an instant that has been closed."""
     clock = ShiftedClock()
-    db = await opened_db(kit_url, clock)
+    db = await opened_db(url, clock)
     with pytest.raises(UnitTooOld):
         async with db.write() as tx:
             await add(tx, "late")

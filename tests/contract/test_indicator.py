@@ -55,9 +55,9 @@ EFFECTS = Indicator(
 
 
 @pytest.fixture
-async def ctx(kit_url: str, tmp_path: Any) -> AsyncIterator[Ctx[Any]]:
+async def ctx(url: str, tmp_path: Any) -> AsyncIterator[Ctx[Any]]:
     """A context whose clock can be moved on."""
-    made = await opened_ctx(kit_url, tmp_path, clock=ShiftedClock())
+    made = await opened_ctx(url, tmp_path, clock=ShiftedClock())
     yield made
     await close_ctx(made)
 

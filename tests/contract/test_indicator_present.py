@@ -35,9 +35,9 @@ OTHERS = replace(EFFECTS, name="others")
 
 
 @pytest.fixture
-async def ctx(kit_url: str, tmp_path: Any) -> AsyncIterator[Ctx[Any]]:
+async def ctx(url: str, tmp_path: Any) -> AsyncIterator[Ctx[Any]]:
     """A context on the machine's time."""
-    made = await opened_ctx(kit_url, tmp_path, clock=ShiftedClock())
+    made = await opened_ctx(url, tmp_path, clock=ShiftedClock())
     yield made
     await close_ctx(made)
 

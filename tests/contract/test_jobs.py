@@ -116,10 +116,10 @@ async def test_what_is_cancelled_stops(kit_ctx: Ctx[Any]) -> None:
         await until(kit_ctx, running, "cancelled")
 
 
-async def test_a_dead_workers_job_is_taken_again(kit_url: str, tmp_path: Path) -> None:
+async def test_a_dead_workers_job_is_taken_again(url: str, tmp_path: Path) -> None:
     """Nobody beats its heart: after the lease another worker runs it, and the first one's late answer counts nothing."""
     clock = ShiftedClock()
-    ctx = await opened_ctx(kit_url if kit_url.startswith("sqlite") else f"sqlite:///{tmp_path / 'j.db'}", tmp_path / "j", clock=clock)
+    ctx = await opened_ctx(url if url.startswith("sqlite") else f"sqlite:///{tmp_path / 'j.db'}", tmp_path / "j", clock=clock)
     started, go = asyncio.Event(), asyncio.Event()
     late: list[object] = []
 

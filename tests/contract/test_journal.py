@@ -30,10 +30,10 @@ async def _value(db: Database, known: KnownAt) -> int:
 
 
 @pytest.mark.parametrize("delay_s", [5, 29])
-async def test_a_commit_slowed_across_an_evaluation_changes_no_closed_value(kit_url: str, delay_s: int) -> None:
+async def test_a_commit_slowed_across_an_evaluation_changes_no_closed_value(url: str, delay_s: int) -> None:
     """A unit begins, an evaluation closes over its instant, the unit commits late: the published value stays."""
     slow, watching = ShiftedClock(), ShiftedClock()
-    db = await opened_db(kit_url, slow)
+    db = await opened_db(url, slow)
     async with db.write() as tx:
         await tx.run(insert(effect).values(id="early", n=1, recorded_at=tx.recorded_at))
         began = tx.recorded_at
@@ -48,10 +48,10 @@ async def test_a_commit_slowed_across_an_evaluation_changes_no_closed_value(kit_
     await db.close()
 
 
-async def test_a_unit_that_would_change_a_closed_value_is_refused(kit_url: str) -> None:
+async def test_a_unit_that_would_change_a_closed_value_is_refused(url: str) -> None:
     """Slowed until its instant is closed, the unit fails; nothing appears under an old known_at."""
     clock = ShiftedClock()
-    db = await opened_db(kit_url, clock)
+    db = await opened_db(url, clock)
     with pytest.raises(UnitTooOld):
         async with db.write() as tx:
             await tx.run(insert(effect).values(id="late", n=1, recorded_at=tx.recorded_at))

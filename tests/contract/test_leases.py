@@ -42,10 +42,10 @@ class Process:
 
 
 @pytest.fixture
-async def shifted(kit_url: str, tmp_path: Path) -> AsyncIterator[tuple[Ctx[Any], ShiftedClock]]:
+async def shifted(url: str, tmp_path: Path) -> AsyncIterator[tuple[Ctx[Any], ShiftedClock]]:
     """A context whose clock can be moved."""
     clock = ShiftedClock()
-    ctx = await opened_ctx(kit_url, tmp_path, clock=clock)
+    ctx = await opened_ctx(url, tmp_path, clock=clock)
     yield ctx, clock
     await close_ctx(ctx)
 
@@ -63,7 +63,7 @@ async def test_a_right_given_back_goes_on_at_once(kit_ctx: Ctx[Any]) -> None:
 
 
 async def test_a_dead_holders_right_goes_on_and_is_not_taken_back(
-    shifted: tuple[Ctx[Any], ShiftedClock], kit_url: str, monkeypatch: pytest.MonkeyPatch
+    shifted: tuple[Ctx[Any], ShiftedClock], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The holder dies without a word: another gets the right, and the first can use it no more."""
     ctx, clock = shifted
@@ -75,7 +75,7 @@ async def test_a_dead_holders_right_goes_on_and_is_not_taken_back(
     if ctx.db.dialect_name == "sqlite":
         clock.by += timedelta(seconds=LEASE_FOR_S + 0.1)
     else:
-        await _cut_the_lock(kit_url)
+        await _cut_the_lock(url)
     await wait_until(lambda: second.held is not None, LEASE_FOR_S)
     monkeypatch.setattr(clock, "monotonic", lambda: 1e9)  # late enough to ask again
     with pytest.raises(LeaseLost):
@@ -85,7 +85,7 @@ async def test_a_dead_holders_right_goes_on_and_is_not_taken_back(
     await second.end()
 
 
-async def test_a_late_good_bye_does_not_end_anothers_right(shifted: tuple[Ctx[Any], ShiftedClock], kit_url: str) -> None:
+async def test_a_late_good_bye_does_not_end_anothers_right(shifted: tuple[Ctx[Any], ShiftedClock], url: str) -> None:
     """The first ends after it has lost the right: the second keeps it, a third waits."""
     ctx, clock = shifted
     first = Process(ctx, "first")
@@ -94,7 +94,7 @@ async def test_a_late_good_bye_does_not_end_anothers_right(shifted: tuple[Ctx[An
     if ctx.db.dialect_name == "sqlite":
         clock.by += timedelta(seconds=LEASE_FOR_S + 0.1)
     else:
-        await _cut_the_lock(kit_url)
+        await _cut_the_lock(url)
     await wait_until(lambda: second.held is not None, LEASE_FOR_S)
     await first.end()
     third = Process(ctx, "third")

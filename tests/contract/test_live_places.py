@@ -24,7 +24,6 @@ from cityloop_parking.observations import use_cases as observations
 from cityloop_parking.observations.domain import Count, Observation
 from cityloop_parking.places import use_cases as places
 from cityloop_parking.places.domain import Accepted, Access, Category, PlaceFacts, PlaceState, Pool
-from tests.contract.kit_support import DIALECTS
 from tests.contract.neighbours_support import publish
 from tests.contract.reservations_support import City, city, make_tables
 
@@ -34,12 +33,6 @@ class Officers:
 
     async def verify(self, token: str) -> Identity:
         return Identity(token, frozenset({Role.OFFICER}), 1e11)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

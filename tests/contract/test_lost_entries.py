@@ -82,11 +82,11 @@ async def resumed(replica: Replica, ctx: Ctx[Any], after: datetime, entries: Seq
     return heard[: heard.index("mark")]
 
 
-async def test_parkings_clients_hear_of_a_lost_change_of_a_car_park(kit_url: str, tmp_path: Path) -> None:
+async def test_parkings_clients_hear_of_a_lost_change_of_a_car_park(url: str, tmp_path: Path) -> None:
     """By a replica that was started after the loss; what the stream told is told once."""
     facts = [PlaceFacts("op", str(n), "Car park", Position(109.787, 39.565), (Pool(Category.STANDARD, 3),)) for n in (1, 2)]
-    await reservations_support.make_tables(kit_url)
-    async with reservations_support.city(kit_url, tmp_path) as town:
+    await reservations_support.make_tables(url)
+    async with reservations_support.city(url, tmp_path) as town:
         began = datetime.now(UTC)
         await publish(town, facts[0])
         lose(town.ctx)
@@ -100,11 +100,11 @@ async def test_parkings_clients_hear_of_a_lost_change_of_a_car_park(kit_url: str
         assert await resumed(replica, town.ctx, began + timedelta(minutes=5)) == []
 
 
-async def test_chargings_clients_hear_of_a_lost_status(kit_url: str, tmp_path: Path) -> None:
+async def test_chargings_clients_hear_of_a_lost_status(url: str, tmp_path: Path) -> None:
     """By a replica that was started after the loss; what the stream told is told once."""
     one, two = EvseUid("999000001*S001*S00101"), EvseUid("999000001*S001*S00102")
-    await charging_support.make_tables(kit_url)
-    async with charging_support.city(kit_url, tmp_path) as town:
+    await charging_support.make_tables(url)
+    async with charging_support.city(url, tmp_path) as town:
         async with town.db.write() as tx:
             await registry.put_in(tx, town.ctx, [charging_support.station()], source="test")
         began = town.clock.now()
@@ -126,9 +126,9 @@ async def _report(town: charging_support.City, uid: EvseUid) -> None:
         await statuses.record_in(tx, town.ctx, [Report(known[uid], Status.CHARGING, town.clock.now(), "test")])
 
 
-async def test_wastes_clients_hear_of_a_lost_change_of_a_plan(kit_url: str, tmp_path: Path) -> None:
+async def test_wastes_clients_hear_of_a_lost_change_of_a_plan(url: str, tmp_path: Path) -> None:
     """By a replica that was started after the loss; what the stream told is told once."""
-    async with waste_support.town(kit_url, tmp_path) as town:
+    async with waste_support.town(url, tmp_path) as town:
         await town.furnish()
         began = town.clock.now()
         lost = await town.ready()

@@ -23,7 +23,7 @@ from cityloop_common.jobs import enqueue_in
 from cityloop_common.sweeps import measuring_jobs
 from cityloop_common.tables import job
 from tests.contract.charging_support import OPERATOR, City, city, make_tables, station
-from tests.contract.kit_support import DIALECTS, ShiftedClock
+from tests.contract.kit_support import ShiftedClock
 
 
 async def _measured(ctx: Ctx[Any], kind: str) -> tuple[float, float, float]:
@@ -57,12 +57,6 @@ async def test_jobs_that_wait_are_told_with_their_age(kit_ctx: Ctx[Any]) -> None
     async with kit_ctx.db.write() as tx:
         await tx.run(update(job).values(state="done"))
     assert await _measured(kit_ctx, "sum") == (0, 0, 0)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'charging.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, MetaData, inspect, text
 from cityloop_common import migrating
 from cityloop_common.clock import SystemClock
 from cityloop_common.db import open_db
-from cityloop_common.migrating import KIT_SCRIPTS, behind, migrate, upgrade
+from cityloop_common.migrating import behind, migrate
 from cityloop_common.service import Service, installed_services
 from cityloop_common.tables import kit_metadata
+from tests.contract.kit_support import at_revision
 from tests.servers import own_database
 from tests.support import Servers
 
@@ -70,7 +71,7 @@ async def _schema_of(url: str, make: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
-async def test_the_upgraded_schema_is_the_fresh_one(service: Service, kit_url: str) -> None:
+async def test_the_upgraded_schema_is_the_fresh_one(service: Service, url: str) -> None:
     """Every table, column, constraint, index and trigger."""
 
     async def upgrade(db: Any) -> None:
@@ -79,8 +80,8 @@ async def test_the_upgraded_schema_is_the_fresh_one(service: Service, kit_url: s
     async def create(db: Any) -> None:
         await db.run_sync(lambda connection: _create(connection, service.metadata))
 
-    migrated = await _schema_of(kit_url, upgrade)
-    async with _another(kit_url) as fresh_url:
+    migrated = await _schema_of(url, upgrade)
+    async with _another(url) as fresh_url:
         assert migrated == await _schema_of(fresh_url, create)
 
 
@@ -99,10 +100,10 @@ async def _another(url: str) -> AsyncIterator[str]:
             yield fresh
 
 
-async def test_migrating_twice_and_at_once_is_migrating_once(kit_url: str) -> None:
+async def test_migrating_twice_and_at_once_is_migrating_once(url: str) -> None:
     """Two replicas that start together both find the newest schema."""
     service = SERVICES[0]
-    dbs = [open_db(kit_url, clock=SystemClock()) for _ in range(2)]
+    dbs = [open_db(url, clock=SystemClock()) for _ in range(2)]
     await asyncio.gather(*(migrate(db, service.migrations, service.metadata) for db in dbs))
     await migrate(dbs[0], service.migrations, service.metadata)
     assert not await behind(dbs[1], service.migrations)
@@ -110,9 +111,9 @@ async def test_migrating_twice_and_at_once_is_migrating_once(kit_url: str) -> No
         await db.close()
 
 
-async def test_a_migration_that_fails_leaves_nothing(kit_url: str) -> None:
+async def test_a_migration_that_fails_leaves_nothing(url: str) -> None:
     """The whole upgrade is one transaction."""
-    db = open_db(kit_url, clock=SystemClock())
+    db = open_db(url, clock=SystemClock())
     with pytest.raises(ModuleNotFoundError):
         await migrate(db, "cityloop_common.no_such_migrations", MetaData())
     schema: dict[str, Any] = {}
@@ -144,14 +145,7 @@ async def test_a_migration_that_waits_for_a_table_keeps_nobody_else_waiting(
     """A dump holds its tables for minutes: readers queue behind a change that waits, so it lets go and asks again."""
     service = next(each for each in SERVICES if each.name == "waste")
     db = open_db(fresh_postgres_url, clock=SystemClock())
-
-    def first(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-        upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata)
-        upgrade(connection, service.migrations, "service_version", service.metadata, to="0001")
-        connection.exec_driver_sql("COMMIT")
-
-    await db.run_sync(first)
+    await at_revision(db, service, "0001")
     monkeypatch.setattr(migrating, "TABLE_WITHIN", "200ms")
     monkeypatch.setattr(migrating, "AGAIN_AFTER_S", 0.2)
     dump = await db.session()

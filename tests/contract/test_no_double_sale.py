@@ -27,12 +27,6 @@ RACERS = 500
 WANTED = Stay(PLACE, "standard", NOON + timedelta(hours=1), NOON + timedelta(hours=3))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.stack)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
-
-
 @pytest.fixture
 async def replicas(url: str, tmp_path: Path) -> AsyncIterator[tuple[City, City]]:
     """Two replicas over one database, each with its own connections and clock."""

@@ -19,12 +19,6 @@ from cityloop_parking.places.domain import UnknownPlace
 from tests.contract.reservations_support import NOON, PLACE, City, city, make_tables
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.stack)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
-
-
 @pytest.fixture
 async def town(url: str, tmp_path: Path) -> AsyncIterator[City]:
     """A city with one car park of 100 spaces."""

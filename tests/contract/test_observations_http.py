@@ -77,12 +77,6 @@ class Desk:
         return count["free"]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.stack)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
-
-
 @pytest.fixture
 async def desk(url: str, tmp_path: Path) -> AsyncIterator[Desk]:
     """A replica of the API with its grouped writes running."""

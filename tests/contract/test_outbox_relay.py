@@ -86,7 +86,7 @@ async def test_what_commits_is_sent_in_order_and_what_does_not_is_not(kit_ctx: C
     assert await waiting(kit_ctx) == 0
 
 
-async def test_a_key_that_fails_holds_back_only_itself(kit_url: str, tmp_path: Path, kit_ctx: Ctx[Any]) -> None:
+async def test_a_key_that_fails_holds_back_only_itself(url: str, tmp_path: Path, kit_ctx: Ctx[Any]) -> None:
     """The other keys go on; when it works again its events come, in order."""
     log = FailingLog(kit_ctx.log, refuse_keys={b"bad"})
     ctx = Ctx("kit", kit_ctx.settings, kit_ctx.clock, kit_ctx.ids, kit_ctx.rng, kit_ctx.db, log, kit_ctx.cache)
@@ -134,10 +134,10 @@ async def test_a_commit_wakes_the_relay_and_a_log_that_was_away_gets_all(kit_ctx
         await asyncio.gather(relay, return_exceptions=True)
 
 
-async def test_one_relay_works_and_another_takes_over(kit_url: str, tmp_path: Path, kit_ctx: Ctx[Any]) -> None:
+async def test_one_relay_works_and_another_takes_over(url: str, tmp_path: Path, kit_ctx: Ctx[Any]) -> None:
     """Two processes: while one holds the right the other sends nothing; after its death the other goes on."""
     clock = ShiftedClock()
-    other = await opened_ctx(kit_url, tmp_path, clock=clock)
+    other = await opened_ctx(url, tmp_path, clock=clock)
     logs = [FailingLog(kit_ctx.log), FailingLog(other.log)]
     ctxs = [
         Ctx("kit", each.settings, each.clock, each.ids, each.rng, each.db, log, each.cache)
@@ -163,12 +163,10 @@ async def test_one_relay_works_and_another_takes_over(kit_url: str, tmp_path: Pa
     await close_ctx(other)
 
 
-async def test_sent_rows_are_pruned_after_a_day_and_waiting_ones_never(kit_url: str, tmp_path: Path) -> None:
+async def test_sent_rows_are_pruned_after_a_day_and_waiting_ones_never(url: str, tmp_path: Path) -> None:
     """Old events that were sent go; one that waits stays however old it is."""
     clock = ShiftedClock(by=timedelta(days=-2))
-    ctx = await opened_ctx(
-        f"{kit_url}" if kit_url.startswith("sqlite") else f"sqlite:///{tmp_path / 'own.db'}", tmp_path / "own", clock=clock
-    )
+    ctx = await opened_ctx(f"{url}" if url.startswith("sqlite") else f"sqlite:///{tmp_path / 'own.db'}", tmp_path / "own", clock=clock)
     await ctx.log.create_topics([TopicSpec(TOPIC, Retention.DELETE)])
     await write(ctx, event(ctx, "sent", 1))
     await relay_once(ctx)

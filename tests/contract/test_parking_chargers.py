@@ -28,7 +28,6 @@ from cityloop_parking.search import use_cases as search
 from cityloop_parking.search.index import Near
 from cityloop_parking.search.replica import Search
 from cityloop_parking.search.tables import search_entry
-from tests.contract.kit_support import DIALECTS
 from tests.contract.neighbours_support import (
     AT,
     caught_up,
@@ -45,12 +44,6 @@ from tests.contract.neighbours_support import (
 )
 from tests.contract.reservations_support import NOON, City, city, make_tables
 from tests.support import scaled, wait_until
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from cityloop_parking.reservations import api as reservations_api
 from cityloop_parking.reservations.guest_desk import open_guest_desk
 from cityloop_parking.search import api as search_api
 from cityloop_parking.search import use_cases as search
-from tests.contract.kit_support import DIALECTS
 from tests.contract.neighbours_support import hear, location, plan, publish, status, withdrawn
 from tests.contract.reservations_support import NOON, City, city, make_tables
 from tests.support import wait_until
@@ -64,12 +63,6 @@ class Desk:
     async def hold(self, start: datetime, end: datetime, of: str = STREET) -> httpx.Response:
         body = {"place_id": of, "category": "standard", "starts_at": rfc3339(start), "ends_at": rfc3339(end)}
         return await self.client.post("/parking/v1/reservations", json=body, headers={"authorization": "Bearer anna"})
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

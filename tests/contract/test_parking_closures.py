@@ -32,18 +32,11 @@ from cityloop_parking.search import use_cases as search
 from cityloop_parking.search.index import Near
 from cityloop_parking.search.replica import Search
 from cityloop_parking.search.tables import search_entry
-from tests.contract.kit_support import DIALECTS
 from tests.contract.neighbours_support import Closure, caught_up, hear, listening, plan, publish, send, shown_parts, withdrawn, workers
 from tests.contract.reservations_support import NOON, City, city, make_tables, someone
 from tests.support import scaled, wait_until
 
 STREET, GARAGE = "op-1", "op-2"
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import insert, select, text
 
 from cityloop_common.clock import SystemClock
 from cityloop_common.db import Database, open_db
 from cityloop_common.indicator import moment
-from cityloop_common.migrating import KIT_SCRIPTS, migrate, upgrade
-from cityloop_common.tables import kit_metadata
+from cityloop_common.migrating import migrate
 from cityloop_parking.indicators.store import read_places
 from cityloop_parking.observations.tables import live_count, observation
 from cityloop_parking.places.tables import place, place_pool, place_version
@@ -21,6 +20,7 @@ from cityloop_parking.reservations.tables import pool_bucket, reservation
 from cityloop_parking.search import store as search
 from cityloop_parking.search.tables import search_entry
 from cityloop_parking.service import SERVICE
+from tests.contract.kit_support import at_revision
 
 FIRST, CHANGED = datetime(2026, 5, 1, 2, tzinfo=UTC), datetime(2026, 5, 20, 3, 4, 5, 678901, tzinfo=UTC)
 NEW = {("search_entry", part) for part in ("chargers", "chargers_version", "closures", "closures_version")} | {
@@ -29,17 +29,10 @@ NEW = {("search_entry", part) for part in ("chargers", "chargers_version", "clos
 
 
 @pytest.fixture
-async def first_release(kit_url: str) -> AsyncIterator[Database]:
+async def first_release(url: str) -> AsyncIterator[Database]:
     """A database with the tables of the first release and some rows in each."""
-    db = open_db(kit_url, clock=SystemClock())
-
-    def make(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-        upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata)
-        upgrade(connection, SERVICE.migrations, "service_version", SERVICE.metadata, to="0001")
-        connection.exec_driver_sql("COMMIT")
-
-    await db.run_sync(make)
+    db = open_db(url, clock=SystemClock())
+    await at_revision(db, SERVICE, "0001")
     async with db.write() as tx:
         for table, rows in ROWS.items():
             for row in rows:

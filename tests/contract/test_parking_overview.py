@@ -13,8 +13,6 @@ from unittest import mock
 import httpx
 import pytest
 
-from cityloop_common import http
-from cityloop_common.auth import Identity
 from cityloop_common.cache import CacheUnavailable
 from cityloop_common.compression import Packer
 from cityloop_common.errors import Unavailable
@@ -24,24 +22,11 @@ from cityloop_parking.places.domain import Accepted, PlaceState
 from cityloop_parking.search import overview, use_cases
 from cityloop_parking.search.api import OverviewAnswer, router
 from cityloop_parking.search.replica import Search
-from tests.contract.kit_support import DIALECTS, ask_often
+from tests.contract.kit_support import ask_often, visitor
 from tests.contract.neighbours_support import publish
 from tests.contract.reservations_support import NOON, City, city, make_tables
 from tests.contract.test_search import count, counted, deliver, lot
 from tests.support import wait_until
-
-
-class Nobody:
-    """Nobody has a token."""
-
-    async def verify(self, token: str) -> Identity:
-        raise AssertionError(token)
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture
@@ -56,9 +41,7 @@ async def town(url: str, tmp_path: Path) -> AsyncIterator[City]:
 async def replica(town: City) -> AsyncIterator[tuple[Search, httpx.AsyncClient]]:
     """A replica's search that has read nothing yet, and a client of it."""
     search = use_cases.open_search(town.ctx)
-    app = http.create_app(town.ctx, title="t", version="1", routers=[router], verifier=Nobody(), health=http.Health())
-    app.state.search = search
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://city/parking/v1") as client:
+    async with visitor(town.ctx, router, search=search) as client:
         yield search, client
 
 

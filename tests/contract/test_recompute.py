@@ -28,7 +28,6 @@ from cityloop_common.service import Service
 from cityloop_common.tables import indicator_value
 from cityloop_parking.service import SERVICE as PARKING
 from cityloop_waste.ledger import use_cases as ledger
-from tests.contract.kit_support import DIALECTS
 from tests.contract.recompute_charging import ChargingHistory
 from tests.contract.recompute_parking import ParkingHistory
 from tests.contract.recompute_support import (
@@ -50,12 +49,6 @@ from tests.contract.recompute_support import (
 )
 from tests.contract.recompute_waste import OPERATOR, WasteHistory
 from tests.e2e.processes import command
-
-
-@pytest.fixture(params=DIALECTS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'service.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
 
 
 @pytest.fixture(autouse=True)

@@ -80,12 +80,12 @@ def _sent(log: FailingLog, wanted: int) -> bool:
     return len(log.sent) == wanted
 
 
-async def test_a_key_that_fails_for_long_does_not_slow_the_others(kit_url: str, tmp_path: Path) -> None:
+async def test_a_key_that_fails_for_long_does_not_slow_the_others(url: str, tmp_path: Path) -> None:
     """However long the pauses for it have become, another key's commit is sent on at once."""
     real = open_event_log(f"sqlite:///{tmp_path / 'own.db'}", clock=ShiftedClock())
     await real.create_topics([TopicSpec(TOPIC, Retention.DELETE)])
     log = FailingLog(real, refuse_keys={b"bad"})
-    ctx = await opened_ctx(kit_url, tmp_path, clock=_NoLongPauses(), log=cast("EventLog", log))
+    ctx = await opened_ctx(url, tmp_path, clock=_NoLongPauses(), log=cast("EventLog", log))
     relay = asyncio.get_running_loop().create_task(run_relay(ctx, "one"))
     try:
         for n in range(1, 6):

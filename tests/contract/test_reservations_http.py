@@ -71,12 +71,6 @@ class Street:
         return await self.ask("POST", "/reservations", who, **({"json": self.want()} | more))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.stack)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
-
-
 @pytest.fixture
 async def street(url: str, tmp_path: Path) -> AsyncIterator[Street]:
     """A city with two spaces at one place."""

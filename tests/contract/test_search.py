@@ -29,12 +29,6 @@ from tests.support import wait_until
 HERE = Near(Position(109.787, 39.565), 5_000, 20)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.stack)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new database of each kind."""
-    return f"sqlite:///{tmp_path / 'parking.db'}" if request.param == "sqlite" else str(request.getfixturevalue("fresh_postgres_url"))
-
-
 @pytest.fixture
 async def town(url: str, tmp_path: Path) -> AsyncIterator[City]:
     """An empty city."""

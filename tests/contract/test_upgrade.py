@@ -83,15 +83,15 @@ async def _reading(url: str, tables: Mapping[str, int]) -> AsyncIterator[list[in
 
 
 @pytest.mark.parametrize("at", EARLIER)
-async def test_every_row_is_kept_while_somebody_reads(at: Earlier, kit_url: str, cities: Mapping[str, Rows]) -> None:
+async def test_every_row_is_kept_while_somebody_reads(at: Earlier, url: str, cities: Mapping[str, Rows]) -> None:
     """Two processes migrate at once, and once more afterwards; a reader is refused nothing and misses nothing."""
     service = SERVICES[at.service]
-    dbs = [open_db(kit_url, clock=SystemClock()) for _ in range(2)]
+    dbs = [open_db(url, clock=SystemClock()) for _ in range(2)]
     await make_earlier(dbs[0], at, cities[at.service])
     before = await everything(dbs[0], at.service)
     assert sum(map(len, before.values())) > 50
     assert await behind(dbs[0], service.migrations)
-    async with _reading(kit_url, {table: len(rows) for table, rows in before.items()}):
+    async with _reading(url, {table: len(rows) for table, rows in before.items()}):
         await asyncio.gather(*(migrate(db, service.migrations, service.metadata) for db in dbs))
     await migrate(dbs[0], service.migrations, service.metadata)
     assert not await behind(dbs[1], service.migrations)
@@ -103,10 +103,10 @@ async def test_every_row_is_kept_while_somebody_reads(at: Earlier, kit_url: str,
 
 
 @pytest.mark.parametrize("at", EARLIER)
-async def test_todays_service_works_on_it(at: Earlier, kit_url: str, tmp_path: Path, cities: Mapping[str, Rows]) -> None:
+async def test_todays_service_works_on_it(at: Earlier, url: str, tmp_path: Path, cities: Mapping[str, Rows]) -> None:
     """What waited is sent, once; the API answers, figures included; events of neighbours are taken; what was under way goes on."""
     service = SERVICES[at.service]
-    async with opened(service, kit_url, tmp_path) as ctx:
+    async with opened(service, url, tmp_path) as ctx:
         await make_earlier(ctx.db, at, cities[at.service])
         await migrate(ctx.db, service.migrations, service.metadata)
         for each in SERVICES.values():
@@ -213,14 +213,14 @@ async def _goes_on(ctx: Ctx[Any]) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_each_migration_only_adds(name: str, kit_url: str) -> None:
+async def test_each_migration_only_adds(name: str, url: str) -> None:
     """What the release before writes is still taken: its tables and columns stay, and a new column needs no value from it.
 
     So APIs and workers of two releases can run side by side on the newer schema. Something may go only a release after nobody
     writes it any more: then this law gets an exception that names it.
     """
     service = SERVICES[name]
-    db = open_db(kit_url, clock=SystemClock())
+    db = open_db(url, clock=SystemClock())
     for scripts, table in ((KIT_SCRIPTS, "kit_version"), (service.migrations, "service_version")):
         metadata = kit_metadata if table == "kit_version" else service.metadata
         before: dict[str, Any] = {}
@@ -257,10 +257,10 @@ async def _columns(db: Database) -> dict[str, dict[str, tuple[str, bool, object]
 
 
 @pytest.mark.parametrize("ahead", ["kit_version", "service_version"])
-async def test_the_release_before_lives_on_a_newer_schema(ahead: str, kit_url: str, tmp_path: Path) -> None:
+async def test_the_release_before_lives_on_a_newer_schema(ahead: str, url: str, tmp_path: Path) -> None:
     """A replica that restarts while the newer release has migrated already is ready, and its own migration changes nothing."""
     service = SERVICES["parking"]
-    async with opened(service, kit_url, tmp_path) as ctx:
+    async with opened(service, url, tmp_path) as ctx:
         await migrate(ctx.db, service.migrations, service.metadata)
         async with ctx.db.write() as tx:
             await tx.run(text(f"UPDATE {ahead} SET version_num = '9999'"))

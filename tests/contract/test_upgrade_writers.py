@@ -24,10 +24,10 @@ from tests.contract.upgrade_support import SERVICES, opened
 
 
 @pytest.fixture
-async def upgraded(kit_url: str, tmp_path: Path) -> AsyncIterator[Ctx[Any]]:
+async def upgraded(url: str, tmp_path: Path) -> AsyncIterator[Ctx[Any]]:
     """An empty database of today's schema."""
     service = SERVICES["parking"]
-    async with opened(service, kit_url, tmp_path) as ctx:
+    async with opened(service, url, tmp_path) as ctx:
         await migrate(ctx.db, service.migrations, service.metadata)
         yield ctx
 

@@ -49,9 +49,9 @@ async def city(url: str, folder: Path, answer: Any = one_round) -> AsyncIterator
         yield opened, pool
 
 
-async def test_a_plan_is_searched_and_kept(kit_url: str, tmp_path: Path) -> None:
+async def test_a_plan_is_searched_and_kept(url: str, tmp_path: Path) -> None:
     """From asked for to ready, with its figures, the job's result beside it."""
-    async with city(kit_url, tmp_path) as (opened, pool):
+    async with city(url, tmp_path) as (opened, pool):
         asked = await opened.ask()
         async with opened.working():
             ready = await opened.until(asked.id, PlanState.READY)
@@ -64,16 +64,16 @@ async def test_a_plan_is_searched_and_kept(kit_url: str, tmp_path: Path) -> None
         assert "roads" not in pool.asked[0]
 
 
-async def test_a_plan_may_publish_itself(kit_url: str, tmp_path: Path) -> None:
+async def test_a_plan_may_publish_itself(url: str, tmp_path: Path) -> None:
     """As soon as its routes are kept."""
-    async with city(kit_url, tmp_path) as (opened, _):
+    async with city(url, tmp_path) as (opened, _):
         asked = await opened.ask(publish=Publish.WHEN_READY)
         async with opened.working():
             assert (await opened.until(asked.id, PlanState.PUBLISHED)).publication == 1
         assert [event.type for event in await opened.told()] == ["waste.plan.published.v1"]
 
 
-async def test_progress_goes_to_the_job_and_to_the_stream(kit_url: str, tmp_path: Path) -> None:
+async def test_progress_goes_to_the_job_and_to_the_stream(url: str, tmp_path: Path) -> None:
     """Seconds done of seconds, and how good the best plan is."""
     go = asyncio.Event()
 
@@ -82,7 +82,7 @@ async def test_progress_goes_to_the_job_and_to_the_stream(kit_url: str, tmp_path
         await go.wait()
         return answer
 
-    async with city(kit_url, tmp_path, slow) as (opened, _):
+    async with city(url, tmp_path, slow) as (opened, _):
         publisher = asyncio.get_running_loop().create_task(opened.ctx.fanout.run_publisher())
         tail = await opened.ctx.fanout._position()
         asked = await opened.ask()
@@ -141,7 +141,7 @@ async def test_a_dead_workers_search_is_taken_again_as_the_same_plan(tmp_path: P
         assert (await opened.job(asked)).attempts >= 2
 
 
-async def test_story_17_a_solver_that_dies_is_tried_again(kit_url: str, tmp_path: Path) -> None:
+async def test_story_17_a_solver_that_dies_is_tried_again(url: str, tmp_path: Path) -> None:
     """Twice dead, the third time it answers."""
     deaths: list[int] = []
 
@@ -151,20 +151,20 @@ async def test_story_17_a_solver_that_dies_is_tried_again(kit_url: str, tmp_path
             raise WorkDied("exit status -9")
         return await one_round(payload, on_progress)
 
-    async with city(kit_url, tmp_path, dies_twice) as (opened, _):
+    async with city(url, tmp_path, dies_twice) as (opened, _):
         asked = await opened.ask()
         async with opened.working():
             await opened.until(asked.id, PlanState.READY)
         assert (await opened.job(asked)).attempts == 3
 
 
-async def test_story_17_a_solver_that_always_dies_fails_the_plan_with_the_reason(kit_url: str, tmp_path: Path) -> None:
+async def test_story_17_a_solver_that_always_dies_fails_the_plan_with_the_reason(url: str, tmp_path: Path) -> None:
     """The plan before it stays live."""
 
     async def dies(payload: Mapping[str, Any], on_progress: Progress) -> Mapping[str, Any]:
         raise WorkDied("exit status -9")
 
-    async with city(kit_url, tmp_path, dies) as (opened, _):
+    async with city(url, tmp_path, dies) as (opened, _):
         live = await opened.publish((await opened.ready()).id)
         asked = await opened.ask(publish=Publish.WHEN_READY)
         async with opened.working():
@@ -223,7 +223,7 @@ async def test_a_full_pool_is_waited_for(tmp_path: Path) -> None:
         assert (await opened.job(asked)).attempts == 1
 
 
-async def test_cancelling_stops_the_solver(kit_url: str, tmp_path: Path) -> None:
+async def test_cancelling_stops_the_solver(url: str, tmp_path: Path) -> None:
     """Its process goes with it, and the plan stays cancelled."""
     held = asyncio.Event()
 
@@ -232,7 +232,7 @@ async def test_cancelling_stops_the_solver(kit_url: str, tmp_path: Path) -> None
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with city(kit_url, tmp_path, endless) as (opened, pool):
+    async with city(url, tmp_path, endless) as (opened, pool):
         asked = await opened.ask()
         async with opened.working():
             await asyncio.wait_for(held.wait(), 10)
@@ -242,9 +242,9 @@ async def test_cancelling_stops_the_solver(kit_url: str, tmp_path: Path) -> None
         assert await opened.state(asked.id) is PlanState.CANCELLED
 
 
-async def test_a_plan_whose_job_ended_without_a_word_is_settled(kit_url: str, tmp_path: Path) -> None:
+async def test_a_plan_whose_job_ended_without_a_word_is_settled(url: str, tmp_path: Path) -> None:
     """Every worker died, or the database was away: the sweep says what the job says."""
-    async with city(kit_url, tmp_path) as (opened, _):
+    async with city(url, tmp_path) as (opened, _):
         asked, waiting = await opened.ask(), await opened.ask()
         async with opened.db.write() as tx:
             gone = {"state": "failed", "error": "every worker that ran it died"}

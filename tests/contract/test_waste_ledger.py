@@ -43,9 +43,9 @@ from tests.contract.waste_support import TEN, TODAY, Town, site, ticket, town, t
 
 
 @pytest.fixture
-async def city(kit_url: str, tmp_path: Path) -> AsyncIterator[Town]:
+async def city(url: str, tmp_path: Path) -> AsyncIterator[Town]:
     """A furnished town on each dialect."""
-    async with town(kit_url, tmp_path) as opened:
+    async with town(url, tmp_path) as opened:
         await opened.furnish()
         yield opened
 

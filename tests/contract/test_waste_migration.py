@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert, select
 
 from cityloop_common.clock import SystemClock
 from cityloop_common.db import open_db
-from cityloop_common.migrating import KIT_SCRIPTS, behind, migrate, upgrade
-from cityloop_common.tables import kit_metadata
+from cityloop_common.migrating import behind, migrate
 from cityloop_waste.planning import routes, store
 from cityloop_waste.planning.tables import plan
 from cityloop_waste.service import SERVICE
+from tests.contract.kit_support import at_revision
 
 AT = datetime(2026, 11, 20, 2, 3, 4, 567890, tzinfo=UTC)
-NEW = {"lines", "emptied_at"}
+NEW = {"lines", "emptied_at", "replaces", "reasons", "replan", "finish_requested_at"}
 DEPOT, STOP = {"lon": 109.787, "lat": 39.565}, {"lon": 109.79, "lat": 39.57}
 VISIT = {"arrival_s": 25_000, "start_s": 25_000, "departure_s": 25_060, "load_kg": 1, "load_dm3": 2}
 RESULT = {
@@ -38,17 +38,10 @@ WAITING: dict[str, Any] = {name: ROW[name] for name in ("stream", "on_day", "pub
 }  # fmt: skip
 
 
-async def test_plans_of_the_first_release_stay_and_can_be_shown(kit_url: str) -> None:
+async def test_plans_of_the_first_release_stay_and_can_be_shown(url: str) -> None:
     """Every column of every plan; a published one is shown with straight lines, and is the one that is still to be drawn."""
-    db = open_db(kit_url, clock=SystemClock())
-
-    def make(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-        upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata)
-        upgrade(connection, SERVICE.migrations, "service_version", SERVICE.metadata, to="0001")
-        connection.exec_driver_sql("COMMIT")
-
-    await db.run_sync(make)
+    db = open_db(url, clock=SystemClock())
+    await at_revision(db, SERVICE, "0001")
     old = [column for column in plan.columns if column.name not in NEW]
     async with db.write() as unit:
         for row in (ROW, WAITING):

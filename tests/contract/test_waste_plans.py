@@ -45,9 +45,9 @@ from tests.support import wait_until
 
 
 @pytest.fixture
-async def city(kit_url: str, tmp_path: Path) -> AsyncIterator[Town]:
+async def city(url: str, tmp_path: Path) -> AsyncIterator[Town]:
     """A furnished town on each dialect."""
-    async with town(kit_url, tmp_path) as opened:
+    async with town(url, tmp_path) as opened:
         await opened.furnish()
         yield opened
 
@@ -128,9 +128,9 @@ async def test_several_depots_need_a_choice(city: Town) -> None:
     assert [each["id"] for each in chosen.problem["trucks"]] == ["T03"]
 
 
-async def test_neither_yesterday_nor_more_than_can_be_searched(kit_url: str, tmp_path: Path) -> None:
+async def test_neither_yesterday_nor_more_than_can_be_searched(url: str, tmp_path: Path) -> None:
     """Both are refused before anything is written."""
-    async with town(kit_url, tmp_path, open_plans=2) as city:
+    async with town(url, tmp_path, open_plans=2) as city:
         await city.furnish()
         with pytest.raises(DayOver):
             await city.ask(on=TODAY - timedelta(days=1))

@@ -30,9 +30,9 @@ LAST_OF_OCTOBER = date(2026, 10, 31)
 
 
 @pytest.fixture
-async def city(kit_url: str, tmp_path: Path) -> AsyncIterator[Town]:
+async def city(url: str, tmp_path: Path) -> AsyncIterator[Town]:
     """A furnished town on each dialect, in October."""
-    async with town(kit_url, tmp_path) as opened:
+    async with town(url, tmp_path) as opened:
         await opened.furnish()
         opened.clock.at = OCTOBER
         yield opened

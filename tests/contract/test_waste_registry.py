@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -14,7 +15,11 @@ from cityloop_common.geo import DatumMissing, DatumUnknown, Position
 from cityloop_waste.cli import Format, import_data
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.tables import depot, truck
+from cityloop_waste.planning import registered
+from cityloop_waste.planning.absent import ABSENT
+from cityloop_waste.planning.domain import Caps, Lunch, Window
 from cityloop_waste.points import store as points
+from cityloop_waste.points.domain import CollectionPoint, Demand, PointId
 from cityloop_waste.points.tables import collection_point
 from cityloop_waste.roads import use_cases as roads
 from cityloop_waste.roads.domain import InvalidRoads
@@ -31,9 +36,9 @@ SITES = "id,kind,name,operator_id,lon,lat,streams\n"
 
 
 @pytest.fixture
-async def city(kit_url: str, tmp_path: Path) -> AsyncIterator[Town]:
+async def city(url: str, tmp_path: Path) -> AsyncIterator[Town]:
     """An empty town with the invented districts, on each dialect."""
-    async with town(kit_url, tmp_path, districts=read(orjson.dumps(invented.districts()))) as opened:
+    async with town(url, tmp_path, districts=read(orjson.dumps(invented.districts()))) as opened:
         yield opened
 
 
@@ -62,6 +67,66 @@ async def test_points_are_stored_with_their_district_and_once(city: Town) -> Non
     assert (changed.accepted, changed.unchanged) == (1, 1)
     async with city.db.read() as tx:
         assert [each.id for each in await points.due(tx, Stream.OTHER, most=9)] == ["P2"]
+
+
+async def test_what_a_plan_needs_is_imported_and_planned(city: Town) -> None:
+    """Containers, who may come and a prize; caps and overtime; queue, hours and what a site takes. A repetition is unchanged."""
+    await load(city, Format.DEPOTS, DEPOTS)
+    head = TRUCKS.replace("shift", "shift,day_kg,day_dm3,day_stops,day_containers,overtime_s")
+    trucks = head + "T1,op,kitchen,depot-1,5000,9000,20:00-28:00,9000,,40,90,1800\nT2,op,kitchen,depot-1,5000,9000,05:00-13:00,,,,,\n"
+    more = POINTS.replace("other_kg", "other_kg,kitchen_containers,kitchen_trucks,kitchen_prize_m")
+    rows = "P1,点,109.787,39.565,,,120,400,,4,T1;T2,5000\nP2,点,109.788,39.565,,,120,400,,,T9,\nP3,点,109.789,39.565,,,1,,,,,\n"
+    sites = (
+        SITES.replace("streams", "streams,service_s,queue_s,opening,day_kg")
+        + "S1,biogas,厂,op,109.79,39.56,kitchen,600,300,06:00-25:00,70000\n"
+    )
+    for _ in range(2):
+        reports = [
+            await load(city, each, text) for each, text in ((Format.TRUCKS, trucks), (Format.POINTS, more + rows), (Format.SITES, sites))
+        ]
+        assert [report.rejected for report in reports] == [(), (), ()]
+    assert [report.unchanged for report in reports] == [2, 3, 1]
+    async with city.db.read() as tx:
+        problem = await registered.problem(tx, Stream.KITCHEN, depot_id=None, seconds=1, lunch=Lunch(39_600, 43_200, 3_600))
+    one, two, three = problem.stops
+    assert (one.containers, one.trucks, one.prize_m) == (4, ("T1", "T2"), 5000)
+    assert (two.trucks, three.trucks, three.prize_m) == ((ABSENT.id,), (), None), "T9 is not on duty"
+    assert [(each.id, each.day, each.overtime_s) for each in problem.trucks] == [
+        ("T1", Caps(9000, None, 40, 90), 1800),
+        ("T2", Caps(), 0),
+        (ABSENT.id, Caps(), 0),
+    ]
+    (site,) = problem.sites
+    night = Window(0, 3600), Window(6 * 3600, 25 * 3600)  # what was open past midnight is open in the first hour, too
+    assert (site.service_s, site.day_kg, site.opening) == (900, 70_000, night)
+
+
+@pytest.mark.parametrize(
+    "columns, row, reason",
+    [
+        ("kitchen_containers", "201", "kitchen_containers is a whole number"),
+        ("kitchen_trucks", "a b", "kitchen_trucks names at most"),
+        ("kitchen_prize_m", "-1", "kitchen_prize_m is a whole number"),
+    ],
+)
+async def test_what_a_plan_cannot_use_is_a_rows_verdict(city: Town, columns: str, row: str, reason: str) -> None:
+    """With the column's name."""
+    text = POINTS.replace("other_kg", f"other_kg,{columns}") + f"P1,点,109.787,39.565,,,1,,,{row}\n"
+    assert reason in reasons(await load(city, Format.POINTS, text))[1]
+
+
+async def test_a_site_is_not_busy_for_longer_than_a_shift(city: Town) -> None:
+    """Queue and service together."""
+    text = SITES.replace("streams", "streams,service_s,queue_s") + "S1,biogas,厂,op,109.79,39.56,kitchen,20000,20000\n"
+    assert "together" in reasons(await load(city, Format.SITES, text))[1]
+
+
+async def test_a_file_of_the_first_release_says_the_same_as_before(city: Town) -> None:
+    """The hash of facts that name nothing new is what it was: an import after the upgrade changes no row."""
+    old = Demand(Stream.KITCHEN, 120, 400, 180)
+    point = CollectionPoint(PointId("P1"), "点", None, Position(109.787, 39.565), None, (old,))
+    assert point.content_hash() == "2797cd82fa7141ec68f1b8139a45f2e207b4df91144f8dfa73af6760469ac0c8"
+    assert replace(point, demands=(replace(old, containers=2),)).content_hash() != point.content_hash()
 
 
 async def test_gcj02_is_converted(city: Town) -> None:

@@ -95,9 +95,9 @@ async def door(opened: Town) -> AsyncIterator[Door]:
 
 
 @pytest.fixture
-async def city(kit_url: str, tmp_path: Path) -> AsyncIterator[Door]:
+async def city(url: str, tmp_path: Path) -> AsyncIterator[Door]:
     """A furnished town with roads, on each dialect."""
-    async with town(kit_url, tmp_path) as opened:
+    async with town(url, tmp_path) as opened:
         await opened.furnish()
         base_map = roads.read(json.dumps(ROADS).encode(), datum=Datum.WGS84, within=Bounds(*opened.ctx.settings.shared.city_bounds))
         await roads.import_map(opened.ctx, base_map)
@@ -381,10 +381,10 @@ async def test_what_cannot_be_drawn_is_tried_once(city: Door) -> None:
     assert await drawing.draw(ctx) == 0
 
 
-async def test_publication_and_withdrawal_are_heard_within_a_second(kit_url: str, tmp_path: Path) -> None:
+async def test_publication_and_withdrawal_are_heard_within_a_second(url: str, tmp_path: Path) -> None:
     """Written on one replica, heard on another, and what a client reads there after the event is what holds."""
     cache = open_cache("memory:", clock=SystemClock())
-    async with town(kit_url, tmp_path) as one, town(kit_url, tmp_path) as other:
+    async with town(url, tmp_path) as one, town(url, tmp_path) as other:
         await one.furnish()
         writer, listener = [replace(each, ctx=replace(each.ctx, cache=cache)) for each in (one, other)]
         heard = Heard(listener)

@@ -44,10 +44,10 @@ async def replicas(url: str, folder: Path, cache: Cache) -> AsyncIterator[tuple[
         yield replace(one, ctx=replace(one.ctx, cache=cache)), replace(other, ctx=replace(other.ctx, cache=cache))
 
 
-async def test_what_one_replica_writes_the_other_passes_on(kit_url: str, tmp_path: Path) -> None:
+async def test_what_one_replica_writes_the_other_passes_on(url: str, tmp_path: Path) -> None:
     """Every state of a plan in its order, without a word of who asked."""
     cache = open_cache("memory:", clock=SystemClock())
-    async with replicas(kit_url, tmp_path, cache) as (writer, listener):
+    async with replicas(url, tmp_path, cache) as (writer, listener):
         heard = Heard(listener)
         loops = [asyncio.get_running_loop().create_task(each) for each in (writer.ctx.fanout.run_publisher(), heard.follow())]
         await wait_until(lambda: heard._newest is not None)

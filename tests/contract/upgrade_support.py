@@ -24,7 +24,7 @@ from cityloop_common.db import Database, open_db
 from cityloop_common.eventlog import open_event_log
 from cityloop_common.idempotency import Answer, once
 from cityloop_common.ids import Ids
-from cityloop_common.migrating import KIT_SCRIPTS, migrate, upgrade
+from cityloop_common.migrating import KIT_SCRIPTS, migrate
 from cityloop_common.pool import SpawnedPool
 from cityloop_common.rng import Rng
 from cityloop_common.service import Service, installed_services
@@ -36,6 +36,7 @@ from cityloop_parking.reservations.scope import OwnedBy
 from cityloop_waste.planning import use_cases as planning
 from cityloop_waste.planning.use_cases import Wish
 from cityloop_waste.streams import Stream
+from tests.contract.kit_support import at_revision
 
 SERVICES = {service.name: service for service in installed_services()}
 HOLDER = Holder("anna", None)
@@ -130,18 +131,8 @@ async def _under_way(ctx: Ctx[Any]) -> None:
 
 async def make_earlier(db: Database, at: Earlier, rows: Rows) -> None:
     """Tables of earlier revisions, filled with what these had room for."""
-    service = SERVICES[at.service]
-    there: dict[str, set[str]] = {}
-
-    def make(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-        upgrade(connection, KIT_SCRIPTS, "kit_version", kit_metadata, to=at.kit)
-        upgrade(connection, service.migrations, "service_version", service.metadata, to=at.own)
-        connection.exec_driver_sql("COMMIT")
-        found = inspect(connection)
-        there.update({table: {column["name"] for column in found.get_columns(table)} for table in found.get_table_names()})
-
-    await db.run_sync(make)
+    await at_revision(db, SERVICES[at.service], at.own, kit=at.kit)
+    there = await columns_there(db)
     async with db.write() as tx:
         for table in tables_of(at.service):
             kept = [column.name for column in table.columns if column.name in there.get(table.name, ())]
@@ -152,13 +143,8 @@ async def make_earlier(db: Database, at: Earlier, rows: Rows) -> None:
             await tx.run(text("SELECT setval(pg_get_serial_sequence('outbox', 'position'), (SELECT max(position) FROM outbox))"))
 
 
-def tables_of(service: str) -> list[Table]:
-    """The kit's and the service's, in the order in which rows can be written."""
-    return [*kit_metadata.sorted_tables, *SERVICES[service].metadata.sorted_tables]
-
-
-async def everything(db: Database, service: str) -> dict[str, list[dict[str, Any]]]:
-    """Every row of the tables that are there, by the columns that are there."""
+async def columns_there(db: Database) -> dict[str, set[str]]:
+    """The tables of a database, each with the names of its columns."""
     there: dict[str, set[str]] = {}
 
     def look(connection: Connection) -> None:
@@ -166,6 +152,17 @@ async def everything(db: Database, service: str) -> dict[str, list[dict[str, Any
         there.update({table: {column["name"] for column in found.get_columns(table)} for table in found.get_table_names()})
 
     await db.run_sync(look)
+    return there
+
+
+def tables_of(service: str) -> list[Table]:
+    """The kit's and the service's, in the order in which rows can be written."""
+    return [*kit_metadata.sorted_tables, *SERVICES[service].metadata.sorted_tables]
+
+
+async def everything(db: Database, service: str) -> dict[str, list[dict[str, Any]]]:
+    """Every row of the tables that are there, by the columns that are there."""
+    there = await columns_there(db)
     read: dict[str, list[dict[str, Any]]] = {}
     async with db.read() as tx:
         for table in tables_of(service):

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ from tests.simulation.disk import creator, is_write
 from tests.simulation.http import Network, NodeTransport
 from tests.simulation.log import SESSION_TIMEOUT_S, Broker, SimEventLog
 from tests.simulation.loop import Forbidden
+from tests.simulation.node import Node
 from tests.simulation.plan import Fault, PlannedFault, draw, parse_plan, plan_text, shrink
 from tests.simulation.runner import REPOSITORY, Batch, batches
 from tests.simulation.sharing import SharedBatches
@@ -48,27 +50,33 @@ def _rows(path: Path) -> int:
         connection.close()
 
 
-@pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("point", range(1, POINTS + 1))
-def test_a_killed_unit_is_stored_whole_or_not_at_all(point: int, mode: Mode) -> None:
-    """Killed at any point of connecting and writing: no row before COMMIT is done, all three after it, and no lock."""
-    world = World(point, mode)
+def _killed_writing(world: World, arm: Callable[[Node], None], told: list[str]) -> tuple[int, Node]:
+    """How many rows a unit of three leaves whose node is armed to die, and the node; `told` hears when the unit was done."""
+    path = world.folder / "fact.sqlite"
+    sqlite3.connect(path).execute("CREATE TABLE fact (n INTEGER)").connection.close()
+    node = world.node("writer")
 
     async def write() -> None:
-        connection = await creator(world.nodes["writer"], path)()
+        connection = await creator(node, path)()
         for statement in UNIT:
             await connection.execute_fetchall(statement)
+        told.append("stored")
 
     async def play() -> int:
-        node.arm(point)
+        arm(node)
         node.spawn(write(), "write")
         await asyncio.sleep(10)
         return _rows(path)
 
-    path = world.folder / "fact.sqlite"
-    sqlite3.connect(path).execute("CREATE TABLE fact (n INTEGER)").connection.close()
-    node = world.node("writer")
-    assert world.run(play()) == (3 if point == POINTS else 0)
+    return world.run(play()), node
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("point", range(1, POINTS + 1))
+def test_a_killed_unit_is_stored_whole_or_not_at_all(point: int, mode: Mode) -> None:
+    """Killed at any point of connecting and writing: no row before COMMIT is done, all three after it, and no lock."""
+    stored, node = _killed_writing(World(point, mode), lambda node: node.arm(point), [])
+    assert stored == (3 if point == POINTS else 0)
     assert node.dead
 
 
@@ -76,23 +84,8 @@ def test_a_killed_unit_is_stored_whole_or_not_at_all(point: int, mode: Mode) -> 
 def test_a_node_dies_on_either_side_of_a_commit(place: int, stored: int, world: World) -> None:
     """Two places before it, when nothing is stored yet, and two after it, when the caller was not told."""
     told: list[str] = []
-
-    async def write() -> None:
-        connection = await creator(world.nodes["writer"], path)()
-        for statement in UNIT:
-            await connection.execute_fetchall(statement)
-        told.append("stored")
-
-    async def play() -> int:
-        node.arm_at_commit(place)
-        node.spawn(write(), "write")
-        await asyncio.sleep(10)
-        return _rows(path)
-
-    path = world.folder / "fact.sqlite"
-    sqlite3.connect(path).execute("CREATE TABLE fact (n INTEGER)").connection.close()
-    node = world.node("writer")
-    assert world.run(play()) == stored
+    found, node = _killed_writing(world, lambda node: node.arm_at_commit(place), told)
+    assert found == stored
     assert (node.dead, told) == (True, [])
 
 

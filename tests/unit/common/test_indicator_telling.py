@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from fractions import Fraction
@@ -65,16 +67,25 @@ async def _pass(clock: ManualClock, seconds: float) -> None:
         clock.advance(0.05)
 
 
+@asynccontextmanager
+async def telling(
+    figures: Costly, *, publish: Callable[[object], None] = lambda _: None, clients: int = 1
+) -> AsyncIterator[SimpleNamespace]:
+    """The loop over all that has a cost, for clients of a hub; the clock stands still unless it is moved."""
+    hub = SimpleNamespace(clients=clients, publish=publish)
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(tell_changes(figures, hub, [_figure(name) for name in figures.costs]))  # type: ignore[arg-type]
+        yield hub
+        looking.cancel()
+
+
 async def test_a_dear_figure_is_looked_at_less_often_and_slows_no_cheap_one() -> None:
     """One that takes 10 ms every second, one that takes half a second every five."""
     clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
     figures = Costly(clock, {"cheap": 0.01, "dear": 0.5})
     told: list[object] = []
-    hub = SimpleNamespace(clients=1, publish=told.append)
-    async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(tell_changes(figures, hub, [_figure("cheap"), _figure("dear")]))  # type: ignore[arg-type]
+    async with telling(figures, publish=told.append):
         await _pass(clock, 60)
-        looking.cancel()
     dear = figures.looks["dear"]
     assert all(later - sooner >= 5.0 for sooner, later in pairwise(dear))
     assert 10 <= len(dear) <= 12
@@ -86,13 +97,10 @@ async def test_a_busy_machine_makes_no_figure_dear() -> None:
     """One of the last looks took no longer than the work itself: by that one it is paced."""
     clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
     figures = Costly(clock, {"cheap": 0.01})
-    hub = SimpleNamespace(clients=1, publish=lambda _: None)
-    async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(tell_changes(figures, hub, [_figure("cheap")]))  # type: ignore[arg-type]
+    async with telling(figures):
         for seconds in range(40):
             figures.costs["cheap"] = 0.01 if seconds % 4 == 0 else 0.4
             await _pass(clock, 1)
-        looking.cancel()
     assert len(figures.looks["cheap"]) >= 30
 
 
@@ -100,11 +108,8 @@ async def test_a_slow_failure_is_followed_by_a_rest() -> None:
     """Five seconds from its end: a database that answers nothing within its deadline is not asked without end."""
     clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
     figures = Failing(clock, {"broken": 8.0})
-    hub = SimpleNamespace(clients=1, publish=lambda _: None)
-    async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(tell_changes(figures, hub, [_figure("broken")]))  # type: ignore[arg-type]
+    async with telling(figures):
         await _pass(clock, 60)
-        looking.cancel()
     looks = figures.looks["broken"]
     assert len(looks) >= 4
     assert all(later - sooner >= 8 + AGAIN_S for sooner, later in pairwise(looks))
@@ -114,15 +119,12 @@ async def test_nothing_is_looked_at_while_nobody_listens() -> None:
     """It begins within a second of the first who does, and ends with the last."""
     clock = ManualClock(datetime(2026, 11, 26, tzinfo=UTC))
     figures = Costly(clock, {"cheap": 0.01})
-    hub = SimpleNamespace(clients=0, publish=lambda _: None)
-    async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(tell_changes(figures, hub, [_figure("cheap")]))  # type: ignore[arg-type]
-        looks = []
+    looks = []
+    async with telling(figures, clients=0) as hub:
         for clients in (0, 1, 0):
             hub.clients = clients
             await _pass(clock, 10)
             looks.append(len(figures.looks["cheap"]))
-        looking.cancel()
     assert looks[0] == 0
     assert 9 <= looks[1] <= 10
     assert looks[2] == looks[1]
