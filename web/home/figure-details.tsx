@@ -1,10 +1,10 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { signal } from '@preact/signals'
 import { VerdictIcon } from '../kit/icons.tsx'
 import { named, number, t, word } from '../kit/i18n.ts'
 import { headline, verdict } from '../kit/judging.ts'
 import { Block } from '../kit/problem.tsx'
-import { readInto, type Resource } from '../kit/resource.ts'
+import { emptyResource } from '../kit/live.ts'
+import { readInto } from '../kit/resource.ts'
 import { cityTime } from '../kit/time.ts'
 import type { DistrictFigure, Figure, Indicator, Service } from '../kit/types.ts'
 import { today } from './city.ts'
@@ -12,7 +12,7 @@ import { shownCounts, shownTitle, shownValue, shownVerdict } from './figure-word
 
 /** Districts, ways to count, formula and source: read when they are asked for. */
 export function FigureDetails({ service, indicator }: { service: Service; indicator: Indicator }) {
-  const [resource] = useState(() => signal<Resource<Indicator>>({ value: null, problem: null }))
+  const [resource] = useState(() => emptyResource<Indicator>())
   const details = useRef<HTMLDetailsElement>(null)
   const read = () => void readInto(resource, [`/${service}/v1/indicators/${indicator.name}`])
   const again = () => details.current?.open && read()

@@ -1,18 +1,11 @@
-import { useState } from 'preact/hooks'
 import { Age } from '../kit/age.tsx'
 import { placeCount, placeShown } from '../kit/availability.ts'
-import { Filter } from '../kit/filter.tsx'
-import { Free } from '../kit/free.tsx'
-import { named, t, word } from '../kit/i18n.ts'
+import { t, word } from '../kit/i18n.ts'
 import { Block } from '../kit/problem.tsx'
-import { Sign } from '../kit/sign.tsx'
-import { fits } from '../kit/sorting.ts'
-import { type Column, Table } from '../kit/table.tsx'
+import type { Column } from '../kit/table.tsx'
 import type { Place } from '../kit/types.ts'
-import { choose, chosen, type Listed, listedPlaces, parking } from './city.ts'
-import { ThingName } from './thing-name.tsx'
-
-const STATES = ['live', 'late', 'unknown', 'closed'] as const
+import { type Listed, listedPlaces, parking } from './city.ts'
+import { freeColumn, type Looks, nameColumn, ShownList, stateColumn } from './shown-list.tsx'
 
 export function PlacesList() {
   return (
@@ -23,84 +16,32 @@ export function PlacesList() {
 }
 
 function Places({ listed }: { listed: Listed<Place> }) {
-  const [typed, type] = useState('')
-  const [choice, choosing] = useState('all')
   const frozen = parking.feed.value.phase !== 'live'
-  const all = [...listed.items.values()]
-  if (!all.length) return <p class="nothing">{t('places.none')}</p>
-  const wanted = all.filter((place) => fits(typed, [place.name, place.name_en, place.id, place.address]) && isWanted(place, choice, frozen))
+  const looks: Looks<Place> = { kind: 'place', shown: (place) => placeShown(place, frozen), count: placeCount }
   return (
-    <div class={frozen ? 'old' : ''}>
-      <Filter id="places" typed={typed} type={type} choice={choice} choose={choosing} choices={choices()} />
-      {listed.truncated && <p class="small">{t('tables.truncated')}</p>}
-      <Table
-        caption={t('tables.places')}
-        columns={columns(frozen)}
-        rows={wanted}
-        all={all.length}
-        id={(place) => place.id}
-        testId={(place) => `place-row-${place.id}`}
-        order={{ column: 'free', direction: 'descending' }}
-        chosen={chosen.value?.kind === 'place' ? chosen.value.id : null}
-        choose={(place) => choose({ kind: 'place', id: place.id })}
-        nothing={t('tables.nothing')}
-      />
-    </div>
+    <ShownList
+      looks={looks}
+      listed={listed}
+      frozen={frozen}
+      id="places"
+      caption={t('tables.places')}
+      none={t('places.none')}
+      texts={(place) => [place.name, place.name_en, place.id, place.address]}
+      columns={columns(looks)}
+    />
   )
 }
 
-function choices() {
+function columns(looks: Looks<Place>): Column<Place>[] {
   return [
-    { id: 'all', label: t('tables.all') },
-    { id: 'free', label: t('tables.withFree') },
-    ...STATES.map((id) => ({ id, label: t(`shown.${id}`) })),
-  ]
-}
-
-function isWanted(place: Place, choice: string, frozen: boolean): boolean {
-  if (choice === 'all') return true
-  const shown = placeShown(place, frozen)
-  return choice === 'free' ? shown !== 'closed' && (placeCount(place)?.free ?? 0) > 0 : shown === choice
-}
-
-function columns(frozen: boolean): Column<Place>[] {
-  return [
-    {
-      id: 'name',
-      head: t('places.name'),
-      by: named,
-      cell: (place) => (
-        <>
-          <ThingName of={place} choose={() => choose({ kind: 'place', id: place.id })} />
-          <span class="sub">
-            {word('kind', place.kind)}
-            {place.access !== 'public' && ` · ${word('access', place.access)}`}
-          </span>
-        </>
-      ),
-    },
-    {
-      id: 'state',
-      head: t('places.state'),
-      by: (place) => STATES.indexOf(placeShown(place, frozen)),
-      cell: (place) => {
-        const shown = placeShown(place, frozen)
-        return (
-          <span class={`shown shown-${shown}`}>
-            <Sign kind="place" shown={shown} />
-            <span class="shown-word">{t(`shown.${shown}`)}</span>
-          </span>
-        )
-      },
-    },
-    {
-      id: 'free',
-      head: t('places.free'),
-      numeric: true,
-      start: 'descending',
-      by: (place) => (placeShown(place, frozen) === 'closed' ? -1 : (placeCount(place)?.free ?? null)),
-      cell: (place) => <Free count={placeCount(place)} shown={placeShown(place, frozen)} />,
-    },
+    nameColumn(looks, t('places.name'), (place) => (
+      <>
+        {word('kind', place.kind)}
+        {place.access !== 'public' && ` · ${word('access', place.access)}`}
+      </>
+    )),
+    stateColumn(looks),
+    freeColumn(looks, t('places.free')),
     {
       id: 'charging',
       head: t('places.charging'),

@@ -11,6 +11,7 @@ import { STREAMS } from '../kit/streams.ts'
 import { cityTime } from '../kit/time.ts'
 import type { Plan, Route, RoutesToday } from '../kit/types.ts'
 import { choose, chosen, listedRoutes, routeId, today, waste } from './city.ts'
+import { NameButton } from './thing-name.tsx'
 
 interface Row {
   id: string
@@ -87,16 +88,9 @@ function columns(): Column<Row>[] {
       cell: (row) => (
         <span class="route-name">
           <StreamLine stream={row.plan.stream} />
-          <button
-            type="button"
-            class="name"
-            onClick={(event) => {
-              event.stopPropagation()
-              choose({ kind: 'route', id: row.id })
-            }}
-          >
+          <NameButton choose={() => choose({ kind: 'route', id: row.id })}>
             {t(`stream.${row.plan.stream}`)} {row.route.truck}
-          </button>
+          </NameButton>
         </span>
       ),
     },

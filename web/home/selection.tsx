@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { Age } from '../kit/age.tsx'
-import { placeCount, placeShown, stationShown, stationView } from '../kit/availability.ts'
+import { type Count, placeCount, placeShown, type Shown, stationShown, stationView } from '../kit/availability.ts'
 import { now } from '../kit/clock.ts'
 import { kilometres, plainName } from '../kit/format.ts'
 import { Icon } from '../kit/icons.tsx'
@@ -8,9 +8,11 @@ import { locale, named, number, t, word } from '../kit/i18n.ts'
 import { Sign } from '../kit/sign.tsx'
 import { Free } from '../kit/free.tsx'
 import { StreamLine } from '../kit/stream-line.tsx'
+import type { Kind } from '../kit/symbols.ts'
 import { cityTime } from '../kit/time.ts'
 import type { Place, Plan, Route, Station } from '../kit/types.ts'
 import { charging, choose, chosen, parking, places, routeId, routes, stations } from './city.ts'
+import type { Thing } from './shown-list.tsx'
 import { SampleTag } from './thing-name.tsx'
 
 /** What is known of the chosen thing. */
@@ -46,23 +48,35 @@ function ofRoute(id: string): ComponentChildren {
   return null
 }
 
+function Head({ kind, shown, of }: { kind: Kind; shown: Shown; of: Thing }) {
+  return (
+    <h3>
+      <Sign kind={kind} shown={shown} />
+      {plainName(named(of), of.invented)} {of.invented && <SampleTag />}
+    </h3>
+  )
+}
+
+function CountNow({ count, shown, at }: { count: Count | null; shown: Shown; at: string | number | null }) {
+  return (
+    <p class="selection-count">
+      <Free count={count} shown={shown} />
+      <span class={`shown shown-${shown}`}>{t(`shown.${shown}`)}</span>
+      <Age at={at} />
+    </p>
+  )
+}
+
 function PlaceFacts({ place }: { place: Place }) {
   const shown = placeShown(place, parking.feed.value.phase !== 'live')
   return (
     <>
-      <h3>
-        <Sign kind="place" shown={shown} />
-        {plainName(named(place), place.invented)} {place.invented && <SampleTag />}
-      </h3>
+      <Head kind="place" shown={shown} of={place} />
       <p class="sub">
         {[word('kind', place.kind), word('access', place.access), place.address].filter(Boolean).join(' · ')}
       </p>
       {place.state !== 'open' && <p class="warn">{place.closed_until ? t('selection.closedUntil', { time: clock(place.closed_until) }) : t('selection.closed')}</p>}
-      <p class="selection-count">
-        <Free count={placeCount(place)} shown={shown} />
-        <span class={`shown shown-${shown}`}>{t(`shown.${shown}`)}</span>
-        <Age at={place.as_of} />
-      </p>
+      <CountNow count={placeCount(place)} shown={shown} at={place.as_of} />
       <ul class="plain">
         {Object.entries(place.capacity).map(([category, total]) => (
           <li key={category}>{categoryText(category, place.free[category], total)}</li>
@@ -95,19 +109,12 @@ function StationFacts({ station }: { station: Station }) {
   const place = station.place_id ? places.value.value?.items.get(station.place_id) : undefined
   return (
     <>
-      <h3>
-        <Sign kind="station" shown={shown} />
-        {plainName(named(station), station.invented)} {station.invented && <SampleTag />}
-      </h3>
+      <Head kind="station" shown={shown} of={station} />
       <p class="sub">
         {word('access', station.access)} · {t('selection.operator', { id: station.operator_id })}
       </p>
       {station.state !== 'open' && <p class="warn">{t('selection.closed')}</p>}
-      <p class="selection-count">
-        <Free count={view.count} shown={shown} />
-        <span class={`shown shown-${shown}`}>{t(`shown.${shown}`)}</span>
-        <Age at={view.heardMs} />
-      </p>
+      <CountNow count={view.count} shown={shown} at={view.heardMs} />
       <ul class="plain">
         {view.statuses.map(([status, n]) => (
           <li key={status}>{t('selection.evses', { status: word('evse', status), n })}</li>
