@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cityloop_common.clock import SystemClock
-from cityloop_waste.planning import model, ortools_engine, problem_json, verifier, work
+from cityloop_waste.planning import driven, engines, model, problem_json, verifier, work
 from cityloop_waste.planning.admission import admit
-from cityloop_waste.planning.domain import Plan, PlanRefused, Problem, Truck, VisitKind, Window
-from cityloop_waste.planning.ortools_engine import Ended
+from cityloop_waste.planning.domain import PlanRefused, Problem, Reason, Truck, VisitKind, Window
+from cityloop_waste.planning.searching import Ended, Found
 from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads.domain import InvalidTravel, Travel, TravelSource
 from tests.unit.waste.towns import DAY, SIX, Quiet, planned, problem, served, site, stop, travel, truck, unserved, visits
@@ -182,26 +183,26 @@ def test_an_engine_that_miscounts_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         planned(problem([stop("P1", (500, 0))]))
 
 
-def test_a_plan_that_breaks_a_rule_never_leaves_the_planner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine loses a stop without a word: the answer is the broken rule, not the plan."""
-    searched = ortools_engine.search
+def test_a_plan_that_breaks_a_rule_is_replaced_by_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failure story 20: an engine's plan with a broken rule (it loses a stop) is refused; the first plan by insertion takes its place."""
+    searched = engines.search
 
-    def forgetful(*arguments: object) -> ortools_engine.Found:
-        found = searched(*arguments)  # type: ignore[arg-type]
+    def forgetful(*arguments: Any, **named: Any) -> Found:
+        found = searched(*arguments, **named)
         return replace(found, routes=tuple(route[1:] for route in found.routes))
 
-    monkeypatch.setattr(ortools_engine, "search", forgetful)
-    monkeypatch.setattr(model, "plan", _without_the_lost(model.plan))
+    monkeypatch.setattr(engines, "search", forgetful)
+    monkeypatch.setattr(driven, "out_of", lambda _stop: Reason.WINDOW)  # as if it had a good reason
+    plan, _ = planned(problem([stop("P1", (500, 0)), stop("P2", (600, 0))]))
+    assert served(plan) == ["P1", "P2"]
+
+
+def test_a_plan_that_breaks_a_rule_never_leaves_the_planner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever makes the plans loses a stop without a word: the answer is the broken rule, not the plan."""
+    made = driven.plan
+    monkeypatch.setattr(driven, "plan", lambda day, routes: replace(made(day, [route[1:] for route in routes]), unserved=()))
     with pytest.raises(PlanRefused, match="stop-missing"):
         planned(problem([stop("P1", (500, 0)), stop("P2", (600, 0))]))
-
-
-def _without_the_lost(make: object) -> object:
-    def plan(day: object, built: object, routes: object) -> Plan:
-        made: Plan = make(day, built, routes)  # type: ignore[operator]
-        return replace(made, unserved=())
-
-    return plan
 
 
 @pytest.mark.parametrize("broken", [float("inf"), float("nan"), None, -1, 1.5, True, "7"])

@@ -7,22 +7,26 @@ no rule that a search could fail. Tried on two public instances of 277 and 444 s
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TypeVar
 
-from cityloop_waste.planning.admission import DEPOT, Day
-from cityloop_waste.planning.domain import Plan, Reason, Route, Truck, Unserved, Visit, VisitKind, Window
-from cityloop_waste.planning.schedule import Call, tour
+from cityloop_waste.planning.admission import DEPOT, Day, left_of_day, on_duty
+from cityloop_waste.planning.domain import Minimise, Window
+from cityloop_waste.planning.lunch import ANY_TIME
+from cityloop_waste.planning.schedule import service_start
 
 MOST_COPIES = 400
 PENALTY_TIMES = 10  # what leaving a stop out costs, in the longest trips there are
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """One kind of load, kg or dm3: what each node adds (unload copies: 0), and what each vehicle bears and has on board at first."""
+    """One kind of load, kg or dm3: what each node adds (all but the stops: 0), and what each vehicle bears and has on board at first."""
 
     name: str
     added: tuple[int, ...]
@@ -55,6 +59,17 @@ class Clock:
     overtime_s: tuple[int, ...] = ()
     overtime_cost: int = 0
     last: Mapping[int, tuple[Window, ...]] = field(default_factory=dict)
+
+    def select(self, nodes: Sequence[int], vehicles: Sequence[int]) -> Clock:
+        """The clock of some of the nodes, the end the last of them, and some of the vehicles."""
+        return replace(
+            self,
+            seconds=_picked(self.seconds, nodes),
+            windows=tuple(self.windows[node] for node in nodes[:-1]),
+            shifts=_chosen(self.shifts, vehicles),
+            overtime_s=_chosen(self.overtime_s, vehicles),
+            last={number: self.last[node] for number, node in enumerate(nodes) if node in self.last},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,55 +111,167 @@ class Model:
         return len(self.cost) - 1
 
     def price(self, routes: Sequence[Sequence[int]]) -> int:
-        """What routes (without start and end) cost: arcs, vehicles and stops left out. Counted here, not by the engine."""
-        total, served = 0, 0
-        for route in routes:
-            nodes = (0, *route, self.end)
-            total += sum(self.cost[a][b] for a, b in pairwise(nodes))
-            total += self.vehicle_cost if route else 0
-            served += sum(1 for node in route if node < self.copies_from)
-        return total + (self.penalty or 0) * (self.copies_from - 1 - served)
+        """What routes (one a vehicle, without start and end) cost: arcs, vehicles, overtime, stops left out. No engine is asked."""
+        total, served = 0, set[int]()
+        for vehicle, route in enumerate(routes):
+            begin = self.start(vehicle)
+            if not route and not begin:
+                continue
+            total += self.arcs(vehicle, route) + self._overtime(vehicle, (begin, *route, self.end))
+            total += 0 if begin else self.vehicle_cost
+            served.update(route)
+        left = (node for node in range(1, self.copies_from) if node not in served)
+        return total + sum(self.prizes.get(node, self.penalty or 0) for node in left)
+
+    def arcs(self, vehicle: int, route: Sequence[int]) -> int:
+        """The arcs of a vehicle's route, from its start to the end; nothing for one that stays at the depot."""
+        begin = self.start(vehicle)
+        return sum(self.cost[a][b] for a, b in pairwise((begin, *route, self.end))) if route or begin else 0
+
+    def _overtime(self, vehicle: int, nodes: Sequence[int]) -> int:
+        """What being back late costs, each service begun as early as it can."""
+        if self.clock is None or not self.clock.overtime_cost or not self.clock.overtime_s[vehicle]:
+            return 0
+        at = self.clock.shifts[vehicle].start_s
+        for before, node in pairwise(nodes):
+            at = service_start(self.clock.windows[node] if node < self.end else (), at + self.clock.seconds[before][node]) or at
+        return self.clock.overtime_cost * max(0, at - self.clock.shifts[vehicle].end_s)
 
     def numbered(self, routes: Sequence[Sequence[int]]) -> list[list[int]]:
         """Routes of rows as routes of nodes; each unload takes a copy of its own."""
         nodes: dict[int, list[int]] = {}
-        for node in range(self.end - 1, 0, -1):
+        for node in range(self.starts_from - 1, 0, -1):
             nodes.setdefault(self.places[node], []).append(node)
         return [[nodes[row].pop() for row in route] for route in routes]
+
+    def rows(self, routes: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Routes of nodes as routes of rows: what holds also in a model with other copies."""
+        return [[self.places[node] for node in route] for route in routes]
+
+    def select(self, stops: Sequence[int], copies: Sequence[int], vehicles: Sequence[int]) -> Model:
+        """A smaller model (or one with more copies: nodes may be named twice) of some of the stops, copies and vehicles."""
+        begins = [self.start(vehicle) for vehicle in vehicles]
+        starts = sorted({node for node in begins if node})
+        old = (0, *stops, *copies, *starts, self.end)
+        new_start = {node: 1 + len(stops) + len(copies) + number for number, node in enumerate(starts)} | {0: 0}
+        vehicle_of = {vehicle: number for number, vehicle in enumerate(vehicles)}
+        return replace(
+            self,
+            places=tuple(self.places[node] for node in old[:-1]),
+            cost=_picked(self.cost, old),
+            loads=tuple(
+                Loads(each.name, _chosen(each.added, old), _chosen(each.capacity, vehicles), _chosen(each.begin, vehicles))
+                for each in self.loads
+            ),
+            vehicles=len(vehicles),
+            copies_from=1 + len(stops),
+            clock=None if self.clock is None else self.clock.select(old, vehicles),
+            starts=tuple(new_start[node] for node in begins) if self.starts else (),
+            caps=tuple(DayCap(each.name, _chosen(each.added, old), _chosen(each.most, vehicles)) for each in self.caps),
+            prizes={number: self.prizes[node] for number, node in enumerate(stops, 1) if node in self.prizes},
+            allowed={
+                number: tuple(vehicle_of[vehicle] for vehicle in self.allowed[node] if vehicle in vehicle_of)
+                for number, node in enumerate(stops, 1)
+                if node in self.allowed
+            },
+        )
+
+
+def _picked(matrix: Sequence[Sequence[int]], nodes: Sequence[int]) -> list[list[int]]:
+    pick = operator.itemgetter(*nodes)
+    return [list(pick(matrix[node])) for node in nodes]
+
+
+def _chosen(values: Sequence[_T], of: Sequence[int]) -> tuple[_T, ...]:
+    return tuple(values[each] for each in of) if values else ()
 
 
 def build(day: Day, begin: Sequence[Sequence[int]]) -> Model:
     """The model of a day that has trucks, sites and at least one admitted stop, with room for the routes (of rows) to begin with."""
-    places = (DEPOT, *day.stops, *_copies(day, begin))
-    horizon = max(truck.shift.end_s for truck in day.trucks)
-    seconds, metres = _matrices(day, places, horizon)
-    stops = [day.stop(row) for row in day.stops]
-    rest = (0,) * (len(places) - len(stops))
-    longest = max(max(row) for row in metres)
+    copies = _copies(day, begin)
+    starts = [day.begin(truck) for truck in day.trucks]
+    places = (DEPOT, *day.stops, *copies, *(row for row in starts if row))
+    duties = [day.axis.shift(on_duty(truck)) for truck in day.trucks]
+    horizon = max(duty.end_s for duty in duties)
+    seconds, costs = _matrices(day, places, horizon)
+    longest = max(max(row) for row in costs)
+    penalty = PENALTY_TIMES * (day.problem.options.vehicle_cost_m + 2 * longest + 1)
     return Model(
         places=places,
-        cost=metres,
-        loads=(
-            Loads("kg", (0, *(stop.demand_kg for stop in stops), *rest), tuple(truck.capacity_kg for truck in day.trucks)),
-            Loads("dm3", (0, *(stop.demand_dm3 for stop in stops), *rest), tuple(truck.capacity_dm3 for truck in day.trucks)),
-        ),
+        cost=costs,
+        loads=_loads(day, len(places) - len(day.stops)),
         vehicles=len(day.trucks),
-        copies_from=1 + len(stops),
+        copies_from=1 + len(day.stops),
         vehicle_cost=day.problem.options.vehicle_cost_m,
-        penalty=PENALTY_TIMES * (day.problem.options.vehicle_cost_m + 2 * longest + 1),
-        clock=Clock(seconds, ((), *(_apart(stop.windows) for stop in stops)), tuple(truck.shift for truck in day.trucks), horizon),
+        penalty=penalty,
+        clock=_clock(day, places, seconds, horizon),
+        starts=_start_nodes(starts, len(places)),
+        caps=_caps(day, len(places) - len(day.stops)),
+        prizes={node: min(prize, penalty) for node, row in enumerate(day.stops, 1) if (prize := day.stop(row).prize_m) is not None},
+        allowed={
+            node: tuple(number for number, truck in enumerate(day.trucks) if truck.id in day.stop(row).trucks)
+            for node, row in enumerate(day.stops, 1)
+            if day.stop(row).trucks
+        },
     )
 
 
-def plan(day: Day, model: Model, routes: Sequence[Sequence[int]]) -> Plan:
-    """An engine's routes, one a truck of the day, as a plan. Raises ValueError for a route that cannot be driven in time."""
-    rows = [[model.places[node] for node in route] for route in routes]
-    served = {row for route in rows for row in route}
-    driven = [_route(day, truck, route) for truck, route in zip(day.trucks, rows, strict=True)]
-    left = {day.stop(row).id: Reason.NOT_REACHED for row in day.stops if row not in served}
-    reasons = {each.stop: each.reason for each in day.unserved} | left
-    unserved = tuple(Unserved(stop.id, reasons[stop.id]) for stop in day.problem.stops if stop.id in reasons)
-    return Plan(tuple(route for route in driven if route is not None), unserved)
+def _start_nodes(rows: Sequence[int], nodes: int) -> tuple[int, ...]:
+    """The node where each truck begins; nothing when all begin at the depot."""
+    under_way = [row for row in rows if row]
+    first = nodes - len(under_way)
+    return tuple(first + under_way.index(row) if row else 0 for row in rows) if under_way else ()
+
+
+def _loads(day: Day, rest: int) -> tuple[Loads, ...]:
+    stops = [day.stop(row) for row in day.stops]
+    on_board = [truck.underway for truck in day.trucks]
+    kg = Loads(
+        "kg",
+        (0, *(stop.demand_kg for stop in stops), *(0,) * rest),
+        tuple(truck.capacity_kg for truck in day.trucks),
+        tuple(each.load_kg if each else 0 for each in on_board) if any(on_board) else (),
+    )
+    dm3 = Loads(
+        "dm3",
+        (0, *(stop.demand_dm3 for stop in stops), *(0,) * rest),
+        tuple(truck.capacity_dm3 for truck in day.trucks),
+        tuple(each.load_dm3 if each else 0 for each in on_board) if any(on_board) else (),
+    )
+    return kg, dm3
+
+
+def _caps(day: Day, rest: int) -> tuple[DayCap, ...]:
+    """The caps that could be in the way: where all that there is stays below every truck's, none is needed."""
+    left = [left_of_day(truck) for truck in day.trucks]
+    stops = [day.stop(row) for row in day.stops]
+    asked = {
+        "kg": ([stop.demand_kg for stop in stops], [each.kg for each in left]),
+        "dm3": ([stop.demand_dm3 for stop in stops], [each.dm3 for each in left]),
+        "stops": ([1] * len(stops), [each.stops for each in left]),
+        "containers": ([stop.containers for stop in stops], [each.containers for each in left]),
+    }
+    found = (DayCap(name, (0, *added, *(0,) * rest), tuple(most)) for name, (added, most) in asked.items())
+    return tuple(cap for cap in found if any(most is not None and most < sum(cap.added) for most in cap.most))
+
+
+def _clock(day: Day, places: Sequence[int], seconds: list[list[int]], horizon_s: int) -> Clock:
+    last = {node: hours for node, row in enumerate(day.stops, 1) if (hours := day.last(row)) is not None}
+    return Clock(
+        seconds=seconds,
+        windows=tuple(() if (starts := day.starts.get(row, ANY_TIME)) == ANY_TIME else starts for row in places),
+        shifts=tuple(
+            Window(day.axis.cut(on_duty(truck).start_s), max(day.axis.cut(on_duty(truck).start_s), day.axis.cut(truck.shift.end_s)))
+            for truck in day.trucks
+        ),
+        horizon_s=horizon_s,
+        overtime_s=tuple(
+            day.axis.cut(on_duty(truck).end_s) - max(day.axis.cut(on_duty(truck).start_s), day.axis.cut(truck.shift.end_s))
+            for truck in day.trucks
+        ),
+        overtime_cost=-(-day.problem.options.overtime_m // 3600),
+        last=last,
+    )
 
 
 def _copies(day: Day, begin: Sequence[Sequence[int]]) -> list[int]:
@@ -161,83 +288,45 @@ def _copies(day: Day, begin: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _matrices(day: Day, places: Sequence[int], horizon_s: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Seconds and metres between nodes. What is forbidden takes longer than any shift and costs more than any way."""
-    seconds = [[horizon_s + 1] * (len(places) + 1) for _ in range(len(places) + 1)]
-    far = 1 + 2 * max(metres for row in day.travel.distance_m for metres in row if metres is not None)
-    metres = [[far] * (len(places) + 1) for _ in range(len(places) + 1)]
-    copies_from = 1 + len(day.stops)
+    """Seconds and cost between nodes. What is forbidden takes longer than any shift and costs more than any way."""
+    table = day.travel.distance_m if day.problem.options.minimise is Minimise.DISTANCE else day.travel.duration_s
+    far = 1 + 2 * max(cost for row in table for cost in row if cost is not None)
+    sites = {place for place in places if day.is_site(place)}
+    loaded = {day.begin(truck) for truck in day.trucks if truck.underway and (truck.underway.load_kg or truck.underway.load_dm3)}
+    into_start = {target for target in places[1 + len(day.stops) :] if target not in sites}
+    seconds, costs = [], []
     for node, place in enumerate(places):
         service = day.service_s(place)
-        for other, target in enumerate(places):
-            duration, distance = day.travel.duration_s[place][target], day.travel.distance_m[place][target]
-            useless = other >= copies_from and (node == 0 or node >= copies_from)  # nothing to unload
-            if duration is not None and distance is not None and not useless:
-                seconds[node][other], metres[node][other] = service + duration, distance
-        seconds[node][-1], metres[node][-1] = _home(day, place, horizon_s, far)
-        seconds[node][node] = metres[node][node] = 0
-    seconds[-1], metres[-1] = [0] * (len(places) + 1), [0] * (len(places) + 1)
-    return seconds, metres
+        useless = not day.is_stop(place) and place not in loaded  # nothing to unload
+        durations, prices = day.travel.duration_s[place], table[place]
+        row_s, row_c = [], []
+        for target in places:
+            duration, price = durations[target], prices[target]
+            if duration is None or price is None or (useless and target in sites) or target in into_start:
+                row_s.append(horizon_s + 1)
+                row_c.append(far)
+            else:
+                row_s.append(service + duration)
+                row_c.append(price)
+        home_s, home_c = _home(day, place, horizon_s, far, loaded=day.is_stop(place) or place in loaded)
+        row_s.append(home_s)
+        row_c.append(home_c)
+        row_s[node] = row_c[node] = 0
+        seconds.append(row_s)
+        costs.append(row_c)
+    return [*seconds, [0] * (len(places) + 1)], [*costs, [0] * (len(places) + 1)]
 
 
-def _home(day: Day, place: int, horizon_s: int, far: int) -> tuple[int, int]:
-    """Seconds and metres from a place to the end of the route, unloading on the way; forbidden where no road leads back."""
+def _home(day: Day, place: int, horizon_s: int, far: int, *, loaded: bool) -> tuple[int, int]:
+    """Seconds and cost from a place to the end of the route, unloading on the way; forbidden where no road leads back."""
     if place == DEPOT:
         return 0, 0
-    via = day.closing.get(place, place)  # a site is its own
-    legs = ((place, via), (via, DEPOT)) if via != place else ((place, DEPOT),)
-    seconds, metres = day.service_s(place), 0
+    via = day.closing.get(place) if loaded else None
+    legs = ((place, DEPOT),) if via is None else ((place, via), (via, DEPOT))
+    seconds, cost = day.service_s(place), 0
     for origin, target in legs:
-        duration, distance = day.travel.duration_s[origin][target], day.travel.distance_m[origin][target]
-        if duration is None or distance is None:
+        duration, price = day.travel.duration_s[origin][target], day.cost(origin, target)
+        if duration is None or price is None or (loaded and via is None):
             return horizon_s + 1, far
-        seconds, metres = seconds + duration, metres + distance
-    return seconds + (day.service_s(via) if via != place else 0), metres
-
-
-def _apart(windows: Sequence[Window]) -> tuple[Window, ...]:
-    """Windows in order, those that touch made one."""
-    merged: list[Window] = []
-    for window in sorted(windows, key=lambda each: (each.start_s, each.end_s)):
-        if merged and window.start_s <= merged[-1].end_s + 1:
-            merged[-1] = Window(merged[-1].start_s, max(merged[-1].end_s, window.end_s))
-        else:
-            merged.append(window)
-    return tuple(merged)
-
-
-def _route(day: Day, truck: Truck, rows: Sequence[int]) -> Route | None:
-    """A truck's day, its unloads written out; None when it stays at the depot."""
-    if not rows:
-        return None
-    calls = _calls(day, rows)
-    times = tour(calls, day.travel.duration_s, truck.shift)
-    if times is None:
-        raise ValueError(f"{truck.id} cannot drive its route in its shift")
-    visits: list[Visit] = []
-    kg = dm3 = 0
-    for number, (call, at) in enumerate(zip(calls, times, strict=True)):
-        kind, name = _named(day, call.place, last=number == len(calls) - 1)
-        if kind is VisitKind.STOP:
-            kg, dm3 = kg + day.stop(call.place).demand_kg, dm3 + day.stop(call.place).demand_dm3
-        elif kind is VisitKind.UNLOAD:
-            kg = dm3 = 0
-        visits.append(Visit(kind, name, at.arrival_s, at.start_s, at.departure_s, kg, dm3))
-    places = [call.place for call in calls]
-    distance = sum(day.travel.distance_m[a][b] or 0 for a, b in pairwise(places))
-    return Route(truck.id, tuple(visits), distance, visits[-1].arrival_s - visits[0].departure_s)
-
-
-def _calls(day: Day, rows: Sequence[int]) -> list[Call]:
-    """The calls of a route, with the last unload that the model has folded into the way home."""
-    if rows and rows[-1] in day.closing:
-        rows = [*rows, day.closing[rows[-1]]]
-    depot = Call(DEPOT, 0)
-    return [depot, *(Call(row, day.service_s(row), day.stop(row).windows if row in day.closing else ()) for row in rows), depot]
-
-
-def _named(day: Day, place: int, *, last: bool) -> tuple[VisitKind, str | None]:
-    if place == DEPOT:
-        return (VisitKind.DEPOT_END if last else VisitKind.DEPOT_START), None
-    if place <= len(day.problem.stops):
-        return VisitKind.STOP, day.stop(place).id
-    return VisitKind.UNLOAD, day.site(place).id
+        seconds, cost = seconds + duration, cost + price
+    return seconds + (day.service_s(via) if via is not None else 0), cost

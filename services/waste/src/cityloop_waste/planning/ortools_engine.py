@@ -9,7 +9,6 @@ server); `SolveWithParameters` ignores iterated local search without a word.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -18,11 +17,10 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from ortools.constraint_solver import pywrapcp
 from ortools.util import optional_boolean_pb2
 
-from cityloop_common.clock import Clock
-from cityloop_waste.planning.domain import NoPlanFound, PlanRefused
-from cityloop_waste.planning.model import Loads, Model
+from cityloop_waste.planning.domain import NoPlanFound, PlanRefused, Window
+from cityloop_waste.planning.model import Clock, DayCap, Loads, Model
+from cityloop_waste.planning.searching import Found, Limits, Routes, Watch
 
-TELLS_EVERY_S = 0.25
 _FIVE = ("use_relocate", "use_exchange", "use_cross", "use_two_opt", "use_or_opt")
 _PLAIN = """
 first_solution_strategy: SAVINGS
@@ -57,138 +55,147 @@ class Recipe(StrEnum):
     MULTI_TRIP = "multi-trip"
 
 
-class Ended(StrEnum):
-    """Why a search ended: its time (or number of solutions) was over, somebody asked, or nothing was left to try."""
+def search(model: Model, recipe: Recipe, watch: Watch, begin: Sequence[Sequence[int]] = ()) -> Found:
+    """The best routes found within the watch's limits, from `begin` (one route of nodes a vehicle) on where the recipe needs it.
 
-    TIME = "time"
-    ASKED = "asked"
-    COMPLETE = "complete"
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """How far a search is: the best so far, its routes (one a vehicle, without start and end) and what they cost."""
-
-    elapsed_s: float
-    solutions: int
-    cost: int
-    routes: tuple[tuple[int, ...], ...]
-
-    def vehicles(self) -> int:
-        """How many are used."""
-        return sum(1 for route in self.routes if route)
-
-    def unserved(self, model: Model) -> int:
-        """How many stops are left out."""
-        return model.copies_from - 1 - sum(1 for route in self.routes for node in route if node < model.copies_from)
-
-    def distance_m(self, model: Model) -> int:
-        """Metres of the routes: their cost without vehicles and stops left out."""
-        return self.cost - self.vehicles() * model.vehicle_cost - self.unserved(model) * (model.penalty or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Routes, one a vehicle, without start and end; an unused vehicle's is empty."""
-
-    routes: tuple[tuple[int, ...], ...]
-    cost: int
-    ended: Ended
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to end: after `seconds`, or after `solutions` of them. `tell` is called now and then; True from it ends the search.
-
-    A PLAIN search cannot be ended from inside (ortools 9.15: cancelled, its rounds go on empty until the time is over): who does
-    not want to wait takes the routes that were told last and ends the process.
+    A PLAIN search cannot be ended from inside (ortools 9.15: cancelled, its rounds go on empty until the time is over). Raises
+    NoPlanFound when there were none yet, PlanRefused when `begin` breaks a rule of the model or the engine's cost is not what its
+    routes cost.
     """
-
-    seconds: float
-    clock: Clock
-    tell: Callable[[State], bool]
-    solutions: int | None = None
-
-
-def search(model: Model, recipe: Recipe, limits: Limits, begin: Sequence[Sequence[int]] = ()) -> Found:
-    """The best routes found within the limits, from `begin` (one route of nodes a vehicle) on where the recipe needs it.
-
-    Raises NoPlanFound when there were none yet, PlanRefused when `begin` breaks a rule of the model or the engine's cost is
-    not what its routes cost.
-    """
-    manager = pywrapcp.RoutingIndexManager(model.end + 1, model.vehicles, [0] * model.vehicles, [model.end] * model.vehicles)
-    routing = pywrapcp.RoutingModel(manager)
-    _costs(routing, manager, model)
-    for loads in model.loads:
-        _capacity(routing, manager, model, loads)
-    if model.clock is not None:
-        _hours(routing, manager, model)
-    parameters = _parameters(recipe, limits)
-    routing.CloseModelWithParameters(parameters)
-    watch = _Watch(routing, manager, model, limits)
-    routing.AddAtSolutionCallback(watch)
+    engine = _Engine(model, recipe, watch.limits)
+    told = _Told(engine, watch)
+    engine.routing.AddAtSolutionCallback(told)
     if recipe is Recipe.PLAIN:
-        assignment = routing.SolveWithIteratedLocalSearch(parameters)
+        assignment = engine.routing.SolveWithIteratedLocalSearch(engine.parameters)
     else:
-        first = routing.ReadAssignmentFromRoutes([[manager.NodeToIndex(node) for node in route] for route in begin], True)
+        first = engine.read(begin)
         if first is None:
             raise PlanRefused("the routes to begin with break a rule of the model")
-        assignment = routing.SolveFromAssignmentWithParameters(first, parameters)
-    if watch.raised is not None:
-        raise watch.raised
+        assignment = engine.routing.SolveFromAssignmentWithParameters(first, engine.parameters)
+    if told.raised is not None:
+        raise told.raised
     if assignment is None:
-        raise NoPlanFound(f"nothing was found in {limits.seconds:g} s: give it more time")
-    routes = _routes(routing, manager, model, assignment.Value)
-    cost, told = model.price(routes), assignment.ObjectiveValue()
-    if cost != told:
-        raise PlanRefused(f"the engine says that its routes cost {told}, they cost {cost}")
-    return Found(routes, cost, watch.ended(), watch.state)
+        raise NoPlanFound(f"nothing was found in {watch.limits.seconds:g} s: give it more time")
+    routes = engine.routes(assignment.Value)
+    cost, claimed = model.price(routes), assignment.ObjectiveValue()
+    if cost != claimed:
+        raise PlanRefused(f"the engine says that its routes cost {claimed}, they cost {cost}")
+    return Found(model, routes, cost, watch.ended())
+
+
+def accepts(model: Model, routes: Sequence[Sequence[int]]) -> bool:
+    """Whether routes of nodes keep every rule of the model."""
+    return _Engine(model, Recipe.MULTI_TRIP, None).read(routes) is not None
+
+
+class _Engine:
+    """A model in the engine's own words, closed and ready to search."""
+
+    def __init__(self, model: Model, recipe: Recipe, limits: Limits | None) -> None:
+        self.model = model
+        starts = [model.start(vehicle) for vehicle in range(model.vehicles)]
+        self.manager = pywrapcp.RoutingIndexManager(model.end + 1, model.vehicles, starts, [model.end] * model.vehicles)
+        self.routing = pywrapcp.RoutingModel(self.manager)
+        _costs(self.routing, self.manager, model)
+        for loads in model.loads:
+            _capacity(self.routing, self.manager, model, loads)
+        for cap in model.caps:
+            _day_cap(self.routing, cap)
+        if model.clock is not None:
+            _hours(self.routing, self.manager, model, model.clock)
+        self.parameters = _parameters(recipe, limits)
+        self.routing.CloseModelWithParameters(self.parameters)
+
+    def read(self, routes: Sequence[Sequence[int]]) -> Any:
+        """Routes as an assignment; None when they break a rule."""
+        indices = [[self.manager.NodeToIndex(node) for node in route] for route in routes]
+        return self.routing.ReadAssignmentFromRoutes(indices, True)
+
+    def routes(self, value: Callable[[Any], int]) -> Routes:
+        """The nodes of each vehicle's route; `value` reads a variable of the solution."""
+        routes: list[tuple[int, ...]] = []
+        for vehicle in range(self.model.vehicles):
+            nodes: list[int] = []
+            index = value(self.routing.NextVar(self.routing.Start(vehicle)))
+            while not self.routing.IsEnd(index):
+                nodes.append(self.manager.IndexToNode(index))
+                index = value(self.routing.NextVar(index))
+            routes.append(tuple(nodes))
+        return tuple(routes)
 
 
 def _costs(routing: Any, manager: Any, model: Model) -> None:
     routing.SetArcCostEvaluatorOfAllVehicles(routing.RegisterTransitMatrix(model.cost))
-    if model.vehicle_cost:
-        routing.SetFixedCostOfAllVehicles(model.vehicle_cost)
-    for node in range(1, model.end):
+    for vehicle in range(model.vehicles):
+        if model.start(vehicle):  # it is out already, and must come home
+            routing.SetVehicleUsedWhenEmpty(True, vehicle)
+        elif model.vehicle_cost:
+            routing.SetFixedCostOfVehicle(model.vehicle_cost, vehicle)
+    for node in range(1, model.starts_from):
         if node >= model.copies_from:
             routing.AddDisjunction([manager.NodeToIndex(node)], 0)
         elif model.penalty is not None:
-            routing.AddDisjunction([manager.NodeToIndex(node)], model.penalty)
+            routing.AddDisjunction([manager.NodeToIndex(node)], model.prizes.get(node, model.penalty))
+    for node, vehicles in model.allowed.items():
+        routing.VehicleVar(manager.NodeToIndex(node)).SetValues([-1, *vehicles])  # SetAllowedVehiclesForIndex: TypeError in 9.15
 
 
 def _capacity(routing: Any, manager: Any, model: Model, loads: Loads) -> None:
     """What is on board. An unload takes everything off: it takes the most there can be, and the slack gives back what was not there."""
     most = max(loads.capacity)
-    added = [-most if model.copies_from <= node < model.end else load for node, load in enumerate(loads.added)]
+    added = [-most if model.copies_from <= node < model.starts_from else load for node, load in enumerate(loads.added)]
     transit = routing.RegisterUnaryTransitVector(added)
-    routing.AddDimensionWithVehicleCapacity(transit, most, list(loads.capacity), True, loads.name)
+    routing.AddDimensionWithVehicleCapacity(transit, most, list(loads.capacity), False, loads.name)
     dimension = routing.GetDimensionOrDie(loads.name)
     for node in range(1, model.copies_from):
         dimension.SlackVar(manager.NodeToIndex(node)).SetValue(0)
     for vehicle in range(model.vehicles):
         dimension.SlackVar(routing.Start(vehicle)).SetValue(0)
+        dimension.CumulVar(routing.Start(vehicle)).SetValue(loads.begin[vehicle] if loads.begin else 0)
 
 
-def _hours(routing: Any, manager: Any, model: Model) -> None:
-    clock = model.clock
-    assert clock is not None
+def _day_cap(routing: Any, cap: DayCap) -> None:
+    """What no unload takes away again."""
+    enough = max(1, sum(cap.added))
+    transit = routing.RegisterUnaryTransitVector(list(cap.added))
+    most = [enough if each is None else min(each, enough) for each in cap.most]
+    routing.AddDimensionWithVehicleCapacity(transit, 0, most, True, f"day {cap.name}")
+
+
+def _hours(routing: Any, manager: Any, model: Model, clock: Clock) -> None:
     transit = routing.RegisterTransitMatrix(clock.seconds)
     routing.AddDimension(transit, clock.horizon_s, clock.horizon_s, False, "time")
     dimension = routing.GetDimensionOrDie("time")
     for node, windows in enumerate(clock.windows):
-        if not windows:
-            continue
-        starts = dimension.CumulVar(manager.NodeToIndex(node))
-        starts.SetRange(windows[0].start_s, min(windows[-1].end_s, clock.horizon_s))
-        for before, after in pairwise(windows):
-            starts.RemoveInterval(before.end_s + 1, after.start_s - 1)
+        if windows and 0 < node < model.starts_from:
+            _open(dimension.CumulVar(manager.NodeToIndex(node)), windows, clock.horizon_s)
+    for node, windows in clock.last.items():
+        index = manager.NodeToIndex(node)
+        ends = routing.solver().IsGreaterOrEqualCstVar(routing.NextVar(index), routing.Size())
+        when = (ends * dimension.CumulVar(index)).Var()  # 0 unless it is the last
+        _open(when, (Window(0, 0), *(each for each in windows if each.end_s > 0)), clock.horizon_s)
     for vehicle, shift in enumerate(clock.shifts):
-        dimension.CumulVar(routing.Start(vehicle)).SetRange(shift.start_s, shift.end_s)
-        dimension.CumulVar(routing.End(vehicle)).SetRange(shift.start_s, shift.end_s)
+        late_s = clock.overtime_s[vehicle] if clock.overtime_s else 0
+        starts, ends = dimension.CumulVar(routing.Start(vehicle)), dimension.CumulVar(routing.End(vehicle))
+        starts.SetRange(shift.start_s, shift.end_s)
+        ends.SetRange(shift.start_s, shift.end_s + late_s)
+        if model.start(vehicle):
+            starts.SetValue(shift.start_s)
+        if late_s and clock.overtime_cost:
+            dimension.SetCumulVarSoftUpperBound(routing.End(vehicle), shift.end_s, clock.overtime_cost)
 
 
-def _parameters(recipe: Recipe, limits: Limits) -> Any:
+def _open(when: Any, windows: Sequence[Window], horizon_s: int) -> None:
+    """Lets a variable take only what is within the windows."""
+    if not windows or windows[0].start_s > horizon_s:
+        when.SetRange(1, 0)
+        return
+    when.SetRange(windows[0].start_s, min(windows[-1].end_s, horizon_s))
+    for before, after in pairwise(windows):
+        when.RemoveInterval(before.end_s + 1, after.start_s - 1)
+
+
+def _parameters(recipe: Recipe, limits: Limits | None) -> Any:
     parameters = pywrapcp.DefaultRoutingSearchParameters()
     if recipe is Recipe.PLAIN:
         iterated = parameters.iterated_local_search_parameters
@@ -199,8 +206,8 @@ def _parameters(recipe: Recipe, limits: Limits) -> Any:
             chosen = optional_boolean_pb2.BOOL_TRUE if operator.name in _FIVE else optional_boolean_pb2.BOOL_FALSE
             setattr(operators, operator.name, chosen)
     text_format.Merge(_PLAIN if recipe is Recipe.PLAIN else _MULTI_TRIP, parameters)
-    parameters.time_limit.FromMilliseconds(max(1, round(limits.seconds * 1000)))
-    if limits.solutions is not None:
+    parameters.time_limit.FromMilliseconds(1 if limits is None else max(1, round(limits.seconds * 1000)))
+    if limits is not None and limits.solutions is not None:
         parameters.solution_limit = limits.solutions
     faults = pywrapcp.FindErrorInRoutingSearchParameters(parameters)
     if faults:
@@ -208,57 +215,27 @@ def _parameters(recipe: Recipe, limits: Limits) -> Any:
     return parameters
 
 
-def _routes(routing: Any, manager: Any, model: Model, value: Callable[[Any], int]) -> tuple[tuple[int, ...], ...]:
-    """The nodes of each vehicle's route; `value` reads a variable of the solution."""
-    routes: list[tuple[int, ...]] = []
-    for vehicle in range(model.vehicles):
-        nodes: list[int] = []
-        index = value(routing.NextVar(routing.Start(vehicle)))
-        while not routing.IsEnd(index):
-            nodes.append(manager.IndexToNode(index))
-            index = value(routing.NextVar(index))
-        routes.append(tuple(nodes))
-    return tuple(routes)
-
-
-class _Watch:
+class _Told:
     """Called by the search at each solution, better or not: tells how it goes, ends it, keeps what goes wrong here."""
 
-    def __init__(self, routing: Any, manager: Any, model: Model, limits: Limits) -> None:
-        self._routing, self._manager, self._model, self._limits = routing, manager, model, limits
-        self._began = limits.clock.monotonic()
-        self._told_at = float("-inf")
-        self._asked = False
-        self.state = State(0.0, 0, 2**63 - 1, ())
-        self.raised: Exception | None = None
+    def __init__(self, engine: _Engine, watch: Watch) -> None:
+        self._engine, self._watch = engine, watch
+        self.raised: BaseException | None = None
 
     def __call__(self) -> None:
+        routing = self._engine.routing
         try:
             self._note()
-        except Exception as error:  # noqa: BLE001 - raised once the search has ended
+        except BaseException as error:  # noqa: BLE001 - raised once the search has ended
             self.raised = error
-        if self._asked or self.raised is not None:
-            self._routing.solver().FinishCurrentSearch()  # CancelSearch at the first solution would lose it
-
-    def ended(self) -> Ended:
-        """Why the search came to its end."""
-        if self._asked:
-            return Ended.ASKED
-        limited = self._limits.solutions is not None and self.state.solutions >= self._limits.solutions
-        over = self._limits.clock.monotonic() - self._began >= self._limits.seconds
-        return Ended.TIME if limited or over else Ended.COMPLETE
+        if self._watch.asked or self.raised is not None:
+            routing.solver().FinishCurrentSearch()  # CancelSearch at the first solution would lose it
 
     def _note(self) -> None:
-        now = self._limits.clock.monotonic() - self._began
-        cost = self._routing.CostVar().Value()
-        if cost < self.state.cost:
-            self.state = State(now, self.state.solutions + 1, cost, self._now())
+        routing, watch = self._engine.routing, self._watch
+        cost = routing.CostVar().Value()
+        if watch.state is None or cost < watch.state.cost:
+            watch.found(cost, self._engine.routes(lambda variable: variable.Value()))
         else:
-            self.state = replace(self.state, elapsed_s=now, solutions=self.state.solutions + 1)
-        if now - self._told_at >= TELLS_EVERY_S:
-            self._told_at = now
-            self._asked = self._limits.tell(self.state) or self._asked
-
-    def _now(self) -> tuple[tuple[int, ...], ...]:
-        """The routes of the solution that the search stands at."""
-        return _routes(self._routing, self._manager, self._model, lambda variable: variable.Value())
+            watch.solutions += 1
+        watch.tick()

@@ -35,11 +35,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from cityloop_common.clock import Clock, SystemClock
-from cityloop_waste.planning import cvrplib, model, ortools_engine, problem_json, verifier
-from cityloop_waste.planning.admission import admit
-from cityloop_waste.planning.domain import InvalidProblem, Plan, PlanRefused, Problem
+from cityloop_waste.planning import cvrplib, driven, engines, model, problem_json, verifier
+from cityloop_waste.planning.admission import Day, admit
+from cityloop_waste.planning.domain import Fault, InvalidProblem, Plan, PlanRefused, Problem, told
 from cityloop_waste.planning.lines import lines
-from cityloop_waste.planning.ortools_engine import Ended, Limits, Recipe, State
+from cityloop_waste.planning.searching import Ended, Limits, State
 from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads import graph
 from cityloop_waste.roads.domain import Travel, TravelSource, read_roads, read_travel
@@ -69,24 +69,51 @@ def solve(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def planned(problem: Problem, travel: Travel, clock: Clock, progress: Progress, *, solutions: int | None = None) -> tuple[Plan, Ended]:
-    """The best plan found in the problem's time, accepted by the verifier. Raises NoPlanFound, PlanRefused."""
+    """The best plan found in the problem's time, accepted by the verifier. Raises InvalidProblem, NoPlanFound, PlanRefused.
+
+    Should the verifier refuse what the engines found, the first plan by insertion takes its place.
+    """
     day = admit(problem, travel)
-    if day.stops:
-        begin = first_routes(day)
-        built = model.build(day, begin)
+    _homeward(day)
+    if not day.stops:
+        return _judged(day, [[[] for _ in day.trucks]]), Ended.COMPLETE
+    begin = first_routes(day)
+    built = model.build(day, begin)
 
-        def tell(state: State) -> bool:
-            return progress(_told(state, built) | {"distance_m": state.distance_m(built)})
+    def tell(state: State) -> bool:
+        return progress(_told(state, built) | {"distance_m": state.way(built)})
 
-        limits = Limits(problem.options.seconds, clock, tell, solutions)
-        found = ortools_engine.search(built, Recipe.MULTI_TRIP, limits, built.numbered(begin))
-        plan, ended = model.plan(day, built, found.routes), found.ended
-    else:
-        plan, ended = Plan((), day.unserved), Ended.COMPLETE
-    broken = verifier.faults(problem, travel, plan)
-    if broken:
-        raise PlanRefused("; ".join(map(str, broken[:20])))
-    return plan, ended
+    limits = Limits(problem.options.seconds, clock, tell, solutions)
+    found = engines.search(built, limits, engine=problem.options.engine, begin=built.numbered(begin))
+    return _judged(day, [found.model.rows(found.routes), begin]), found.ended
+
+
+def _homeward(day: Day) -> None:
+    """Refuses a truck under way that cannot be back in time whatever it does."""
+    for number, truck in enumerate(day.problem.trucks):
+        if truck not in day.trucks or truck.underway is None:
+            continue
+        loaded = bool(truck.underway.load_kg or truck.underway.load_dm3)
+        home = [day.closing[day.begin(truck)]] if day.begin(truck) in day.closing and loaded else []
+        if (loaded and not home) or day.drive(truck, home) is None:
+            fault = Fault(f"trucks[{number}].underway", f"{truck.id} cannot be back in its shift and overtime from where it is")
+            raise InvalidProblem(str(fault), faults=told([fault]))
+
+
+def _judged(day: Day, choices: Sequence[Sequence[Sequence[int]]]) -> Plan:
+    """The first of some routes of rows that makes a plan with no fault."""
+    broken: list[str] = []
+    for routes in choices:
+        try:
+            plan = driven.plan(day, routes)
+        except ValueError as undriveable:
+            broken.append(str(undriveable))
+            continue
+        faults = verifier.faults(day.problem, day.travel, plan)
+        if not faults:
+            return plan
+        broken += map(str, faults)
+    raise PlanRefused("; ".join(broken[:20]))
 
 
 def travel_of(payload: Mapping[str, Any], problem: Problem) -> tuple[Travel, Network | None]:
@@ -129,7 +156,7 @@ def solve_cvrplib(payload: Mapping[str, Any], progress: Progress) -> dict[str, A
         return False
 
     limits = Limits(payload["seconds"], SystemClock(), tell, payload.get("solutions"))
-    found = ortools_engine.search(built, Recipe.PLAIN, limits)
+    found = engines.search(built, limits)
     return {"routes": _used(found.routes), "cost": found.cost}
 
 

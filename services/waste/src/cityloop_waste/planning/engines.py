@@ -1,0 +1,165 @@
+"""Both engines on one model: PyVRP runs ahead, OR-Tools holds every rule and has the last word.
+
+Time is shared as it was measured best: a model without unload copies is PyVRP's nearly alone (OR-Tools judges what it found); in
+the others OR-Tools improves the routes that PyVRP leaves, about 80 stops at a time with all other routes frozen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cityloop_waste.planning import ortools_engine, pyvrp_engine
+from cityloop_waste.planning.domain import Engine, NoPlanFound
+from cityloop_waste.planning.model import Model
+from cityloop_waste.planning.ortools_engine import Recipe
+from cityloop_waste.planning.parts import Parts
+from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, State, Watch
+
+AHEAD = 0.8
+"""PyVRP's share of the time in models with unloads on the way."""
+TRIAL = 0.2
+"""Share of PyVRP's time that each way to keep a cap gets before the better one goes on."""
+PART_S = 2.0
+JUDGES_S = 1.5
+"""What OR-Tools needs at the end to judge, in models that it does not improve."""
+
+
+def search(model: Model, limits: Limits, *, engine: Engine = Engine.AUTO, begin: Sequence[Sequence[int]] = ()) -> Found:
+    """The best routes that OR-Tools accepts, from `begin` (routes of nodes, one a vehicle; needed where stops may be left out).
+
+    Raises NoPlanFound when there were none in time, PlanRefused when `begin` breaks a rule of the model.
+    """
+    watch = Watch(model, limits)
+    if begin:
+        watch.found(model.price(begin), begin)
+        watch.solutions = 0
+        watch.tick()
+    plain = model.penalty is None
+    if engine is Engine.ORTOOLS:
+        found = _plainly(model, watch) if plain else _improved(model, watch, begin)
+        return replace(found, engines=(Effort("ortools", round(watch.elapsed_s, 2), found.cost),))
+    share = 1.0 if engine is Engine.PYVRP or plain or not limits.seconds else AHEAD
+    ahead_s = max(0.1, min(limits.seconds * share, limits.seconds - JUDGES_S))
+    routes = _ahead(model, watch, ahead_s, begin)
+    efforts = [] if routes is None else [Effort("pyvrp", round(watch.elapsed_s, 2), model.price(routes))]
+    wide, start = (model, None) if routes is None else _accepted(model, routes)
+    if start is None:  # PyVRP has nothing that keeps a rule
+        start = [list(route) for route in begin]
+    elif begin and wide.price(start) > model.price(begin):
+        wide, start = model, [list(route) for route in begin]
+    if not start:
+        found = _plainly(model, watch)
+    elif plain or engine is Engine.PYVRP:
+        found = Found(wide, tuple(tuple(route) for route in start), wide.price(start), Ended.ASKED if watch.asked else Ended.TIME)
+    else:
+        found = _improved(wide, watch, start)
+        efforts.append(Effort("ortools", round(watch.elapsed_s, 2), found.cost))
+    return replace(found, engines=tuple(efforts))
+
+
+def _ahead(model: Model, watch: Watch, seconds: float, begin: Sequence[Sequence[int]]) -> list[list[int]] | None:
+    """What PyVRP finds: where there are two ways to keep a cap, each is tried, the better one goes on."""
+    ways = pyvrp_engine.ways(model)
+    best: list[list[int]] | None = None
+    if len(ways) > 1:
+        tried = []
+        for way in ways:
+            routes = pyvrp_engine.search(model, _for(watch, seconds * TRIAL), begin, caps=way)
+            if routes is not None:
+                tried.append((model.price(routes), way, routes))
+        if tried:
+            _, way, best = min(tried, key=lambda each: each[0])
+            ways = (way,)
+    again = pyvrp_engine.search(model, _for(watch, seconds - watch.elapsed_s), best or begin, caps=ways[0])
+    found = [routes for routes in (again, best) if routes is not None]
+    return min(found, key=model.price) if found else None
+
+
+def _for(watch: Watch, seconds: float) -> Watch:
+    """A watch of a part of the search: what it hears, the whole hears."""
+
+    def tell(state: State) -> bool:
+        watch.found(state.cost, state.routes)
+        watch.tick()
+        return watch.asked
+
+    part = Watch(watch.model, watch.limits.within(max(0.05, min(seconds, watch.left_s)), tell))
+    part.state = watch.state
+    return part
+
+
+def _accepted(model: Model, routes: Sequence[Sequence[int]]) -> tuple[Model, list[list[int]] | None]:
+    """The model with as many copies as the routes need, and the routes as far as OR-Tools accepts them."""
+    wide = _wide(model, routes)
+    nodes = wide.numbered(model.rows(routes))
+    if ortools_engine.accepts(wide, nodes):
+        return wide, nodes
+    if model.penalty is None:
+        return wide, None
+    return wide, [_longest(wide, vehicle, route) for vehicle, route in enumerate(nodes)]
+
+
+def _wide(model: Model, routes: Sequence[Sequence[int]]) -> Model:
+    """The model with spare copies for the routes: at least one more of each site than they use."""
+    copies = list(range(model.copies_from, model.starts_from))
+    there = Counter(model.places[node] for node in copies)
+    used = Counter(model.places[node] for route in routes for node in route if node >= model.copies_from)
+    first = {model.places[node]: node for node in reversed(copies)}
+    more = [first[row] for row in there for _ in range(used[row] + 1 - there[row])]
+    return model.select(range(1, model.copies_from), [*copies, *more], range(model.vehicles)) if more else model
+
+
+def _longest(model: Model, vehicle: int, route: Sequence[int]) -> list[int]:
+    """The longest beginning of a route that keeps every rule; nothing of it when none does."""
+    good, bad = 0, len(route) + 1
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        stops = [node for node in route[:middle] if node < model.copies_from]
+        copies = [node for node in route[:middle] if node >= model.copies_from]
+        small = model.select(stops, copies, [vehicle])
+        number = {node: at for at, node in enumerate((*stops, *copies), 1)}
+        if ortools_engine.accepts(small, [[number[node] for node in route[:middle]]]):
+            good = middle
+        else:
+            bad = middle
+    kept = list(route[:good])
+    while kept and kept[-1] >= model.copies_from:  # an unload folds into the way home
+        kept.pop()
+    return kept
+
+
+def _plainly(model: Model, watch: Watch) -> Found:
+    """OR-Tools alone, from its own beginning."""
+    if watch.left_s <= 0:
+        raise NoPlanFound(f"nothing was found in {watch.limits.seconds:g} s: give it more time")
+    return ortools_engine.search(model, Recipe.PLAIN, _for(watch, watch.left_s))
+
+
+def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Found:
+    """OR-Tools from routes on: the whole of a small model, part by part in a large one."""
+    parts = Parts(model, begin)
+    if parts.whole or watch.limits.solutions is not None:
+        found = ortools_engine.search(model, Recipe.MULTI_TRIP, _for(watch, watch.left_s), begin)
+        return replace(found, ended=watch.ended() if watch.asked else found.ended)
+    while watch.left_s > 0.3:
+        part = parts.next()
+        if part is None:
+            break
+        found = ortools_engine.search(part.model, Recipe.MULTI_TRIP, _quiet(watch, part.model, min(PART_S, watch.left_s)), part.routes)
+        if parts.take(part, found.routes):
+            watch.found(parts.cost, parts.routes)
+        watch.tick()
+    routes = tuple(tuple(route) for route in parts.routes)
+    return Found(model, routes, parts.cost, Ended.ASKED if watch.asked else Ended.TIME)
+
+
+def _quiet(watch: Watch, model: Model, seconds: float) -> Watch:
+    """A watch of a part of the routes: it tells nothing of them, but ends when the whole is asked to."""
+
+    def tell(_state: State) -> bool:
+        watch.tick()
+        return watch.asked
+
+    return Watch(model, watch.limits.within(max(0.05, seconds), tell))

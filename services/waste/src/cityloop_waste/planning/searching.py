@@ -1,0 +1,133 @@
+"""What the engines have in common: how long they search, what they tell meanwhile, what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from cityloop_common.clock import Clock
+from cityloop_waste.planning.model import Model
+
+TELLS_EVERY_S = 0.25
+Routes = tuple[tuple[int, ...], ...]
+
+
+class Ended(StrEnum):
+    """Why a search ended: its time (or number of solutions) was over, somebody asked, or nothing was left to try."""
+
+    TIME = "time"
+    ASKED = "asked"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a search is: the best so far, its routes of nodes (one a vehicle, without start and end) and what they cost.
+
+    An unload may stand for its site's first copy as often as it comes.
+    """
+
+    elapsed_s: float
+    solutions: int
+    cost: int
+    routes: Routes
+
+    def vehicles(self) -> int:
+        """How many are used."""
+        return sum(1 for route in self.routes if route)
+
+    def unserved(self, model: Model) -> int:
+        """How many stops are left out."""
+        return model.copies_from - 1 - sum(1 for route in self.routes for node in route if node < model.copies_from)
+
+    def way(self, model: Model) -> int:
+        """The arcs of the routes: metres, or seconds where time is minimised."""
+        return sum(model.arcs(vehicle, route) for vehicle, route in enumerate(self.routes))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Routes of nodes of `model`, one a vehicle, without start and end; an unused vehicle's is empty.
+
+    `model` is the one that was given, perhaps with more unload copies. `engines` tells what each engine's routes cost.
+    """
+
+    model: Model
+    routes: Routes
+    cost: int
+    ended: Ended
+    engines: tuple[Effort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What an engine's best cost after its seconds, from the best that was there before it."""
+
+    engine: str
+    seconds: float
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to end: after `seconds`, or after `solutions` of them. `tell` is called now and then; True from it ends the search."""
+
+    seconds: float
+    clock: Clock
+    tell: Callable[[State], bool]
+    solutions: int | None = None
+    seed: int = 0
+
+    def within(self, seconds: float, tell: Callable[[State], bool] | None = None) -> Limits:
+        """The same with less time, or told elsewhere."""
+        return replace(self, seconds=seconds, tell=tell or self.tell)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Keeps the best that was found, tells it a few times a second, and notes when somebody asks to stop."""
+
+    model: Model
+    limits: Limits
+    began: float = 0.0
+    state: State | None = None
+    asked: bool = False
+    solutions: int = 0
+    _told_at: float = field(default=-TELLS_EVERY_S)
+
+    def __post_init__(self) -> None:
+        self.began = self.limits.clock.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+        return self.limits.clock.monotonic() - self.began
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left."""
+        return 0.0 if self.asked else self.limits.seconds - self.elapsed_s
+
+    def found(self, cost: int, routes: Sequence[Sequence[int]]) -> bool:
+        """Takes a solution; answers whether it is the best so far."""
+        self.solutions += 1
+        if self.state is not None and cost >= self.state.cost:
+            return False
+        self.state = State(self.elapsed_s, self.solutions, cost, tuple(tuple(route) for route in routes))
+        return True
+
+    def tick(self) -> bool:
+        """Tells the best, if it is time to; answers whether the search is to end."""
+        now = self.elapsed_s
+        if self.state is not None and now - self._told_at >= TELLS_EVERY_S:
+            self._told_at = now
+            self.asked = self.limits.tell(replace(self.state, elapsed_s=now, solutions=self.solutions)) or self.asked
+        return self.asked or now >= self.limits.seconds
+
+    def ended(self) -> Ended:
+        """Why the search ended, once it has."""
+        if self.asked:
+            return Ended.ASKED
+        limited = self.limits.solutions is not None and self.solutions >= self.limits.solutions
+        return Ended.TIME if limited or self.elapsed_s >= self.limits.seconds else Ended.COMPLETE
