@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import pairwise
+from typing import Any
 
 import orjson
 
 LATEST_S = 2 * 86_400
 MOST_HOURS = 8
+LATER = {"later": True}
+"""Metadata of a field that came after the first release: at its default it is no fact, so that older files say the same as before."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,2}):([0-5]\d)", re.ASCII)
 
@@ -51,7 +54,18 @@ def hours_text(hours: Sequence[Hours]) -> str:
 
 def content_hash(facts: object) -> str:
     """Equal for equal facts (a dataclass): an import that repeats them changes nothing."""
-    return hashlib.sha256(orjson.dumps(facts, default=list, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps(_said(facts), default=list)).hexdigest()
+
+
+def _said(facts: object) -> object:
+    """Facts by name in the order of their fields, without what is LATER and left out."""
+    if isinstance(facts, tuple) and not hasattr(facts, "_fields"):
+        return [_said(each) for each in facts]
+    if not is_dataclass(facts):
+        return facts
+    told: dict[str, Any] = {each.name: getattr(facts, each.name) for each in fields(facts)}
+    left_out = {each.name for each in fields(facts) if "later" in each.metadata and told[each.name] == each.default}
+    return {name: _said(value) for name, value in told.items() if name not in left_out}
 
 
 def _hours(text: str) -> Hours:

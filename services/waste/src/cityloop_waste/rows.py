@@ -100,6 +100,10 @@ class Fields:
             raise InvalidRow(f"{name} is a whole number from {least} to {most}")
         return int(value)
 
+    def optional(self, name: str, least: int, most: int) -> int | None:
+        """A whole number; None when the cell is empty."""
+        return self.whole(name, least, most) if self.cells.get(name, "").strip() else None
+
     def yes(self, name: str, *, default: bool) -> bool:
         """`yes` or `no`."""
         value = self.text(name, 5, default="yes" if default else "no").lower()
@@ -114,9 +118,9 @@ class Fields:
         except ValueError as error:
             raise InvalidRow(f"{name}: {error}") from error
 
-    def words(self, name: str) -> tuple[str, ...]:
+    def words(self, name: str, *, longest: int = 1000) -> tuple[str, ...]:
         """Words with `;` between."""
-        return tuple(dict.fromkeys(word.strip() for word in self.text(name, 1000, default="").split(";") if word.strip()))
+        return tuple(dict.fromkeys(word.strip() for word in self.text(name, longest, default="").split(";") if word.strip()))
 
     def position(self, datum: Datum, within: Bounds) -> Position:
         """`lon` and `lat` as WGS-84."""

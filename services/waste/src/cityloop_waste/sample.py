@@ -44,6 +44,9 @@ LOOK_AT_PLAN_EVERY_S = 2.0
 MOST_DAYS_OF_PLANS = 100
 MOST_DAYS_OF_LOADS = 1_000
 DISTRICT_A_DAY_KG = 5_800
+OVERTIME_S = 1_800
+BIN_DM3 = 240
+QUEUE_S = {SiteKind.INCINERATOR: 300, SiteKind.BIOGAS: 180}
 _log = telemetry.get_logger(__name__)
 PLANNED = (Stream.KITCHEN, Stream.OTHER, Stream.RECYCLABLE, Stream.HAZARDOUS)
 
@@ -118,6 +121,7 @@ def invented_trucks() -> list[Truck]:
             shift=crew.shift,
             max_mass_kg=crew.max_mass_kg,
             invented=True,
+            overtime_s=OVERTIME_S,
         )
         for truck_id, crew in _trucks()
     ]
@@ -249,7 +253,8 @@ def _demands(number: int) -> Iterator[Demand]:
     for stream, (every, least_kg, most_kg, density, service_s) in _USUAL.items():
         if number % every == 0:
             mass_kg = _chance(f"P{number:03d}/{stream}").randrange(least_kg, most_kg + 1)
-            yield Demand(stream, mass_kg, mass_kg * 1000 // density, service_s)
+            volume_dm3 = mass_kg * 1000 // density
+            yield Demand(stream, mass_kg, volume_dm3, service_s, containers=-(-volume_dm3 // BIN_DM3))
 
 
 def _site(spot: Spot) -> Site:
@@ -266,6 +271,7 @@ def _site(spot: Spot) -> Site:
         service_s=900,
         opening=(_h(5, 22),),
         invented=True,
+        queue_s=QUEUE_S.get(kind, 0),
     )
 
 

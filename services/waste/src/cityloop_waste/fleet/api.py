@@ -19,7 +19,7 @@ router = APIRouter(tags=["registry"], dependencies=[Depends(auth.allow(Role.DISP
 
 
 class TruckView(BaseModel):
-    """A truck by its public number; `colour` is the regulated one of its stream."""
+    """A truck by its public number; `colour` is the regulated one of its stream, `day_...` its caps over all trips of a day."""
 
     id: str
     operator_id: str
@@ -33,6 +33,11 @@ class TruckView(BaseModel):
     district: str | None
     active: bool
     invented: bool
+    day_kg: int | None
+    day_dm3: int | None
+    day_stops: int | None
+    day_containers: int | None
+    overtime_s: int
 
 
 class TruckPage(BaseModel):
@@ -70,6 +75,8 @@ class SiteView(BaseModel):
     haulers: list[str]
     active: bool
     invented: bool
+    queue_s: int
+    day_kg: int | None
 
 
 class SiteList(BaseModel):
@@ -116,6 +123,11 @@ def _truck(truck: Truck) -> Mapping[str, object]:
         "district": truck.district,
         "active": truck.active,
         "invented": truck.invented,
+        "day_kg": truck.day_kg,
+        "day_dm3": truck.day_dm3,
+        "day_stops": truck.day_stops,
+        "day_containers": truck.day_containers,
+        "overtime_s": truck.overtime_s,
     }
 
 
@@ -145,4 +157,6 @@ def _site(site: Site) -> Mapping[str, object]:
         "haulers": site.haulers,
         "active": site.active,
         "invented": site.invented,
+        "queue_s": site.queue_s,
+        "day_kg": site.day_kg,
     }

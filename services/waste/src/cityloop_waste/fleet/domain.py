@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
 from cityloop_common import errors
 from cityloop_common.geo import Position
 from cityloop_waste import registry
-from cityloop_waste.registry import Hours
+from cityloop_waste.registry import LATER, Hours
 from cityloop_waste.streams import COLOURS, Stream
 
 TruckId = NewType("TruckId", str)
@@ -18,6 +18,8 @@ DepotId = NewType("DepotId", str)
 HEAVIEST_KG = 100_000
 LARGEST_DM3 = 200_000
 LONGEST_SERVICE_S = 8 * 3600
+LARGEST_DAY = 10_000_000
+LONGEST_OVERTIME_S = 8 * 3600
 
 
 class FleetError(errors.CityLoopError):
@@ -70,7 +72,10 @@ class Depot:
 
 @dataclass(frozen=True, slots=True)
 class Truck:
-    """A vehicle by its public number (no plate is kept); `max_mass_kg` is what it may weigh with its load, None = not known."""
+    """A vehicle by its public number (no plate is kept); `max_mass_kg` is what it may weigh with its load, None = not known.
+
+    `day_...` is the most that it takes in a day over all its trips, None = no cap; it may be back `overtime_s` after its shift.
+    """
 
     id: TruckId
     operator_id: str
@@ -83,6 +88,11 @@ class Truck:
     district: str | None = None
     active: bool = True
     invented: bool = False
+    day_kg: int | None = field(default=None, metadata=LATER)
+    day_dm3: int | None = field(default=None, metadata=LATER)
+    day_stops: int | None = field(default=None, metadata=LATER)
+    day_containers: int | None = field(default=None, metadata=LATER)
+    overtime_s: int = field(default=0, metadata=LATER)
 
     @property
     def colour(self) -> str | None:
@@ -96,7 +106,10 @@ class Truck:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where loads are weighed and tipped. `haulers` are the operators whose trucks may come; none named: every truck's."""
+    """Where loads are weighed and tipped. `haulers` are the operators whose trucks may come; none named: every truck's.
+
+    An unload takes `queue_s` and `service_s` and starts within `opening` (none: at any time). It takes at most `day_kg` a day.
+    """
 
     id: SiteId
     kind: SiteKind
@@ -111,6 +124,8 @@ class Site:
     haulers: tuple[str, ...] = ()
     active: bool = True
     invented: bool = False
+    queue_s: int = field(default=0, metadata=LATER)
+    day_kg: int | None = field(default=None, metadata=LATER)
 
     def admits(self, truck: Truck) -> bool:
         """Whether a truck's operator may unload here."""

@@ -1,7 +1,8 @@
 """Readers of the fleet's files, CSV with a row a thing.
 
-depots: `id,name,name_en,lon,lat,active`; trucks: `id,operator_id,stream,depot,capacity_kg,capacity_dm3,shift,max_mass_kg,district,active`;
-sites: `id,kind,name,name_en,operator_id,lon,lat,district,streams,service_s,opening,haulers,active` (lists with `;` between).
+depots: `id,name,name_en,lon,lat,active`; trucks: `id,operator_id,stream,depot,capacity_kg,capacity_dm3,shift,max_mass_kg,district,active`
+and what it takes in a day at most, `day_kg,day_dm3,day_stops,day_containers`, and `overtime_s`; sites: `id,kind,name,name_en,operator_id,
+lon,lat,district,streams,service_s,queue_s,opening,day_kg,haulers,active` (lists with `;` between).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TypeVar
 from cityloop_common.geo import Bounds, Datum
 from cityloop_waste.fleet.domain import (
     HEAVIEST_KG,
+    LARGEST_DAY,
     LARGEST_DM3,
+    LONGEST_OVERTIME_S,
     LONGEST_SERVICE_S,
     Depot,
     DepotId,
@@ -72,6 +75,11 @@ def _truck(fields: Fields) -> Truck:
         district=fields.text("district", 80, default="") or None,
         active=fields.yes("active", default=True),
         invented=fields.yes("invented", default=False),
+        day_kg=fields.optional("day_kg", 1, LARGEST_DAY),
+        day_dm3=fields.optional("day_dm3", 1, LARGEST_DAY),
+        day_stops=fields.optional("day_stops", 1, LARGEST_DAY),
+        day_containers=fields.optional("day_containers", 1, LARGEST_DAY),
+        overtime_s=fields.whole("overtime_s", 0, LONGEST_OVERTIME_S, default=0),
     )
 
 
@@ -79,6 +87,10 @@ def _site(fields: Fields, datum: Datum, within: Bounds) -> Site:
     streams = tuple(dict.fromkeys(_one_of(Stream, "streams", word) for word in fields.words("streams")))
     if not streams:
         raise InvalidRow("streams is empty: it would take nothing")
+    service_s = fields.whole("service_s", 0, LONGEST_SERVICE_S, default=USUAL_SERVICE_S)
+    queue_s = fields.whole("queue_s", 0, LONGEST_SERVICE_S, default=0)
+    if service_s + queue_s > LONGEST_SERVICE_S:
+        raise InvalidRow(f"service_s and queue_s are more than {LONGEST_SERVICE_S} together")
     return Site(
         id=SiteId(fields.id("id")),
         kind=_one_of(SiteKind, "kind", fields.text("kind", 20)),
@@ -88,11 +100,13 @@ def _site(fields: Fields, datum: Datum, within: Bounds) -> Site:
         position=fields.position(datum, within),
         district=fields.text("district", 80, default="") or None,
         streams=streams,
-        service_s=fields.whole("service_s", 0, LONGEST_SERVICE_S, default=USUAL_SERVICE_S),
+        service_s=service_s,
         opening=fields.hours("opening"),
         haulers=fields.words("haulers"),
         active=fields.yes("active", default=True),
         invented=fields.yes("invented", default=False),
+        queue_s=queue_s,
+        day_kg=fields.optional("day_kg", 0, LARGEST_DAY),
     )
 
 

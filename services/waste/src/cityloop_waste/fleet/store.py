@@ -58,6 +58,12 @@ async def depots_on_duty(tx: Tx, stream: Stream | None = None) -> list[Depot]:
     return [_depot(row) for row in await tx.all(select(depot).where(depot.c.active, there).order_by(depot.c.id))]
 
 
+async def streams_on_duty(tx: Tx) -> list[Stream]:
+    """The streams that a truck in use, at a depot in use, is dedicated to."""
+    asked = select(truck.c.stream).join(depot, depot.c.id == truck.c.depot_id).where(truck.c.active, depot.c.active)
+    return [Stream(row.stream) for row in await tx.all(asked.distinct().order_by(truck.c.stream))]
+
+
 async def sites(tx: Tx) -> list[Site]:
     """Every site, by id: a city has few."""
     return [_site(row) for row in await tx.all(select(site).order_by(site.c.id))]
@@ -102,6 +108,11 @@ def _truck(row: Row[Any]) -> Truck:
         district=row.district,
         active=row.active,
         invented=row.invented,
+        day_kg=row.day_kg,
+        day_dm3=row.day_dm3,
+        day_stops=row.day_stops,
+        day_containers=row.day_containers,
+        overtime_s=row.overtime_s or 0,
     )
 
 
@@ -120,6 +131,8 @@ def _site(row: Row[Any]) -> Site:
         haulers=tuple(row.haulers),
         active=row.active,
         invented=row.invented,
+        queue_s=row.queue_s or 0,
+        day_kg=row.day_kg,
     )
 
 
@@ -150,6 +163,11 @@ def _truck_row(of: Truck) -> Mapping[str, object]:
         "district": of.district,
         "active": of.active,
         "invented": of.invented,
+        "day_kg": of.day_kg,
+        "day_dm3": of.day_dm3,
+        "day_stops": of.day_stops,
+        "day_containers": of.day_containers,
+        "overtime_s": of.overtime_s,
         "content_hash": of.content_hash(),
     }
 
@@ -170,5 +188,7 @@ def _site_row(of: Site) -> Mapping[str, object]:
         "haulers": list(of.haulers),
         "active": of.active,
         "invented": of.invented,
+        "queue_s": of.queue_s,
+        "day_kg": of.day_kg,
         "content_hash": of.content_hash(),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from cityloop_common import errors
 from cityloop_waste.planning.closures import Closure
-from cityloop_waste.planning.domain import PlanningError
+from cityloop_waste.planning.domain import PlanningError, Round
 from cityloop_waste.streams import Stream
 
 PLAN_ID_LENGTH = 36
@@ -40,6 +40,14 @@ class NotPublishable(PlanningError, errors.Conflict):
 
 class NotPublished(PlanningError, errors.Conflict):
     slug, title = "plan-not-published", "The plan is not published"
+
+
+class ReplanRunning(PlanningError, errors.Conflict):
+    slug, title = "replan-running", "The plan of this stream and day is being made anew already"
+
+
+class UnknownRoute(PlanningError, errors.NotFound):
+    slug, title = "route-unknown", "The plan has no route of this truck"
 
 
 class TooManyPlans(PlanningError, errors.TooManyRequests):
@@ -81,11 +89,22 @@ class Figures:
     duration_s: int
 
 
+class ReplanReason(StrEnum):
+    """Why a published plan was made anew."""
+
+    BREAKDOWN = "breakdown"
+    CLOSED_ROAD = "closed-road"
+    URGENT_STOP = "urgent-stop"
+    POSITION = "position"
+    BY_HAND = "by-hand"
+
+
 @dataclass(frozen=True, slots=True)
 class CityPlan:
     """A plan with its fate. `problem` and `result` are documents (planning/problem_json.py, planning/work.py).
 
     `publication` numbers what was published for the same stream and day; `version` counts changes of the row, `told` its events.
+    A replan `replaces` a plan: `problem` and `result` are of the whole day, `replan` is what it was asked with (replans.py).
     """
 
     id: str
@@ -106,6 +125,9 @@ class CityPlan:
     published_at: datetime | None = None
     problem: Mapping[str, Any] | None = None
     result: Mapping[str, Any] | None = None
+    replaces: str | None = None
+    reasons: tuple[str, ...] = ()
+    replan: Mapping[str, Any] | None = None
 
 
 class Change(StrEnum):
@@ -117,7 +139,10 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanVersion:
-    """A journal row: what was said of a stream and day from then on. `corrects` is the row that it replaces."""
+    """A journal row: what was said of a stream and day from then on. `corrects` is the row that it replaces.
+
+    Of a replan, `replaces` is the plan that it was made from, and `reasons` say why.
+    """
 
     id: str
     plan_id: str
@@ -133,6 +158,8 @@ class PlanVersion:
     recorded_at: datetime
     event_id: str
     corrects: str | None = None
+    replaces: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 def figures_of(result: Mapping[str, Any]) -> Figures:
@@ -140,3 +167,13 @@ def figures_of(result: Mapping[str, Any]) -> Figures:
     served = sum(1 for route in result["routes"] for visit in route["visits"] if visit["kind"] == "stop")
     cost = result["cost"]
     return Figures(len(result["routes"]), served, len(result["unserved"]), cost["distance_m"], cost["duration_s"])
+
+
+def rounds(of: CityPlan | None) -> tuple[Round, ...]:
+    """What each truck of a plan serves, in its order; nothing without a plan."""
+    if of is None or of.result is None:
+        return ()
+    served = (
+        (str(route["truck"]), [str(visit["id"]) for visit in route["visits"] if visit["kind"] == "stop"]) for route in of.result["routes"]
+    )
+    return tuple(Round(truck, tuple(stops)) for truck, stops in served if stops)

@@ -36,7 +36,7 @@ _EMPTY_PROBLEM: Mapping[str, object] = {"stops": [], "trucks": [], "sites": [], 
 _EMPTY_RESULT: Mapping[str, object] = {"routes": [], "unserved": [], "verified": True}
 _P, _V, _S = plan.c, plan_version.c, street_section.c
 _WHOLE = tuple(column for column in plan.columns if column.name != "lines")
-_SHORT = tuple(column for column in _WHOLE if column.name not in ("problem", "result"))
+_SHORT = tuple(column for column in _WHOLE if column.name not in ("problem", "result", "replan"))
 _OPEN = [state.value for state in OPEN]
 _ENDED_JOBS = ("failed", "cancelled", "done")
 
@@ -57,6 +57,9 @@ async def add(tx: WriteTx, new: CityPlan) -> None:
         "told": new.told,
         "created_at": new.created_at,
         "updated_at": new.updated_at,
+        "replaces": new.replaces,
+        "reasons": list(new.reasons) if new.replaces else None,
+        "replan": new.replan,
     }
     await tx.run(insert(plan).values(row))
 
@@ -130,6 +133,18 @@ async def keep(tx: WriteTx, plan_id: str, result: Mapping[str, Any], lines: Line
     return None if row is None else _plan(row)
 
 
+async def request_finish(tx: WriteTx, plan_id: str) -> CityPlan | None:
+    """Its search is to end with the best so far; None when it is not being searched."""
+    asked = {"finish_requested_at": func.coalesce(_P.finish_requested_at, tx.recorded_at)}
+    row = await _change(tx, _P.id == plan_id, _P.state.in_(_OPEN), **asked)
+    return None if row is None else _plan(row)
+
+
+async def is_to_finish(tx: Tx, plan_id: str) -> bool:
+    """Whether somebody wants the best so far."""
+    return await tx.scalar(select(_P.finish_requested_at).where(_P.id == plan_id)) is not None
+
+
 async def next_version(tx: WriteTx, stream: Stream, on: date) -> int:
     """Takes the turn of a stream and day until the unit's end, and the number of what is said of it now."""
     make = postgresql.insert if tx.dialect_name == "postgresql" else sqlite.insert
@@ -149,6 +164,13 @@ async def take_turn(tx: WriteTx, stream: Stream, on: date) -> None:
 async def live(tx: Tx, stream: Stream, on: date) -> CityPlan | None:
     """The published plan of a stream and day."""
     row = await tx.first(select(*_SHORT).where(_live(stream, on)))
+    return None if row is None else _plan(row)
+
+
+async def held_before(tx: Tx, stream: Stream, on: date) -> CityPlan | None:
+    """The plan that held last for a stream on an earlier day, with its routes."""
+    earlier = (_P.stream == stream.value) & (_P.on_day < on) & (_P.state == PlanState.PUBLISHED.value)
+    row = await tx.first(select(*_WHOLE).where(earlier).order_by(_P.on_day.desc()).limit(1))
     return None if row is None else _plan(row)
 
 
@@ -188,6 +210,8 @@ async def append(tx: WriteTx, new: PlanVersion) -> None:
         "version": new.version,
         "sequence": new.sequence,
         "change": new.change.value,
+        "replaces": new.replaces,
+        "reasons": list(new.reasons) if new.replaces else None,
         "trucks": new.trucks,
         "stops": new.stops,
         "closures": [[each.place_id, rfc3339(each.starts_at), rfc3339(each.ends_at)] for each in new.closures],
@@ -247,6 +271,7 @@ async def empty(tx: WriteTx, before: date) -> int:
         "problem": _EMPTY_PROBLEM,
         "result": case((_P.result.is_(None), null()), else_=literal(_EMPTY_RESULT, _P.result.type)),
         "lines": None,
+        "replan": None,
         "emptied_at": tx.recorded_at,
     }
     return await tx.run(update(plan).where(_P.id.in_(batch), never).values(**emptied))
@@ -332,6 +357,9 @@ def _plan(row: Row[Any]) -> CityPlan:
         published_at=row.published_at,
         problem=getattr(row, "problem", None),
         result=getattr(row, "result", None),
+        replaces=row.replaces,
+        reasons=tuple(row.reasons or ()),
+        replan=getattr(row, "replan", None),
     )
 
 
@@ -351,4 +379,6 @@ def _version(row: Row[Any]) -> PlanVersion:
         recorded_at=row.recorded_at,
         event_id=row.event_id,
         corrects=row.corrects,
+        replaces=row.replaces,
+        reasons=tuple(row.reasons or ()),
     )

@@ -10,6 +10,7 @@ from cityloop_waste.schema import metadata
 
 # A plan with the problem it was asked for, the routes that were found and their lines along the roads (null: not drawn; none
 # where they cannot be). At most one of a stream and day is published. Of one that never was, the documents are emptied in the end.
+# A replan names the plan that it `replaces` and why; of a stream and day one at a time is searched.
 plan = Table(
     "plan",
     metadata,
@@ -37,6 +38,10 @@ plan = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("lines", Json),
     Column("emptied_at", UtcDateTime),
+    Column("replaces", String(36)),
+    Column("reasons", Json),
+    Column("replan", Json),
+    Column("finish_requested_at", UtcDateTime),
     CheckConstraint(
         "state IN ('waiting', 'solving', 'ready', 'failed', 'cancelled', 'published', 'superseded', 'withdrawn')", name="state"
     ),
@@ -60,6 +65,14 @@ Index(
     sqlite_where=text("state = 'published'"),
 )
 
+Index(
+    "uq_plan_replan_open",
+    plan.c.stream,
+    plan.c.on_day,
+    unique=True,
+    postgresql_where=text("replaces IS NOT NULL AND state IN ('waiting', 'solving')"),
+    sqlite_where=text("replaces IS NOT NULL AND state IN ('waiting', 'solving')"),
+)
 Index(
     "ix_plan_documents",
     plan.c.on_day,
@@ -91,10 +104,26 @@ plan_version = Table(
     Column("trucks", Integer, nullable=False),
     Column("stops", Integer, nullable=False),
     Column("closures", Json, nullable=False),
+    Column("replaces", String(36)),
+    Column("reasons", Json),
     UniqueConstraint("stream", "on_day", "version"),
     CheckConstraint("change IN ('published', 'withdrawn')", name="change"),
 )
 Index("ix_plan_version_plan_id", plan_version.c.plan_id, plan_version.c.id)
+
+# What became of the night job of a stream and day; its row is the right to ask, and one a night is asked.
+night_run = Table(
+    "night_run",
+    metadata,
+    Column("stream", String(20), primary_key=True),
+    Column("on_day", Date, primary_key=True),
+    Column("outcome", String(10), nullable=False),
+    Column("plan_id", String(36)),
+    Column("reason", Text),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    CheckConstraint("outcome IN ('asked', 'kept', 'refused')", name="outcome"),
+)
+Index("ix_night_run_on_day", night_run.c.on_day)
 
 # On-street parking as `parking.place.published.v1` tells of it: what a truck at the kerb is in the way of.
 street_section = Table(

@@ -20,7 +20,7 @@ from cityloop_common.jobs import JobView, enqueue_in, request_cancel
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.planning import problem_json, registered, store
 from cityloop_waste.planning.closures import Closure, calls, closures
-from cityloop_waste.planning.domain import Problem
+from cityloop_waste.planning.domain import Lunch, Problem
 from cityloop_waste.planning.events import plan_told
 from cityloop_waste.planning.plans import (
     PUBLISHABLE,
@@ -35,9 +35,11 @@ from cityloop_waste.planning.plans import (
     Publish,
     TooManyPlans,
     UnknownPlan,
+    rounds,
 )
 from cityloop_waste.planning.views import PlaceView
 from cityloop_waste.roads import store as roads
+from cityloop_waste.settings import read_lunch
 from cityloop_waste.streams import Stream
 
 JOB = "plan"
@@ -77,7 +79,15 @@ async def ask_for_day_in(
     tx: WriteTx, ctx: WasteCtx, stream: Stream, wish: Wish, *, seconds: int | None = None, depot_id: str | None = None
 ) -> CityPlan:
     """Asks for a plan of the points, trucks and sites that the registry has. Raises NothingToCollect, DepotAmbiguous, and as `ask_in`."""
-    problem = await registered.problem(tx, stream, depot_id=depot_id, seconds=seconds or ctx.settings.plan_seconds)
+    lunch = read_lunch(ctx.settings.lunch)
+    problem = await registered.problem(
+        tx,
+        stream,
+        depot_id=depot_id,
+        seconds=seconds or ctx.settings.plan_seconds,
+        lunch=None if lunch is None else Lunch(*lunch),
+        yesterday=rounds(await store.held_before(tx, stream, wish.on)),
+    )
     return await ask_in(tx, ctx, problem, wish)
 
 

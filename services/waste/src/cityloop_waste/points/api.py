@@ -19,12 +19,15 @@ router = APIRouter(tags=["registry"])
 
 
 class DemandView(BaseModel):
-    """What usually stands there of a stream."""
+    """What usually stands there of a stream; no `trucks`: all of the stream may come."""
 
     stream: Stream
     mass_kg: int
     volume_dm3: int
     service_s: int
+    containers: int
+    trucks: list[str]
+    prize_m: int | None
 
 
 class PointView(BaseModel):

@@ -47,6 +47,23 @@ async def due(tx: Tx, stream: Stream, *, most: int) -> list[CollectionPoint]:
     return await _with_demands(tx, rows)
 
 
+async def streams_due(tx: Tx) -> list[Stream]:
+    """The streams that stand at a point in use, in the order of their names."""
+    rows = await tx.all(select(_D.stream).join(collection_point, _P.id == _D.point_id).where(_P.active).distinct().order_by(_D.stream))
+    return [Stream(row.stream) for row in rows]
+
+
+async def names(tx: Tx, ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Name and English name of the points that are known."""
+    rows = await tx.all(select(_P.id, _P.name, _P.name_en).where(_P.id.in_(ids)))
+    return {row.id: (row.name, row.name_en) for row in rows}
+
+
+async def by_ids(tx: Tx, ids: Sequence[str]) -> list[CollectionPoint]:
+    """The points that are known, in the order of their ids."""
+    return await _with_demands(tx, await tx.all(select(collection_point).where(_P.id.in_(ids)).order_by(_P.id)))
+
+
 def _stands(stream: Stream) -> Any:
     return exists(select(_D.point_id).where(_D.point_id == _P.id, _D.stream == stream.value))
 
@@ -58,8 +75,13 @@ async def _with_demands(tx: Tx, rows: Sequence[Row[Any]]) -> list[CollectionPoin
     between = select(point_demand).where(_D.point_id.between(rows[0].id, rows[-1].id)).order_by(_D.point_id, _D.stream)
     for row in await tx.all(between):
         if row.point_id in demands:
-            demands[row.point_id].append(Demand(Stream(row.stream), row.mass_kg, row.volume_dm3, row.service_s))
+            demands[row.point_id].append(_demand(row))
     return [_point(row, tuple(demands[row.id])) for row in rows]
+
+
+def _demand(row: Row[Any]) -> Demand:
+    more = (row.containers or 0, tuple(row.trucks or ()), row.prize_m)
+    return Demand(Stream(row.stream), row.mass_kg, row.volume_dm3, row.service_s, *more)
 
 
 def _point(row: Row[Any], demands: tuple[Demand, ...]) -> CollectionPoint:
@@ -98,4 +120,7 @@ def _demand_row(point_id: str, demand: Demand) -> Mapping[str, object]:
         "mass_kg": demand.mass_kg,
         "volume_dm3": demand.volume_dm3,
         "service_s": demand.service_s,
+        "containers": demand.containers,
+        "trucks": list(demand.trucks),
+        "prize_m": demand.prize_m,
     }

@@ -22,7 +22,7 @@ collection_point = Table(
     CheckConstraint("lon BETWEEN -180 AND 180 AND lat BETWEEN -90 AND 90", name="position"),
 )
 
-# What stands at a point of each stream.
+# What stands at a point of each stream; of what came later null is the default.
 point_demand = Table(
     "point_demand",
     metadata,
@@ -31,5 +31,8 @@ point_demand = Table(
     Column("mass_kg", Integer, nullable=False),
     Column("volume_dm3", Integer, nullable=False),
     Column("service_s", Integer, nullable=False),
+    Column("containers", Integer),
+    Column("trucks", Json),
+    Column("prize_m", Integer),
     CheckConstraint("mass_kg >= 0 AND volume_dm3 >= 0 AND service_s >= 0", name="demand"),
 )
