@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,23 +12,7 @@ from cityloop_common import invented
 from cityloop_common.geo import Position, distance_m
 from cityloop_waste.roads import graph
 from cityloop_waste.roads.domain import InvalidRoads, Road, Travel, TravelSource, read_roads
-from tests.unit.waste.towns import planned, problem, site, stop
-
-LON, LAT = 109.787, 39.565
-EAST, NORTH = 100 / (111_194.9 * math.cos(math.radians(LAT))), 100 / 111_194.9  # 100 m in degrees
-
-
-def at(east: float, north: float) -> Position:
-    """A position so many hundreds of metres from the centre."""
-    return Position(LON + east * EAST, LAT + north * NORTH)
-
-
-def road(*line: tuple[float, float], oneway: bool = False, speed_kmh: int = 36, max_mass_kg: int | None = None) -> Road:
-    """A road at 10 m/s."""
-    return Road("road", tuple(at(*each) for each in line), oneway, speed_kmh, max_mass_kg)
-
-
-SQUARE = ((0, 0), (10, 0), (10, 10), (0, 10), (0, 0))
+from tests.unit.waste.streets import LAT, LON, SQUARE, at, road
 
 
 def between(roads: Sequence[Road], *places: Position, gross_mass_kg: int | None = None) -> tuple[int | None, int | None, int | None]:
@@ -148,17 +130,6 @@ def test_a_place_far_from_every_road_and_an_island_are_unreachable() -> None:
     assert [cell is None for cell in found.duration_s[0]] == [False, False, True, True]
     assert [row[0] is None for row in found.distance_m] == [False, False, True, True]
     assert [found.duration_s[n][n] for n in range(4)] == [0, 0, 0, 0]
-
-
-def test_a_street_that_only_leads_in_is_unreachable_as_a_stop() -> None:
-    """Nobody comes back from it: the planner lists it with its reason and plans the rest."""
-    roads = [road((0, 0), (10, 0)), road((10, 0), (10, 5), oneway=True)]
-    asked = problem([stop("in", (0, 0)), stop("P1", (0, 0))], sites=[site("S1", (0, 0))])
-    stops = (replace(asked.stops[0], position=at(10, 5)), replace(asked.stops[1], position=at(5, 0)))
-    asked = replace(asked, depot=at(0, 0), stops=stops, sites=(replace(asked.sites[0], position=at(8, 0)),))
-    plan, _ = planned(asked, graph.travel(roads, asked.positions()))
-    assert [(each.stop, each.reason.value) for each in plan.unserved] == [("in", "unreachable")]
-    assert len(plan.routes) == 1
 
 
 def test_a_crossing_with_other_last_digits_is_one_crossing() -> None:

@@ -20,7 +20,7 @@ from cityloop_waste.roads.domain import Road, Travel, read_roads
 from cityloop_waste.roads.lines import UNITS, drawn
 from cityloop_waste.roads.network import DM, SAME_PLACE_M, Network, Plane, network
 from cityloop_waste.roads.ways import Leg, ways
-from tests.unit.waste.test_roads_graph import SQUARE, at, road
+from tests.unit.waste.streets import SQUARE, at, road
 
 Way = tuple[Position, ...]
 Pieces = dict[tuple[tuple[float, float], tuple[float, float]], None]

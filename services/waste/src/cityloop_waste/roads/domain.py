@@ -15,6 +15,7 @@ MOST_VERTICES = 500_000
 FASTEST_KMH = 130
 HEAVIEST_LIMIT_KG = 1_000_000
 LONGEST_NAME = 200
+MOST_BANS = 100
 UNREACHABLE = "unreachable"
 """A pair without a way, as JSON: not null, because that is what JSON makes of NaN."""
 
@@ -25,6 +26,12 @@ class InvalidRoads(errors.Invalid):
     slug, title = "roads-invalid", "The road map cannot be used"
 
 
+class UnknownRoad(errors.Invalid):
+    """A road that is to be closed, and is not on the map: a typing mistake must not leave it open in silence."""
+
+    slug, title = "road-unknown", "There is no such road"
+
+
 class InvalidTravel(errors.Invalid):
     """A matrix that cannot be used."""
 
@@ -32,10 +39,22 @@ class InvalidTravel(errors.Invalid):
 
 
 @dataclass(frozen=True, slots=True)
+class Ban:
+    """A turn that signs forbid to who comes from the road that carries it: at `via`, into the road with the id `to`.
+
+    With `only` it is the other way round: at `via` one may go on into such roads and no other.
+    """
+
+    via: Position
+    to: str
+    only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Road:
     """A street or a part of one; roads meet where they share a vertex. One-way roads run in the order of their vertices.
 
-    `max_mass_kg` is the heaviest vehicle allowed, None = no limit.
+    `max_mass_kg` is the heaviest vehicle allowed, None = no limit. On a `narrow` road the crew takes containers from both sides.
     """
 
     name: str
@@ -43,6 +62,22 @@ class Road:
     oneway: bool
     speed_kmh: int
     max_mass_kg: int | None = None
+    id: str = ""
+    name_en: str = ""
+    narrow: bool = False
+    bans: tuple[Ban, ...] = ()
+
+
+class Side(StrEnum):
+    """From where a place may be served; where traffic keeps right, the kerb is on the right.
+
+    At `ANY` a truck may come from either side and turn round: a depot, a site. A place at the `KERB` lies on the truck's right, and it
+    goes on in the direction in which it came; on a narrow road it is as `ANY`. `RIGHT`: on the right on narrow roads too.
+    """
+
+    ANY = "any"
+    KERB = "kerb"
+    RIGHT = "right"
 
 
 class TravelSource(StrEnum):
@@ -62,10 +97,18 @@ class Travel:
     source: TravelSource
 
 
-def read_roads(document: object) -> tuple[Road, ...]:
-    """Roads of a GeoJSON FeatureCollection of LineStrings in WGS-84 with `name, oneway, speed_kmh, max_mass_kg`.
+def outdated(planned_on: str | None, present: str | None) -> bool:
+    """Whether a plan was made on another map than the present one: its times hold no longer, it must be checked anew.
 
-    `oneway` and `max_mass_kg` may be left out or null. Raises InvalidRoads.
+    None is the version of no map at all: a plan of estimates is outdated once there are roads.
+    """
+    return planned_on != present
+
+
+def read_roads(document: object) -> tuple[Road, ...]:
+    """Roads of a GeoJSON FeatureCollection of LineStrings in WGS-84; docs/concepts/roads.md lists the properties.
+
+    Only `speed_kmh` is needed; the others may be left out or null. Raises InvalidRoads.
     """
     features = document.get("features") if isinstance(document, Mapping) else None
     if not isinstance(features, Sequence) or isinstance(features, str) or not features:
@@ -123,33 +166,71 @@ def _road(number: int, feature: object) -> Road:
     geometry = feature.get("geometry") if isinstance(feature, Mapping) else None
     if not isinstance(properties, Mapping) or not isinstance(geometry, Mapping):
         raise InvalidRoads(f"feature {number} needs properties and a geometry")
-    oneway, mass = properties.get("oneway"), properties.get("max_mass_kg")
-    if oneway is not None and not isinstance(oneway, bool):
-        raise InvalidRoads(f"feature {number}: oneway is true or false")
-    name = properties.get("name") or ""
-    if not isinstance(name, str) or len(name) > LONGEST_NAME:
-        raise InvalidRoads(f"feature {number}: name is a text of at most {LONGEST_NAME} characters")
+    mass, at = properties.get("max_mass_kg"), f"feature {number}"
     return Road(
-        name=name,
+        name=_text(at, properties, "name"),
         line=tuple(_line(number, geometry)),
-        oneway=bool(oneway),
-        speed_kmh=_whole(f"feature {number}: speed_kmh", properties.get("speed_kmh"), FASTEST_KMH),
-        max_mass_kg=None if mass is None else _whole(f"feature {number}: max_mass_kg", mass, HEAVIEST_LIMIT_KG),
+        oneway=_flag(at, properties, "oneway"),
+        speed_kmh=_whole(f"{at}: speed_kmh", properties.get("speed_kmh"), FASTEST_KMH),
+        max_mass_kg=None if mass is None else _whole(f"{at}: max_mass_kg", mass, HEAVIEST_LIMIT_KG),
+        id=_id(at, properties.get("id")),
+        name_en=_text(at, properties, "name_en"),
+        narrow=_flag(at, properties, "narrow"),
+        bans=tuple(_bans(at, properties.get("bans"))),
     )
+
+
+def _text(at: str, properties: Mapping[str, object], name: str) -> str:
+    value = properties.get(name) or ""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        raise InvalidRoads(f"{at}: {name} is a text of at most {LONGEST_NAME} characters")
+    return value
+
+
+def _flag(at: str, properties: Mapping[str, object], name: str) -> bool:
+    value = properties.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRoads(f"{at}: {name} is true or false")
+    return bool(value)
+
+
+def _id(at: str, value: object) -> str:
+    """An id may be a number, as in files of surveyors."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) > LONGEST_NAME:
+        raise InvalidRoads(f"{at}: id is a text of at most {LONGEST_NAME} characters, or a whole number")
+    return str(value)
+
+
+def _bans(at: str, value: object) -> Iterator[Ban]:
+    if value is None:
+        return
+    if not isinstance(value, list | tuple) or len(value) > MOST_BANS:
+        raise InvalidRoads(f"{at}: bans is a list of at most {MOST_BANS} turns")
+    for each in value:
+        if not isinstance(each, Mapping) or not each.keys() >= {"via", "to"}:
+            raise InvalidRoads(f"{at}: a ban needs via and to")
+        if each["to"] in (None, ""):
+            raise InvalidRoads(f"{at}: a ban names the road that it leads to")
+        yield Ban(_position(at, each["via"]), _id(f"{at}: bans", each["to"]), _flag(f"{at}: bans", each, "only"))
 
 
 def _line(number: int, geometry: Mapping[str, object]) -> Iterator[Position]:
     coordinates = geometry.get("coordinates")
     if geometry.get("type") != "LineString" or not isinstance(coordinates, list | tuple) or len(coordinates) < 2:
         raise InvalidRoads(f"feature {number} is no LineString of two or more vertices")
-    for pair in coordinates:
-        if not isinstance(pair, list | tuple) or len(pair) < 2 or not all(_finite(value) for value in pair[:2]):
-            raise InvalidRoads(f"feature {number} has a vertex that is no pair of numbers")
-        at = Position(float(pair[0]), float(pair[1]))
-        if not WORLD.contains(at):
-            swapped = "; longitude and latitude may be swapped" if WORLD.contains(Position(at.lat, at.lon)) else ""
-            raise InvalidRoads(f"feature {number}: {at.lon:.10g}, {at.lat:.10g} is no WGS-84 position{swapped}")
-        yield at
+    yield from (_position(f"feature {number}", pair) for pair in coordinates)
+
+
+def _position(feature: str, pair: object) -> Position:
+    if not isinstance(pair, list | tuple) or len(pair) < 2 or not all(_finite(value) for value in pair[:2]):
+        raise InvalidRoads(f"{feature} has a vertex that is no pair of numbers")
+    at = Position(float(pair[0]), float(pair[1]))
+    if not WORLD.contains(at):
+        swapped = "; longitude and latitude may be swapped" if WORLD.contains(Position(at.lat, at.lon)) else ""
+        raise InvalidRoads(f"{feature}: {at.lon:.10g}, {at.lat:.10g} is no WGS-84 position{swapped}")
+    return at
 
 
 def _finite(value: object) -> bool:

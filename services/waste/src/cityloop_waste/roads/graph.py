@@ -11,7 +11,8 @@ from scipy.sparse.csgraph import dijkstra
 
 from cityloop_common.geo import Position, distance_m
 from cityloop_waste.roads.domain import Road, Travel, TravelSource
-from cityloop_waste.roads.network import DM, Floats, Ints, Network, network
+from cityloop_waste.roads.network import DM, Network, network
+from cityloop_waste.roads.sections import Floats, Ints
 
 ACCESS_KMH = 10
 """Pace of the straight way between a place and the road beside it."""
@@ -27,7 +28,7 @@ def travel(roads: Sequence[Road], places: Sequence[Position], *, gross_mass_kg: 
 
     Roads that do not bear `gross_mass_kg` are closed. A place joins the nearest open road, within 500 m; the last metres count
     straight at 10 km/h. Two places that join it at the same spot are no farther apart than straight, and at one position there
-    is no way between them. Turns cost nothing. Pairs without a way, and ways of more than a day, are None.
+    is no way between them. Turns cost what `Turns` says. Pairs without a way, and ways of more than a day, are None.
     """
     return travel_on(network(roads, places, gross_mass_kg=gross_mass_kg), places)
 
@@ -51,18 +52,19 @@ def estimate(places: Sequence[Position]) -> Travel:
 
 def _ways(joined: Network) -> Floats:
     """The packed number of the quickest way between each two places; infinite without one."""
-    ends, of = np.unique(joined.node, return_inverse=True)
-    found = np.empty((len(ends), len(ends)))
-    for number in range(0, len(ends), _AT_ONCE):
+    leave, one, of = np.unique(joined.leave, return_index=True, return_inverse=True)
+    reach = joined.reach[one]
+    found = np.empty((len(leave), len(leave)))
+    for number in range(0, len(leave), _AT_ONCE):
         block = slice(number, number + _AT_ONCE)
-        found[block] = dijkstra(joined.graph, directed=True, indices=ends[block])[:, ends]
+        found[block] = dijkstra(joined.graph, directed=True, indices=leave[block])[:, reach]
     return found[np.ix_(of, of)]
 
 
 def _beside(joined: Network) -> Floats:
     """Metres off the road at both ends of each way; straight where that is shorter and both join the road at the same spot."""
     beside: Floats = joined.off_m[:, None] + joined.off_m[None, :]
-    ahead, across = np.nonzero(_equal(joined.node) & np.isfinite(beside))
+    ahead, across = np.nonzero(_equal(joined.leave) & np.isfinite(beside))
     straight = np.sqrt(((joined.at[ahead] - joined.at[across]) ** 2).sum(axis=1))
     beside[ahead, across] = np.minimum(beside[ahead, across], straight)
     return beside

@@ -2,203 +2,194 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from cityloop_common.geo import EARTH_RADIUS_M, Position
-from cityloop_waste.roads.domain import Road
+from cityloop_common.geo import Position
+from cityloop_waste.roads.domain import Road, Side
+from cityloop_waste.roads.joining import BACKWARDS, EITHER, SAME_PLACE_M, Closed, Joined, Spot, closed_sections, join, point
+from cityloop_waste.roads.sections import Flags, Floats, Ints, Plane, Sections, sections
+from cityloop_waste.roads.turns import Arcs, Turns, turning
 
-OFF_THE_ROAD_M = 500.0
-"""A place farther from every road is unreachable: it is on another map, or in another datum."""
-SAME_PLACE_M = 0.5
+__all__ = ["DM", "SAME_PLACE_M", "TURNS", "Network", "Plane", "network"]
+
 DM = 1 << 26
 """One number a road: milliseconds times 2^26 plus decimetres. The way of least time comes with its length, exactly, below 2^53."""
+TURNS = Turns()
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """Arcs with what it takes to drive along each (packed, see DM), and where on its section it begins and ends, in metres.
+
+    A node of the search is the end of a stretch: where a truck is, and which way it heads.
+    """
+
+    arcs: Arcs
+    cost: Floats
+    from_m: Floats
+    to_m: Floats
+    from_cut: Ints
+    to_cut: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """Roads with the places that join them.
 
-    Of each node of the roads, `nodes_at`, and of each place, `at`: metres on a plane of `plane`. Of each place: the node where it
-    joins, and the metres to it (infinite: too far from every road). `graph[a, b]` is the packed number (see DM) of the quickest
-    straight piece from node a to node b in the direction of traffic.
+    Of each place: metres on the plane of `sections`, the nodes of the search where it is left and reached, and the metres to the
+    road (infinite: no open road near). `graph[a, b]` is the packed number (see DM) of going on from node a to the end of stretch b:
+    the turn, and the stretch. Nodes behind the stretches' are gates of places that may be served from either side; what leads into
+    one is no way, nor what leads out of the first `cuts` of them.
     """
 
-    plane: Plane
+    sections: Sections
+    stretches: Stretches
     graph: csr_matrix
-    nodes_at: Floats
     places: tuple[Position, ...]
     at: Floats
-    node: Ints
+    leave: Ints
+    reach: Ints
     off_m: Floats
+    gate_at: Floats
+    cuts: int
+
+    @property
+    def plane(self) -> Plane:
+        """The plane of its metres."""
+        return self.sections.plane
 
 
-def network(roads: Sequence[Road], places: Sequence[Position], *, gross_mass_kg: int | None = None) -> Network | None:
-    """The roads that bear `gross_mass_kg` with places joined to them; None when no road does.
+def network(
+    roads: Sequence[Road],
+    places: Sequence[Position],
+    *,
+    gross_mass_kg: int | None = None,
+    sides: Sequence[Side] | None = None,
+    turns: Turns = TURNS,
+    closed: Sequence[Closed] = (),
+) -> Network | None:
+    """The roads with places joined to them; None when none bears `gross_mass_kg`.
 
-    A place joins the nearest open road, at a crossing when that is as near.
+    A place joins the nearest road that bears it; it is unreachable where that one is closed. `sides` says of each place from where it
+    may be served (left out: any). Raises UnknownRoad for a road to be closed that is not there.
     """
-    pieces = _pieces([road for road in roads if _bears(road, gross_mass_kg)])
-    if pieces is None:
+    found = sections(roads) if roads else None
+    if found is None:
         return None
-    flat = pieces.plane.flat(places)
-    cut, node, off_m = _Joining(pieces).join(flat)
-    return Network(pieces.plane, _graph(cut), cut.at, tuple(places), flat, node, off_m)
-
-
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """Metres east and north of an origin. Within a city the error of this plane is far below that of the map."""
-
-    origin: Position
-
-    def flat(self, places: Sequence[Position]) -> Floats:
-        """Positions as metres east and north."""
-        east, north = self._scale()
-        return np.array([((place.lon - self.origin.lon) * east, (place.lat - self.origin.lat) * north) for place in places])
-
-    def position(self, at: Floats) -> Position:
-        """The position of metres east and north."""
-        east, north = self._scale()
-        return Position(self.origin.lon + float(at[0]) / east, self.origin.lat + float(at[1]) / north)
-
-    def _scale(self) -> tuple[float, float]:
-        north = math.radians(1) * EARTH_RADIUS_M
-        return north * math.cos(math.radians(self.origin.lat)), north
-
-
-@dataclass(frozen=True, slots=True)
-class _Pieces:
-    """Straight pieces of road between nodes, in the order of their vertices."""
-
-    begin: Ints
-    end: Ints
-    at: Floats
-    speed_kmh: Floats
-    oneway: NDArray[np.bool_]
-    plane: Plane
+    shut = closed_sections(found, closed)
+    bears = np.array([_bears(road, gross_mass_kg) for road in roads], dtype=np.bool_)[found.road]
+    if not bears.any():
+        return None
+    flat = found.plane.flat(places)
+    joined = join(found, flat, sides or [Side.ANY] * len(places), bears=bears, shut=shut)
+    stretches = _stretches(found, joined, bears & ~shut)
+    gates = _Gates(found, joined, stretches)
+    graph = _graph(found, stretches, turns, gates)
+    leave, reach = gates.of(joined.spot)
+    off_m = np.array(joined.off_m, dtype=np.float64)
+    return Network(found, stretches, graph, tuple(places), flat, leave, reach, off_m, gates.at(), gates.cuts)
 
 
 def _bears(road: Road, gross_mass_kg: int | None) -> bool:
     return road.max_mass_kg is None or gross_mass_kg is None or gross_mass_kg <= road.max_mass_kg
 
 
-def _pieces(roads: Sequence[Road]) -> _Pieces | None:
-    if not roads:
-        return None
-    nodes: dict[tuple[float, float], int] = {}
-    places: list[Position] = []
-    begin, end, speed, oneway = [], [], [], []
-    for road in roads:
-        numbers = []
-        for vertex in road.line:
-            key = (round(vertex.lon, 7), round(vertex.lat, 7))  # a centimetre: digits beyond are noise of a conversion
-            if key not in nodes:
-                nodes[key] = len(places)
-                places.append(vertex)
-            numbers.append(nodes[key])
-        for a, b in pairwise(numbers):
-            if a != b:
-                begin.append(a)
-                end.append(b)
-                speed.append(road.speed_kmh)
-                oneway.append(road.oneway)
-    if not begin:
-        return None
-    plane = Plane(places[0])
-    return _Pieces(np.array(begin), np.array(end), plane.flat(places), np.array(speed, dtype=float), np.array(oneway), plane)
+def _stretches(on: Sections, joined: Joined, open_: Flags) -> Stretches:
+    """The open sections, cut where places join them, in each direction that may be driven."""
+    every, count = np.arange(len(on)), len(on)
+    section = np.concatenate([every, np.array(joined.section, dtype=np.int64), every])
+    metres = np.concatenate([np.zeros(count), joined.metres, on.length_m()])
+    ms = np.rint(np.concatenate([np.zeros(count), joined.ms, on.ms[on.last(), 1]]))
+    cut = np.concatenate([np.full(count, -1), np.arange(len(joined.section)), np.full(count, -1)])
+    node = np.concatenate([on.begin[on.first[:-1]], np.full(len(joined.section), -1), on.end[on.last()]])
+    kind = np.repeat([0, 1, 2], [count, len(joined.section), count])
+    order = np.lexsort((kind, metres, section))
+    a, b = order[:-1], order[1:]
+    same = (section[a] == section[b]) & open_[section[a]]
+    a, b = a[same], b[same]
+    packed = np.maximum(ms[b] - ms[a], 0) * DM + np.maximum(np.rint(metres[b] * 10) - np.rint(metres[a] * 10), 0)
+    back = ~on.oneway[section[a]]
+    begin, end = np.concatenate([a, b[back]]), np.concatenate([b, a[back]])
+    against = np.repeat([False, True], [len(a), int(back.sum())])
+    arcs = Arcs(node[begin], node[end], section[begin], against)
+    return Stretches(arcs, np.concatenate([packed, packed[back]]), metres[begin], metres[end], cut[begin], cut[end])
 
 
-class _Joining:
-    """Where places join the roads."""
+class _Gates:
+    """Nodes of the search for spots without a direction: one to leave, one to reach, joined to every stretch that leads there."""
 
-    def __init__(self, pieces: _Pieces) -> None:
-        self._pieces = pieces
-        self._from = pieces.at[pieces.begin]
-        self._along = pieces.at[pieces.end] - self._from
-        self._squared = (self._along**2).sum(axis=1)
-        self._added: list[Floats] = []
-        self._cuts: dict[int, list[tuple[float, int]]] = {}
+    def __init__(self, on: Sections, joined: Joined, stretches: Stretches) -> None:
+        self._on, self._joined, self._stretches = on, joined, stretches
+        spots = dict.fromkeys(each for each in joined.spot if each is not None and each.direction == EITHER)
+        self._at_cuts = [each for each in spots if each.node < 0]
+        self._at_nodes = [each for each in spots if each.node >= 0]
+        self.cuts = len(self._at_cuts)
+        self._number = {each: number for number, each in enumerate([*self._at_cuts, *self._at_nodes])}
+        self._ending = {back: self._by_cut(stretches.to_cut, back=back) for back in (False, True)}
 
-    def join(self, places: Floats) -> tuple[_Pieces, Ints, Floats]:
-        """The pieces cut where places join them; each place's node (a crossing, or a cut of the piece beside it) and metres to it."""
-        node, off_m = [], []
-        for at in places:
-            piece, share, off = self._nearest(at)
-            if off > OFF_THE_ROAD_M:
-                node.append(0)
-                off_m.append(math.inf)
+    def _by_cut(self, cuts: Ints, *, back: bool) -> Ints:
+        """The stretch of each cut in one direction; -1 when there is none."""
+        found = np.full(len(self._joined.section), -1, dtype=np.int64)
+        there = np.flatnonzero((cuts >= 0) & (self._stretches.arcs.back == back))
+        found[cuts[there]] = there
+        return found
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    def of(self, spots: Sequence[Spot | None]) -> tuple[Ints, Ints]:
+        """The nodes where places are left and reached; without a spot the first: it is never looked at."""
+        stretches = len(self._stretches.cost)
+        nodes = []
+        for each in spots:
+            if each is None:
+                nodes.append((0, 0))
+            elif each.direction == EITHER:
+                nodes.append((stretches + self._number[each], stretches + len(self) + self._number[each]))
             else:
-                node.append(self._node(piece, share))
-                off_m.append(off)
-        return self._cut(), np.array(node, dtype=np.int64), np.array(off_m, dtype=np.float64)
+                nodes.append((int(self._ending[each.direction == BACKWARDS][each.cut]),) * 2)
+        leave, reach = np.array(nodes, dtype=np.int64).reshape(-1, 2).T
+        return leave, reach
 
-    def _nearest(self, at: Floats) -> tuple[int, float, float]:
-        share = np.clip(((at - self._from) * self._along).sum(axis=1) / self._squared, 0.0, 1.0)
-        off = ((self._from + share[:, None] * self._along - at) ** 2).sum(axis=1)
-        piece = int(off.argmin())
-        return piece, float(share[piece]), math.sqrt(off[piece])
+    def at(self) -> Floats:
+        """Metres on the plane of each gate."""
+        joined = self._joined
+        cuts = [point(self._on, joined.section[each.cut], joined.metres[each.cut]) for each in self._at_cuts]
+        return np.array([*cuts, *(self._on.node_at[each.node] for each in self._at_nodes)], dtype=np.float64).reshape(-1, 2)
 
-    def _node(self, piece: int, share: float) -> int:
-        """The crossing when it is as good as there, a cut that is there already (stops side by side), or a new one."""
-        near = SAME_PLACE_M / math.sqrt(self._squared[piece])
-        if share <= near:
-            return int(self._pieces.begin[piece])
-        if share >= 1 - near:
-            return int(self._pieces.end[piece])
-        cuts = self._cuts.setdefault(piece, [])
-        for other, node in cuts:
-            if abs(other - share) <= near:
-                return node
-        node = len(self._pieces.at) + len(self._added)
-        self._added.append(self._from[piece] + share * self._along[piece])
-        cuts.append((share, node))
-        return node
-
-    def _cut(self) -> _Pieces:
-        pieces = self._pieces
-        if not self._added:
-            return pieces
-        whole = np.ones(len(pieces.begin), dtype=bool)
-        whole[list(self._cuts)] = False
-        begin, end, of = [pieces.begin[whole]], [pieces.end[whole]], [np.flatnonzero(whole)]
-        for piece, cuts in self._cuts.items():
-            nodes = [int(pieces.begin[piece]), *(node for _, node in sorted(cuts)), int(pieces.end[piece])]
-            begin.append(np.array(nodes[:-1]))
-            end.append(np.array(nodes[1:]))
-            of.append(np.full(len(nodes) - 1, piece))
-        origin = np.concatenate(of)
-        return replace(
-            pieces,
-            begin=np.concatenate(begin),
-            end=np.concatenate(end),
-            at=np.concatenate([pieces.at, np.array(self._added)]),
-            speed_kmh=pieces.speed_kmh[origin],
-            oneway=pieces.oneway[origin],
-        )
+    def ways(self) -> tuple[Ints, Ints, Floats]:
+        """From, to and packed number of what leads out of gates and into them, and straight on past each cut."""
+        first, arcs = len(self._stretches.cost), self._stretches.arcs
+        found: list[tuple[int, int, float]] = []
+        for number, each in enumerate(self._at_cuts):
+            standing = [int(self._ending[back][each.cut]) for back in (False, True)]
+            found += [(first + number, there, 0.0) for there in standing]
+            found += [(there, first + len(self) + number, 0.0) for there in standing]
+        for number, each in enumerate(self._at_nodes, self.cuts):
+            out, into = np.flatnonzero(arcs.tail == each.node), np.flatnonzero(arcs.head == each.node)
+            found += [(first + number, int(there), float(self._stretches.cost[there])) for there in out]
+            found += [(int(there), first + len(self) + number, 0.0) for there in into]
+            found.append((first + number, first + len(self) + number, 0.0))
+        for back in (False, True):
+            beginning = self._by_cut(self._stretches.from_cut, back=back)
+            found += [
+                (before, on, float(self._stretches.cost[on]))
+                for before, on in zip(self._ending[back].tolist(), beginning.tolist(), strict=True)
+                if before >= 0
+            ]
+        begin, end, packed = np.array(found, dtype=np.float64).reshape(-1, 3).T
+        return begin.astype(np.int64), end.astype(np.int64), packed
 
 
-def _graph(pieces: _Pieces) -> csr_matrix:
-    """The packed number of the quickest piece between each two nodes that one leads to the other."""
-    metres = np.sqrt(((pieces.at[pieces.end] - pieces.at[pieces.begin]) ** 2).sum(axis=1))
-    packed = np.rint(metres * 3600 / pieces.speed_kmh) * DM + np.rint(metres * 10)
-    packed = np.maximum(packed, 1)  # a stored zero would be no road
-    back = ~pieces.oneway
-    begin = np.concatenate([pieces.begin, pieces.end[back]])
-    end = np.concatenate([pieces.end, pieces.begin[back]])
-    weight = np.concatenate([packed, packed[back]])
-    order = np.lexsort((weight, end, begin))  # of parallel roads the quickest: a sparse matrix would add them up
-    begin, end, weight = begin[order], end[order], weight[order]
-    first = np.ones(len(begin), dtype=bool)
-    first[1:] = (begin[1:] != begin[:-1]) | (end[1:] != end[:-1])
-    size = len(pieces.at)
-    return csr_matrix((weight[first], (begin[first], end[first])), shape=(size, size))
+def _graph(on: Sections, stretches: Stretches, turns: Turns, gates: _Gates) -> csr_matrix:
+    """The packed number of going on from each node of the search to each next one. No two are given twice: a matrix would add them up."""
+    turned = turning(on, stretches.arcs, turns)
+    begin, end, packed = gates.ways()
+    begin, end = np.concatenate([turned.into, begin]), np.concatenate([turned.out, end])
+    packed = np.concatenate([turned.ms * float(DM) + stretches.cost[turned.out], packed])
+    size = len(stretches.cost) + 2 * len(gates)
+    return csr_matrix((packed, (begin, end)), shape=(size, size))
