@@ -21,6 +21,8 @@ from cityloop_waste.planning.domain import NoPlanFound, PlanRefused, Window
 from cityloop_waste.planning.model import Clock, DayCap, Loads, Model
 from cityloop_waste.planning.searching import Found, Limits, Routes, Watch
 
+JUDGES_MS = 60_000
+"""Time to judge routes: reading them is a little search that ends with nothing, as if a rule were broken, when its limit is over."""
 _FIVE = ("use_relocate", "use_exchange", "use_cross", "use_two_opt", "use_or_opt")
 _PLAIN = """
 first_solution_strategy: SAVINGS
@@ -131,6 +133,10 @@ def _costs(routing: Any, manager: Any, model: Model) -> None:
             routing.SetVehicleUsedWhenEmpty(True, vehicle)
         elif model.vehicle_cost:
             routing.SetFixedCostOfVehicle(model.vehicle_cost, vehicle)
+    if all(model.start(vehicle) for vehicle in range(model.vehicles)):  # nobody begins at the depot: it is no place to drive to
+        depot = manager.NodeToIndex(0)
+        routing.AddDisjunction([depot], 0)
+        routing.ActiveVar(depot).SetValue(0)
     for node in range(1, model.starts_from):
         if node >= model.copies_from:
             routing.AddDisjunction([manager.NodeToIndex(node)], 0)
@@ -206,7 +212,7 @@ def _parameters(recipe: Recipe, limits: Limits | None) -> Any:
             chosen = optional_boolean_pb2.BOOL_TRUE if operator.name in _FIVE else optional_boolean_pb2.BOOL_FALSE
             setattr(operators, operator.name, chosen)
     text_format.Merge(_PLAIN if recipe is Recipe.PLAIN else _MULTI_TRIP, parameters)
-    parameters.time_limit.FromMilliseconds(1 if limits is None else max(1, round(limits.seconds * 1000)))
+    parameters.time_limit.FromMilliseconds(JUDGES_MS if limits is None else max(1, round(limits.seconds * 1000)))
     if limits is not None and limits.solutions is not None:
         parameters.solution_limit = limits.solutions
     faults = pywrapcp.FindErrorInRoutingSearchParameters(parameters)
