@@ -50,12 +50,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What became of the day by `at_s`. `urgent` stops are new, or those of the plan with another load."""
+    """What became of the day by `at_s`. `urgent` stops are new, or those of the plan with another load.
+
+    All trucks may be back `overtime_s` after their shifts; None: as late as they may anyway.
+    """
 
     at_s: int
     broken: tuple[str, ...] = ()
     urgent: tuple[Stop, ...] = ()
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    overtime_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def replan(problem: Problem, routes: Sequence[Document], happened: Happened, *, 
     left = tuple(stop for stop in whole.stops if stop.id not in done)
     if not left:
         raise InvalidReplan("nothing is left to be collected")
-    trucks = tuple(_truck(each, out.get(each.id), happened.at_s) for each in problem.trucks if each.id not in broken and each != ABSENT)
+    trucks = tuple(_truck(each, out.get(each.id), happened) for each in problem.trucks if each.id not in broken and each != ABSENT)
     rest = replace(
         whole,
         stops=_allowed(left, trucks),
@@ -225,8 +229,11 @@ def _taken(problem: Problem, truck: Truck, visits: Sequence[Document]) -> Caps:
     )
 
 
-def _truck(truck: Truck, driven: Driven | None, at_s: int) -> Truck:
+def _truck(truck: Truck, driven: Driven | None, happened: Happened) -> Truck:
     """A truck for the rest of the day."""
+    at_s = happened.at_s
+    if happened.overtime_s is not None:
+        truck = replace(truck, overtime_s=happened.overtime_s)
     if driven is not None and driven.underway is not None:
         return replace(truck, underway=driven.underway)
     if truck.underway is not None:  # it is to be free later, as it was

@@ -1,0 +1,272 @@
+"""A day made anew: what is done stays, what is begun stays, loads stay on their trucks, and the day is whole again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cityloop_waste.planning import problem_json
+from cityloop_waste.planning.absent import ABSENT
+from cityloop_waste.planning.domain import Caps, Lunch, Plan, Problem, Round, Underway, VisitKind, Window
+from cityloop_waste.planning.replanning import Happened, InvalidReplan, Replan, Seen, Stranded, joined, merged, replan
+from cityloop_waste.roads.domain import TravelSource
+from tests.unit.waste.towns import SIX, TWO_PM, by_hand, place, planned, problem, site, stop, travel, truck
+
+ELEVEN = 11 * 3600
+TOWN = problem(
+    [stop(f"A{n}", (1000 * n, 100), 400) for n in range(1, 5)] + [stop(f"B{n}", (-3000 * n, 100), 300) for n in range(1, 4)],
+    [truck("T1", 1000), truck("T2", 1000), truck("T3", 1000)],
+    [site("S1", (500, 500))],
+)
+WAYS = {"T1": ["A1", "A2", "S1", "A3", "A4", "S1"], "T2": ["B1", "B2", "B3", "S1"]}
+
+
+def routes(of: Problem, ways: dict[str, list[str]], *, eats: dict[str, int] | None = None) -> list[dict[str, Any]]:
+    """A plan as it is kept."""
+    return document(by_hand(of, travel(of), ways, leaves=dict.fromkeys(ways, SIX), eats=eats))["routes"]  # type: ignore[no-any-return]
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    return problem_json.write_plan(plan, stream="other", travel=TravelSource.GIVEN)
+
+
+def after(found: Sequence[dict[str, Any]], truck_id: str, stop_id: str) -> int:
+    """When a truck leaves a stop."""
+    return next(v["departure_s"] for r in found if r["truck"] == truck_id for v in r["visits"] if v["id"] == stop_id)
+
+
+def ids(visits: Sequence[Any]) -> list[Any]:
+    return [visit["id"] or visit["kind"] for visit in visits]
+
+
+def solved(made: Replan, metres: dict[str, int] | None = None) -> dict[str, Any]:
+    """The rest planned by the engines, judged by the verifier, joined with what was driven."""
+    plan, _ = planned(made.rest)
+    return merged(made, document(plan), metres or {})
+
+
+def test_story_5_done_stops_stay_the_load_stays_and_others_take_the_rest() -> None:
+    """T1 breaks down with 800 kg on board: nobody loses a stop, its load is told with it, T2 drives on where it was going."""
+    found = routes(TOWN, WAYS)
+    at_s = after(found, "T1", "A2") + 1
+    made = replan(TOWN, found, Happened(at_s, broken=("T1",)), seconds=1)
+    assert made.stranded == (Stranded("T1", 800, 0),)
+    assert {each.id for each in made.rest.stops} == {"A3", "A4", "B2", "B3"}, "A1 and A2 are done, T2 drives to B1"
+    assert [each.id for each in made.rest.trucks] == ["T2", "T3"]
+    result = solved(made)
+    assert joined(made, result) == []
+    by_truck = {route["truck"]: route for route in result["routes"]}
+    assert ids(by_truck["T1"]["visits"]) == ["depot-start", "A1", "A2"]
+    assert ids(by_truck["T2"]["visits"])[:3] == ["depot-start", "B1", "B2"], "what was driven is whole in the crew's manifest"
+    assert by_truck["T2"]["visits"][:2] == found[1]["visits"][:2]
+    served = {visit["id"] for route in result["routes"] for visit in route["visits"] if visit["kind"] == "stop"}
+    assert (served, result["unserved"]) == ({each.id for each in TOWN.stops}, [])
+    assert result["stranded"] == [{"truck": "T1", "load_kg": 800, "load_dm3": 0}]
+
+
+@pytest.mark.parametrize("stage, locked", [("drives", "B2"), ("serves", "B2"), ("left", "B3")])
+def test_the_visit_that_is_begun_or_driven_to_stays(stage: str, locked: str) -> None:
+    """The truck is free after it, there, with its load and what it has taken so far."""
+    found = routes(TOWN, WAYS)
+    visit = next(v for v in found[1]["visits"] if v["id"] == "B2")
+    at_s = {"drives": visit["arrival_s"] - 1, "serves": visit["start_s"], "left": visit["departure_s"]}[stage]
+    made = replan(TOWN, found, Happened(at_s), seconds=1)
+    behind = next(each for each in made.driven if each.truck == "T2")
+    assert behind.visits[-1]["id"] == locked
+    last = behind.visits[-1]
+    count = len(behind.visits) - 1
+    taken = Caps(kg=300 * count, dm3=0, stops=count, containers=0)
+    where = next(each.position for each in TOWN.stops if each.id == locked)
+    assert behind.underway == Underway(where, last["departure_s"], 300 * count, 0, taken)
+
+
+def test_a_truck_that_has_not_left_leaves_later() -> None:
+    """Not before the instant; its day is not over."""
+    made = replan(TOWN, routes(TOWN, WAYS), Happened(SIX + 100), seconds=1)
+    assert {each.id: (each.shift, each.underway is None) for each in made.rest.trucks}["T3"] == (Window(SIX + 100, TWO_PM), True)
+
+
+def test_before_anybody_has_left_everything_is_left() -> None:
+    """Nothing is driven: the rest is the day."""
+    made = replan(TOWN, routes(TOWN, WAYS), Happened(SIX - 100), seconds=1)
+    assert (made.driven, made.rest.stops) == ((), TOWN.stops)
+
+
+def test_who_drives_home_is_free_there() -> None:
+    """And may be sent out again; the day then goes on behind its first return."""
+    found = routes(TOWN, WAYS)
+    home = found[1]["visits"][-1]["arrival_s"]
+    made = replan(TOWN, found, Happened(home - 1, broken=("T1", "T3"), urgent=(stop("U1", (-500, 0)),)), seconds=1)
+    free = next(each.underway for each in made.rest.trucks if each.id == "T2")
+    assert free is not None
+    assert (free.position, free.at_s, free.load_kg) == (TOWN.depot, home, 0)
+    result = solved(made)
+    assert joined(made, result) == []
+    way = ids(next(route for route in result["routes"] if route["truck"] == "T2")["visits"])
+    assert way[:6] == ["depot-start", "B1", "B2", "B3", "S1", "depot-end"]
+    assert "U1" in way[6:]
+
+
+def test_a_truck_is_where_it_was_seen_with_what_the_scale_said() -> None:
+    """It need not go where it was going, and its real load counts."""
+    found = routes(TOWN, WAYS)
+    at_s = after(found, "T2", "B1") + 1
+    made = replan(TOWN, found, Happened(at_s, seen={"T2": Seen(place((-300, 700)), load_kg=550)}), seconds=1)
+    free = next(each.underway for each in made.rest.trucks if each.id == "T2")
+    assert free is not None
+    assert (free.position, free.at_s, free.load_kg) == (place((-300, 700)), at_s, 550)
+    result = solved(made)
+    assert joined(made, result) == []
+    visits = next(route for route in result["routes"] if route["truck"] == "T2")["visits"]
+    seen = next(visit for visit in visits if visit["kind"] == "underway")
+    assert (seen["position"], seen["load_kg"]) == ({"lon": -300 / 1e6, "lat": 700 / 1e6}, 550)
+
+
+def test_what_the_scale_said_is_added_to_while_a_stop_is_served() -> None:
+    """The stop that is served stays, and its load comes on top, up to what the truck bears."""
+    found = routes(TOWN, WAYS)
+    visit = next(v for v in found[1]["visits"] if v["id"] == "B2")
+    for told, then in ((500, 800), (900, 1000)):
+        made = replan(TOWN, found, Happened(visit["start_s"], seen={"T2": Seen(place((0, 0)), load_kg=told)}), seconds=1)
+        free = next(each.underway for each in made.rest.trucks if each.id == "T2")
+        assert free is not None
+        assert (free.position, free.load_kg) == (place((-6000, 100)), then)
+
+
+def test_an_urgent_stop_is_taken_in() -> None:
+    """New, or one of the plan with another load; one that is done is refused."""
+    found = routes(TOWN, WAYS)
+    at_s = after(found, "T1", "A2") + 1
+    lighter = replace(TOWN.stops[3], demand_kg=50)
+    made = replan(TOWN, found, Happened(at_s, urgent=(stop("U1", (0, 2000), 100), lighter)), seconds=1)
+    assert {each.id: each.demand_kg for each in made.rest.stops} == {"A3": 400, "A4": 50, "B2": 300, "B3": 300, "U1": 100}
+    assert joined(made, solved(made)) == []
+    with pytest.raises(InvalidReplan, match="A1 is done"):
+        replan(TOWN, found, Happened(at_s, urgent=(TOWN.stops[0],)), seconds=1)
+
+
+def test_the_rest_begins_with_the_plan_that_it_replaces() -> None:
+    """What each truck was still to serve: crews keep what they can keep."""
+    found = routes(TOWN, WAYS)
+    made = replan(TOWN, found, Happened(after(found, "T1", "A1") + 1), seconds=1)
+    assert Round("T2", ("B2", "B3")) in made.rest.yesterday
+
+
+def test_a_second_replan_goes_on_where_the_first_led() -> None:
+    """A truck stays broken until it is seen elsewhere; then it goes on with what it has on board."""
+    found = routes(TOWN, WAYS)
+    first = replan(TOWN, found, Happened(after(found, "T1", "A2") + 1, broken=("T1",)), seconds=1)
+    held = solved(first)
+    later = max(visit["departure_s"] for route in held["routes"] for visit in route["visits"][:-2])
+    wish = Happened(later - 1, urgent=(stop("U1", (700, 0), 50),))
+    second = replan(first.whole, held["routes"], wish, stranded=["T1"], seconds=1)
+    assert (second.stranded, "T1" in {each.id for each in second.rest.trucks}) == ((Stranded("T1", 800, 0),), False)
+    mended = replan(first.whole, held["routes"], replace(wish, seen={"T1": Seen(place((1000, 0)))}), stranded=["T1"], seconds=1)
+    again = next(each.underway for each in mended.rest.trucks if each.id == "T1")
+    assert again is not None
+    assert (mended.stranded, again.load_kg, again.at_s) == ((), 800, later - 1)
+    for made in (second, mended):
+        assert joined(made, solved(made)) == []
+
+
+def test_with_every_truck_broken_the_plan_says_that_nobody_comes() -> None:
+    """No stop is dropped in silence; a stop that only a broken truck may serve neither."""
+    found = routes(TOWN, WAYS)
+    at_s = after(found, "T1", "A2") + 1
+    made = replan(TOWN, found, Happened(at_s, broken=("T1", "T2", "T3")), seconds=1)
+    assert made.rest.trucks == (ABSENT,)
+    assert {each["reason"] for each in solved(made)["unserved"]} == {"no-vehicle-for-stream"}
+    only = replace(TOWN, stops=tuple(replace(each, trucks=("T1",)) if each.id == "A4" else each for each in TOWN.stops))
+    narrow = replan(only, found, Happened(at_s, broken=("T1",)), seconds=1)
+    assert ABSENT in narrow.rest.trucks
+    assert [each["stop"] for each in solved(narrow)["unserved"]] == ["A4"]
+
+
+def test_what_a_site_has_taken_today_it_does_not_take_again() -> None:
+    """Its day's kilograms are those that are left."""
+    capped = replace(TOWN, sites=(replace(TOWN.sites[0], day_kg=3000),))
+    found = routes(capped, WAYS)
+    unload = next(visit for visit in found[0]["visits"] if visit["kind"] == "unload")
+    made = replan(capped, found, Happened(unload["departure_s"] + 1), seconds=1)
+    driven_t2 = next(each for each in made.driven if each.truck == "T2").visits
+    taken = 800 + (900 if driven_t2[-1]["kind"] != "stop" else 0)
+    assert made.rest.sites[0].day_kg == 3000 - taken
+
+
+@pytest.mark.parametrize("minutes, at", [(-20, "later"), (20, "taken"), (90, "taken")])
+def test_lunch_is_eaten_once(minutes: int, at: str) -> None:
+    """Before its hour it is still to come; who is at table is free after it; who has eaten does not eat again."""
+    lunch = Lunch(ELEVEN, ELEVEN + 3600, 3600)
+    late = problem(
+        [stop(f"A{n}", (1000 * n, 100), 400, service_s=1500) for n in range(1, 7)],
+        [truck("T1", 4000, shift=Window(10 * 3600, 18 * 3600))],
+        [site("S1", (500, 500))],
+        lunch=lunch,
+    )
+    found = document(
+        by_hand(late, travel(late), {"T1": ["A1", "A2", "A3", "A4", "A5", "A6", "S1"]}, leaves={"T1": 36_000}, eats={"T1": ELEVEN})
+    )
+    at_s = ELEVEN + 60 * minutes
+    made = replan(late, found["routes"], Happened(at_s), seconds=1)
+    (behind,) = made.driven
+    assert behind.underway is not None
+    if at == "later":
+        assert behind.lunch is None
+        assert behind.underway.at_s < ELEVEN
+    else:
+        assert behind.lunch == found["routes"][0]["lunch"]
+        assert behind.underway.at_s >= behind.lunch["end_s"]
+    result = solved(made)
+    assert joined(made, result) == []
+    assert result["routes"][0]["lunch"] is not None
+
+
+def test_the_instant_of_a_plan_that_nobody_can_keep_is_refused() -> None:
+    """Unknown trucks, one that is broken and goes on, a load that no truck bears, nothing left."""
+    found = routes(TOWN, WAYS)
+    for happened in (
+        Happened(SIX, broken=("T9",)),
+        Happened(SIX, seen={"T9": Seen(place((0, 0)))}),
+        Happened(SIX, broken=("T1",), seen={"T1": Seen(place((0, 0)))}),
+        Happened(SIX, seen={"T1": Seen(place((0, 0)), load_kg=1001)}),
+        Happened(TWO_PM),
+    ):
+        with pytest.raises(InvalidReplan):
+            replan(TOWN, found, happened, seconds=1)
+
+
+def test_the_driven_way_counts() -> None:
+    """Metres of what was driven and of what comes; hours from leaving to being back."""
+    found = routes(TOWN, WAYS)
+    made = replan(TOWN, found, Happened(after(found, "T1", "A2") + 1), seconds=1)
+    bare, whole = solved(made), solved(made, {"T1": 3000})
+    assert whole["cost"]["distance_m"] - bare["cost"]["distance_m"] == 3000
+    first = next(route for route in whole["routes"] if route["truck"] == "T1")
+    assert first["duration_s"] == first["visits"][-1]["arrival_s"] - SIX
+
+
+def test_parts_that_do_not_fit_are_found() -> None:
+    """A time that goes back, a load from nowhere, a stop too many or too few, a truck that stays out."""
+    found = routes(TOWN, WAYS)
+    made = replan(TOWN, found, Happened(after(found, "T1", "A2") + 1), seconds=1)
+    result = solved(made)
+
+    def broken(change: Any) -> list[str]:
+        other = copy.deepcopy(result)
+        change(next(route for route in other["routes"] if route["truck"] == "T1")["visits"], other)
+        return [each.text for each in joined(made, other)]
+
+    assert broken(lambda visits, _: visits[-1].update(arrival_s=0))
+    assert broken(lambda visits, _: visits[2].update(load_kg=5))
+    assert broken(lambda visits, _: visits.pop(1))
+    assert broken(lambda visits, _: visits.pop())
+    assert broken(lambda _, other: other["unserved"].append({"stop": "A1", "reason": "window"}))
+
+
+def test_kinds_are_those_of_the_domain() -> None:
+    """The words of documents are the domain's."""
+    assert {each.value for each in VisitKind} == {"depot-start", "underway", "stop", "unload", "depot-end"}
