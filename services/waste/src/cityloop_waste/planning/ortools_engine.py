@@ -106,7 +106,7 @@ class _Engine:
         if model.clock is not None:
             _hours(self.routing, self.manager, model, model.clock)
         self.parameters = _parameters(recipe, limits)
-        self.routing.CloseModelWithParameters(self.parameters)
+        self.routing.CloseModelWithParameters(_parameters(recipe, None))
 
     def read(self, routes: Sequence[Sequence[int]]) -> Any:
         """Routes as an assignment; None when they break a rule."""

@@ -132,7 +132,7 @@ class _There:
         for number, (_, vehicles) in enumerate(self.fleets):
             for vehicle in vehicles:
                 nodes = begin[vehicle] if vehicle < len(begin) else ()
-                activities = self._activities(vehicle, nodes)
+                activities = self._activities(vehicle, self._first_trips(nodes, self.data.vehicle_type(number).max_reloads))
                 if activities is None:
                     return None
                 if activities:
@@ -163,6 +163,11 @@ class _There:
                 kept.append(node)
             loaded = is_stop
         return kept
+
+    def _first_trips(self, nodes: Sequence[int], reloads: int) -> Sequence[int]:
+        """A route as far as so many unloads on the way take it; what comes behind is left out at first."""
+        unloads = [at for at, node in enumerate(nodes) if node >= self.model.copies_from]
+        return nodes if len(unloads) <= reloads else nodes[: unloads[reloads]]
 
     def _activities(self, vehicle: int, nodes: Sequence[int]) -> list[Activity] | None:
         if not nodes:
