@@ -1,0 +1,98 @@
+"""What is known of a plan's quality: bounds that no plan can beat, the second engine's figure, likeness to the day before.
+
+A bound is proven, the other engine's figure is a comparison: neither is ever told as the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from cityloop_waste.planning.domain import Minimise, Plan, Round, VisitKind
+from cityloop_waste.planning.fewest import fewest_vehicles
+from cityloop_waste.planning.model import Model
+from cityloop_waste.planning.qroutes import WEAK_STOPS, Bound
+
+_WAY = {Minimise.DISTANCE: "distance", Minimise.TIME: "time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The other engine's best on the same rules in the same seconds: a comparison, no bound."""
+
+    engine: str
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How much of the day before is in a plan, of what both days serve: neighbours in the order, and stops with their truck."""
+
+    pairs: int
+    pairs_kept: int
+    stops: int
+    stops_kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A plan's figures beside those that no plan can beat, in the model's unit. `cost`: its way and the prizes that it gives up.
+
+    `not_served`: stops that have no prize and are left out all the same; the bound is then one for plans that serve the others.
+    """
+
+    vehicles: int
+    fewest_vehicles: int
+    cost: int
+    bound: Bound
+    not_served: int = 0
+    minimise: Minimise = Minimise.DISTANCE
+    compared: Compared | None = None
+    likeness: Likeness | None = None
+
+    @property
+    def gap_percent(self) -> float:
+        """The most that any plan could save of the cost."""
+        return 100 * (self.cost - self.bound.value) / self.cost if self.cost else 0.0
+
+    def __str__(self) -> str:
+        who = "No plan" if not self.not_served else f"No plan that serves all but the same {self.not_served} stops"
+        way = _WAY[self.minimise]
+        said = f"{who} saves more than {self.gap_percent:.1f} % of its {way} (loads and {way}s counted; windows, shifts and breaks ignored)"
+        weak = f"; weak, because trips have more than {WEAK_STOPS} stops: the true figure is likely far lower" if self.bound.weak else ""
+        return f"{said}{weak}."
+
+
+def evidence(
+    model: Model,
+    routes: Sequence[Sequence[int]],
+    bound: Bound,
+    *,
+    minimise: Minimise = Minimise.DISTANCE,
+    compared: Compared | None = None,
+    likeness: Likeness | None = None,
+) -> Evidence:
+    """What is known of these routes (one a vehicle, without start and end). The bound: with `left_out=not_asked(model, routes)`."""
+    left = set(range(1, model.copies_from)).difference(*routes)
+    given_up = sum(model.prizes[node] for node in left if node in model.prizes)
+    used = sum(1 for route in routes if route)
+    missed = not_asked(model, routes)
+    way = sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes))
+    return Evidence(used, fewest_vehicles(model, missed), way + given_up, bound, len(missed), minimise, compared, likeness)
+
+
+def not_asked(model: Model, routes: Sequence[Sequence[int]]) -> frozenset[int]:
+    """The stops without a prize that routes leave out: what these routes drive says nothing about plans that serve them."""
+    return frozenset(range(1, model.copies_from)).difference(*routes, model.prizes)
+
+
+def likeness(yesterday: Sequence[Round], plan: Plan) -> Likeness:
+    """How much of the day before is in the plan. Unloads between two stops do not part them."""
+    today = {route.truck: [visit.id for visit in route.visits if visit.kind is VisitKind.STOP] for route in plan.routes}
+    served = {stop for stops in today.values() for stop in stops}
+    neighbours = {pair for stops in today.values() for pair in pairwise(stops)}
+    both = [(each.truck, [stop for stop in each.stops if stop in served]) for each in yesterday]
+    pairs = [pair for each in yesterday for pair in pairwise(each.stops) if served.issuperset(pair)]
+    kept = sum(1 for truck, stops in both for stop in stops if stop in today.get(truck, ()))
+    return Likeness(len(pairs), sum(1 for pair in pairs if pair in neighbours), sum(len(stops) for _, stops in both), kept)
