@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import dijkstra
 from cityloop_common import invented
 from cityloop_common.geo import Position, distance_m
 from cityloop_waste.roads import graph
-from cityloop_waste.roads.domain import Road, Travel, read_roads
+from cityloop_waste.roads.domain import Road, Side, Travel, read_roads
 from cityloop_waste.roads.lines import UNITS, drawn
 from cityloop_waste.roads.network import DM, SAME_PLACE_M, Network, Plane, network
 from cityloop_waste.roads.ways import Leg, ways
@@ -79,32 +79,37 @@ def judge(on: Network, roads: Sequence[Road], found: Travel, legs: Sequence[tupl
             assert may_be_driven(on.plane, roads, c, d), f"{c} to {d} is driven against the traffic, or beside every road"
 
 
+Town = tuple[list[Road], list[Position], list[Side]]
+
+
 @st.composite
-def towns(draw: st.DrawFn) -> tuple[list[Road], list[Position]]:
-    """Streets between crossings of a crooked grid, and places along them, beside them and off every map."""
+def towns(draw: st.DrawFn) -> Town:
+    """Streets between crossings of a crooked grid, and places along them, beside them and off every map, with their sides."""
     crossings = [at(*each) for each in draw(st.lists(st.tuples(_METRES, _METRES), min_size=2, max_size=9, unique=True))]
     numbers = st.lists(st.integers(0, len(crossings) - 1), min_size=2, max_size=4)
     roads = [
-        Road("road", tuple(crossings[each] for each in line), oneway, speed_kmh, mass)
-        for line, oneway, speed_kmh, mass in draw(
-            st.lists(
-                st.tuples(numbers, st.booleans(), st.sampled_from((5, 20, 40)), st.sampled_from((None, 8000))), min_size=1, max_size=12
-            )
-        )
+        Road("road", tuple(crossings[each] for each in line), oneway, speed_kmh, mass, narrow=narrow)
+        for line, oneway, speed_kmh, mass, narrow in draw(st.lists(_streets(numbers), min_size=1, max_size=12))
     ]
     places = [at(*each) for each in draw(st.lists(st.tuples(_METRES, _METRES), min_size=2, max_size=5))]
-    return roads, places + draw(st.lists(st.sampled_from(crossings), max_size=2))
+    places += draw(st.lists(st.sampled_from(crossings), max_size=2))
+    sides = draw(st.lists(st.sampled_from(Side), min_size=len(places), max_size=len(places)))
+    return roads, places, sides
+
+
+def _streets(numbers: st.SearchStrategy[list[int]]) -> st.SearchStrategy[tuple[list[int], bool, int, int | None, bool]]:
+    return st.tuples(numbers, st.booleans(), st.sampled_from((5, 20, 40)), st.sampled_from((None, 8000)), st.booleans())
 
 
 _METRES = st.integers(-60, 60).map(lambda tens: tens / 10)  # hundreds of metres, in steps of ten
 
 
-@given(towns(), st.sampled_from((None, 9000)))
-def test_a_way_is_as_long_as_the_matrix_says_and_as_the_roads_allow(town: tuple[list[Road], list[Position]], mass: int | None) -> None:
+@given(towns(), st.sampled_from((None, 9000)), st.booleans())
+def test_a_way_is_as_long_as_the_matrix_says_and_as_the_roads_allow(town: Town, mass: int | None, sided: bool) -> None:
     """On any map: metres, ends, directions, limits; and there is a way exactly where there are metres."""
-    roads, places = town
-    on = network(roads, places, gross_mass_kg=mass)
-    found = graph.travel(roads, places, gross_mass_kg=mass)
+    roads, places, sides = town
+    on = network(roads, places, gross_mass_kg=mass, sides=sides if sided else None)
+    found = graph.travel_on(on, places)
     if on is not None:
         open_roads = [each for each in roads if each.max_mass_kg is None or mass is None]
         judge(on, open_roads, found, [(a, b) for a in range(len(places)) for b in range(len(places)) if places[a] != places[b]])
@@ -114,9 +119,10 @@ def test_ways_of_the_invented_city_are_as_long_as_its_matrix_says() -> None:
     """Depot, sites and 300 points one after the other: each way is that of its cell."""
     roads = read_roads(invented.base_map())
     places = [invented.depot().position, *(spot.position for spot in (*invented.sites(), *invented.collection_points()))]
-    on = network(roads, places, gross_mass_kg=18_000)
-    assert on is not None
-    judge(on, roads, graph.travel_on(on, places), list(pairwise(range(len(places)))))
+    for sides in (None, [Side.ANY] * 6 + [Side.KERB] * 300):
+        on = network(roads, places, gross_mass_kg=18_000, sides=sides)
+        assert on is not None
+        judge(on, roads, graph.travel_on(on, places), list(pairwise(range(len(places)))))
     assert [each for each in roads if each.oneway], "a city without a one-way street proves nothing"
 
 

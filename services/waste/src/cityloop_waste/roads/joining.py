@@ -91,13 +91,32 @@ def closed_sections(sections: Sections, closed: Sequence[Closed]) -> Flags:
 def join(sections: Sections, places: Floats, sides: Sequence[Side], *, bears: Flags, shut: Flags) -> Joined:
     """Joins places to the nearest sections that bear the truck; who stands at a closed one is off the roads."""
     joining = _Joining(sections)
+    open_ = bears & ~shut
     near = Nearest(sections, np.flatnonzero(bears[sections.section])).of(places, OFF_THE_ROAD_M)
+    if shut.any():
+        near = _open(sections, places, near, Nearest(sections, np.flatnonzero(open_[sections.section])).of(places, OFF_THE_ROAD_M), shut)
     for at, piece, side in zip(places, near.tolist(), sides, strict=True):
-        if piece < 0 or shut[sections.section[piece]]:
+        if piece < 0:
             joining.leave_out()
         else:
             joining.put(at, piece, side)
     return joining.joined
+
+
+def _open(sections: Sections, places: Floats, near: Ints, open_: Ints, shut: Flags) -> Ints:
+    """The nearest pieces, or open ones that are as near (a corner); -1 for who stands at a closed one."""
+    at_closed = (near >= 0) & shut[sections.section[near]]
+    as_near = (open_ >= 0) & (_off_m(sections, places, open_) <= _off_m(sections, places, near) + SAME_PLACE_M)
+    return np.where(at_closed, np.where(as_near, open_, -1), near)
+
+
+def _off_m(sections: Sections, places: Floats, pieces: Ints) -> Floats:
+    """Metres from each place to its piece."""
+    begin = sections.node_at[sections.begin[pieces]]
+    along, beside = sections.node_at[sections.end[pieces]] - begin, places - begin
+    share = np.clip((beside * along).sum(axis=1) / (along**2).sum(axis=1), 0.0, 1.0)
+    off: Floats = np.sqrt(((beside - share[:, None] * along) ** 2).sum(axis=1))
+    return off
 
 
 class _Joining:

@@ -191,5 +191,5 @@ def _graph(on: Sections, stretches: Stretches, turns: Turns, gates: _Gates) -> c
     begin, end, packed = gates.ways()
     begin, end = np.concatenate([turned.into, begin]), np.concatenate([turned.out, end])
     packed = np.concatenate([turned.ms * float(DM) + stretches.cost[turned.out], packed])
-    size = len(stretches.cost) + 2 * len(gates)
+    size = max(1, len(stretches.cost) + 2 * len(gates))  # where every road is closed one looks at the first node all the same
     return csr_matrix((packed, (begin, end)), shape=(size, size))

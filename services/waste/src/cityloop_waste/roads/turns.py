@@ -15,7 +15,8 @@ class Turns:
     """Seconds that turns cost a truck where traffic keeps right, beyond the driving itself.
 
     They count where three or more roads meet; a bend is no turn. Up to `straight_deg` from straight on nothing is added. Turning
-    round is dear at a junction and cheaper where the road ends, or where nothing else is allowed. The figures are the project's own.
+    round is dear at a junction, cheaper where the road ends or nothing else is allowed, and not done where a road only goes on as
+    another. The figures are the project's own.
     """
 
     right_s: int = 3
@@ -57,11 +58,11 @@ def turning(sections: Sections, arcs: Arcs, turns: Turns) -> Turning:
     into, out = _pairs(arcs, len(sections.node_at))
     round_ = (arcs.section[into] == arcs.section[out]) & (arcs.back[into] != arcs.back[out])
     allowed = ~_banned(sections, arcs, into, out, round_)
-    into, out, round_ = into[allowed], out[allowed], round_[allowed]
+    elsewhere = np.bincount(into[allowed & ~round_], minlength=len(arcs.tail))[into] > 0  # there is another way to go on
+    degree = sections.degree[arcs.head[into]]
+    allowed &= ~(round_ & elsewhere & (degree == 2))
+    into, out, round_, dear = into[allowed], out[allowed], round_[allowed], (elsewhere & (degree > 1))[allowed]
     seconds = _seconds(sections, arcs, turns, into, out)
-    node = arcs.head[into]
-    elsewhere = np.bincount(into[~round_], minlength=len(arcs.tail))[into] > 0  # there is another way to go on
-    dear = (sections.degree[node] > 1) & elsewhere
     seconds[round_] = np.where(dear, turns.u_turn_s, turns.dead_end_s)[round_]
     return Turning(into, out, seconds * 1000)
 
