@@ -84,10 +84,11 @@ def _table(ways: Floats, beside_m: Floats, one: NDArray[np.bool_]) -> Travel:
     metres = np.rint(np.mod(packed, DM) / 10 + beside).astype(np.int64)
     seconds = np.ceil(np.floor(packed / DM) / 1000 + beside * 3.6 / ACCESS_KMH - 1e-9).astype(np.int64)
     metres[one], seconds[one], reached[one] = 0, 0, True
-    return Travel(_cells(metres, reached), _cells(seconds, reached), TravelSource.GRAPH)
+    return Travel(cells(metres, reached), cells(seconds, reached), TravelSource.GRAPH)
 
 
-def _cells(values: Ints, reached: NDArray[np.bool_]) -> tuple[tuple[int | None, ...], ...]:
+def cells(values: Ints, reached: NDArray[np.bool_]) -> tuple[tuple[int | None, ...], ...]:
+    """A table of Python's numbers, None where nothing was reached."""
     return tuple(
         tuple(value if known else None for value, known in zip(row, row_known, strict=True))
         for row, row_known in zip(values.tolist(), reached.tolist(), strict=True)
