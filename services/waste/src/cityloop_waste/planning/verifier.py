@@ -114,7 +114,7 @@ class _Judge:
         out = {route.truck for route in plan.routes}
         for truck in self._problem.trucks:
             loaded = truck.underway is not None and (truck.underway.load_kg or truck.underway.load_dm3)
-            if loaded and truck.id not in out and self._problem.stream in truck.streams and self._alone.brings_load_home(truck):
+            if loaded and truck.id not in out and self._problem.stream in truck.streams and self._alone.comes_home(truck):
                 yield Broken(Rule.LOAD_LEFT, truck.id, "it is under way with a load on board and has no route")
 
     def sites(self, plan: Plan) -> Iterator[Broken]:

@@ -72,10 +72,12 @@ class Alone:
         timeless = any(self._in_time(truck, [_Call(call.row, call.service_s) for call in way]) for truck, way in ways)
         return Reason.WINDOW if timeless else Reason.NOT_ENOUGH_TIME
 
-    def brings_load_home(self, truck: Truck) -> bool:
-        """Whether a truck under way could tip its load at a site that takes as much a day, and come home, if it did nothing else."""
-        load_kg = truck.underway.load_kg if truck.underway else 0
-        ways = [[call] for call, site in self._sites if site.day_kg is None or load_kg <= site.day_kg]
+    def comes_home(self, truck: Truck) -> bool:
+        """Whether a truck under way could come home in time if it did nothing else but tip its load, at a site that takes as much a day."""
+        load = truck.underway
+        ways: list[list[_Call]] = [[]]
+        if load is not None and (load.load_kg or load.load_dm3):
+            ways = [[call] for call, site in self._sites if site.day_kg is None or load.load_kg <= site.day_kg]
         return any(self._has_roads(truck, way) and self._in_time(truck, way) for way in ways)
 
     def _over(self, truck: Truck, row: int, stop: Stop) -> Iterator[list[_Call]]:
