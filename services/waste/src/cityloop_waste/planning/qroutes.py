@@ -20,7 +20,7 @@ the prize) are prices as above, whatever l is. The l, p and v move along the vis
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +33,12 @@ from cityloop_waste.planning.qwalks import FAR, Ints, Middle, passed, walks
 
 WEAK_STOPS = 15
 """Trips with more stops than this: a walk that may repeat stops is then much cheaper than a trip."""
-_MOST_UNITS = 1_000
-_MOST_WORK = 160_000_000
+_MOST_UNITS, _FEW_UNITS, _FEWEST_UNITS = 1_000, 150, 100
+_MOST_WORK, _SHORT_WORK = 160_000_000, 5_000_000
 _LARGEST = 1 << 28
 _NO_PRIZE = 1 << 50
-_FIRST_STEP, _LAST_STEP, _SHORTER, _PATIENCE, _WORTH = 0.5, 0.001, 0.6, 10, 2e-4
+_FIRST_STEP, _COARSE_STEP, _SECOND_STEP, _LAST_STEP = 0.5, 0.02, 0.1, 0.001
+_SHORTER, _PATIENCE, _WORTH = 0.6, 10, 2e-4
 _KEPT, _AHEAD = 0.7, 0.05
 Reals = NDArray[np.float64]
 
@@ -53,12 +54,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Trips:
-    """What the relaxation keeps of a model: stops with a demand, by number.
+    """What the relaxation keeps of a model: `stops` are the nodes that have a demand, all else goes by their number there.
 
     `begins` and `ends` have a row for where vehicles begin and end, then one a site. A demand is at least 1: stops without are
     passed on the way where that is cheaper, and not asked for.
     """
 
+    stops: Ints
     arcs: Ints
     begins: Ints
     ends: Ints
@@ -85,22 +87,32 @@ def q_route_bound(
     ends_at = clock.monotonic() + seconds
     trips = relaxed(model, left_out)
     weak = len(trips.demands) > WEAK_STOPS * max(1, -(-int(trips.demands.sum()) // trips.capacity))
-    if not len(trips.demands):
-        return Bound(0, 0, weak)
-    ascent = _Ascent(trips)
     best, steps = 0, 0
-    for value in ascent.values():
+    for value in _values(model, trips, left_out):
         best, steps = max(best, value), steps + 1
         if stopped() or clock.monotonic() >= ends_at:
             break
     return Bound(best, steps, weak)
 
 
-def relaxed(model: Model, left_out: Collection[int] = ()) -> Trips:
-    """The model with what the bound forgets taken away."""
+def _values(model: Model, trips: Trips, left_out: Collection[int]) -> Iterator[int]:
+    """The bound at each step: where a step takes long, with coarse units first, whose prices are a good beginning."""
+    learnt: Mapping[int, float] = {}
+    if trips.capacity > 2 * _FEW_UNITS and trips.capacity * len(trips.demands) ** 2 > _SHORT_WORK:
+        coarse = relaxed(model, left_out, most_units=_FEW_UNITS)
+        if len(coarse.demands):
+            ascent = _Ascent(coarse, learnt)
+            yield from ascent.values(_FIRST_STEP, _COARSE_STEP)
+            learnt = ascent.learnt()
+    if len(trips.demands):
+        yield from _Ascent(trips, learnt).values(_SECOND_STEP if learnt else _FIRST_STEP, _LAST_STEP)
+
+
+def relaxed(model: Model, left_out: Collection[int] = (), *, most_units: int = _MOST_UNITS) -> Trips:
+    """The model with what the bound forgets taken away, loads in so many units at most."""
     stops = np.array([node for node in range(1, model.copies_from) if node not in left_out], np.int64)
     fewest = max((need.all_as_the_largest() for need in needs(model, stops.tolist())), default=0)
-    demands, capacity = _coarse(*_tightest(model, stops), stops=len(stops))
+    demands, capacity = _coarse(*_tightest(model, stops), most=min(most_units, max(_FEWEST_UNITS, _MOST_WORK // max(1, len(stops)) ** 2)))
     stops, demands = stops[demands > 0], demands[demands > 0]
     sites = np.array(sorted({model.places[node]: node for node in range(model.copies_from, model.starts_from)}.values()), np.int64)
     starts = np.array(sorted({model.start(vehicle) for vehicle in range(model.vehicles)}), np.int64)
@@ -113,7 +125,7 @@ def relaxed(model: Model, left_out: Collection[int] = ()) -> Trips:
     lost = _NO_PRIZE if model.penalty is None else model.penalty
     prizes = np.array([min(model.prizes.get(node, lost), _NO_PRIZE) for node in stops.tolist()], np.int64)
     arcs, begins, ends = (np.minimum(part, far) for part in (ways[np.ix_(stops, stops)], begins, ends))
-    return Trips(arcs, begins, ends, demands, capacity, prizes, min(fewest, model.vehicles), model.vehicles)
+    return Trips(stops, arcs, begins, ends, demands, capacity, prizes, min(fewest, model.vehicles), model.vehicles)
 
 
 def _over(ways: Ints, nodes: Ints) -> Ints:
@@ -132,14 +144,13 @@ def _tightest(model: Model, stops: Ints) -> tuple[Ints, int]:
     return max(found, key=lambda each: float(each[0].sum()) / each[1], default=(np.ones(len(stops), np.int64), max(1, len(stops))))
 
 
-def _coarse(loads: Ints, capacity: int, *, stops: int) -> tuple[Ints, int]:
+def _coarse(loads: Ints, capacity: int, *, most: int) -> tuple[Ints, int]:
     """Loads in units so large that a pass over them is short, everything rounded down.
 
     What fits together still fits together then: sum(floor(q / g)) <= floor(sum(q) / g) <= floor(Q / g). Of the units that are large
     enough, the one that loses the least.
     """
     unit = max(1, int(np.gcd.reduce(loads, initial=0)))
-    most = max(100, min(_MOST_UNITS, _MOST_WORK // max(1, stops) ** 2))
     if capacity // unit > most:
         least = -(-capacity // most)
         sizes = sorted(set(np.linspace(least, 2 * least, 200, dtype=np.int64).tolist()))
@@ -150,8 +161,11 @@ def _coarse(loads: Ints, capacity: int, *, stops: int) -> tuple[Ints, int]:
 class _Ascent:
     """Moves the prices. Inside they are whole numbers in units of 2^-bits of the cost, those that arcs share in halves."""
 
-    def __init__(self, trips: Trips) -> None:
+    def __init__(self, trips: Trips, begin: Mapping[int, float]) -> None:
         self._trips = trips
+        others = range(-1, -len(trips.begins) - 1, -1)  # the sites, and what a vehicle costs
+        self._names = [*trips.stops.tolist(), *others]
+        self._top = np.array([begin.get(name, 0.0) for name in self._names])
         self._reach = max(1, *(int(part.max(initial=1)) for part in (trips.arcs, trips.begins, trips.ends)))
         longest = trips.capacity // int(trips.demands.min()) + 2
         self._bits = math.floor(math.log2(_LARGEST / (4 * self._reach * longest)))
@@ -163,19 +177,22 @@ class _Ascent:
         self._middle = Middle(trips.demands, trips.capacity)
         self._guess = np.zeros(len(trips.demands), np.int64)
 
-    def values(self) -> Iterator[int]:
+    def learnt(self) -> Mapping[int, float]:
+        """The best prices, those of stops by their nodes."""
+        return dict(zip(self._names, self._top.tolist(), strict=True))
+
+    def values(self, first_step: float, last_step: float) -> Iterator[int]:
         """The bound at each step, as long as steps change anything."""
-        count, sites = len(self._trips.demands), len(self._trips.begins) - 1
-        prices = top = direction = np.zeros(count + sites + 1)
-        best, step, idle = -math.inf, _FIRST_STEP, 0
-        while step > _LAST_STEP:
+        direction = np.zeros_like(self._top)
+        prices, best, step, idle = self._top, -math.inf, first_step, 0
+        while step > last_step:
             value, slope = self._judged(prices)
             yield -int(-np.ldexp(float(value), -self._bits) // 1)
             idle = 0 if value > best + abs(best) * _WORTH else idle + 1
             if value > best:
-                best, top = value, prices
+                best, self._top = value, prices
             if idle >= _PATIENCE:
-                step, idle, prices, direction = step * _SHORTER, 0, top, np.zeros_like(slope)
+                step, idle, prices, direction = step * _SHORTER, 0, self._top, np.zeros_like(slope)
             direction = _KEPT * direction + (1 - _KEPT) * slope
             length = float(direction @ direction)
             if length < 1e-9:
