@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from cityloop_common.clock import SystemClock
-from cityloop_waste.planning import cvrplib, ortools_engine
-from cityloop_waste.planning.cvrplib import UnreadableInstance, read, read_solution
-from cityloop_waste.planning.ortools_engine import Limits, Recipe, State
+from cityloop_waste.planning import cvrplib, engines, formats
+from cityloop_waste.planning.cvrplib import read
+from cityloop_waste.planning.domain import Engine
+from cityloop_waste.planning.formats import Format
+from cityloop_waste.planning.instances import FilePlan, UnreadableInstance
+from cityloop_waste.planning.searching import Limits, State
 
 BEST = {"X-n101-k25": 27591, "X-n200-k36": 58578, "X-n219-k73": 117595, "X-n401-k29": 66154}
 SMALL = """NAME : small
@@ -46,9 +50,9 @@ def test_published_solutions_recompute_exactly(data_dir: Path, name: str) -> Non
     """Every rule holds, and the cost counted from the file is the published one."""
     folder = data_dir / "waste" / "cvrplib"
     instance = read((folder / f"{name}.vrp").read_text())
-    solution = read_solution((folder / f"{name}.sol").read_text())
-    assert solution.cost == BEST[name]
-    assert cvrplib.faults(instance, solution.routes, BEST[name]) == []
+    solution = formats.read_plan((folder / f"{name}.sol").read_text(), Format.CVRPLIB)
+    assert solution.cost == BEST[name] == instance.cost(solution.routes)
+    assert instance.faults(solution) == []
 
 
 def test_distances_are_rounded_half_up() -> None:
@@ -57,27 +61,33 @@ def test_distances_are_rounded_half_up() -> None:
     assert read(text).distance(0, 1) == 3
 
 
+def plan(routes: Sequence[Sequence[int]], cost: float | None = None, unserved: tuple[int, ...] = ()) -> FilePlan:
+    """Routes as a plan, the empty ones left out."""
+    return FilePlan(tuple(tuple(route) for route in routes if route), cost, unserved)
+
+
 def test_a_small_file_is_solved_to_its_optimum() -> None:
     """Three petals of two customers each."""
     instance = read(SMALL)
-    found = ortools_engine.search(cvrplib.model(instance), Recipe.PLAIN, Limits(2, SystemClock(), lambda _: False, solutions=300))
-    routes = [route for route in found.routes if route]
+    model, begin = cvrplib.model(instance)
+    found = engines.search(model, Limits(3, SystemClock(), lambda _: False, solutions=300), begin=begin)
     assert found.cost == 40 + 40 + 42
-    assert cvrplib.faults(instance, routes, found.cost) == []
+    assert instance.faults(plan(found.routes, found.cost)) == []
 
 
 def test_the_search_tells_routes_that_are_a_plan() -> None:
     """Who ends the search from outside takes what was told last: each value is whole, and costs what it says."""
     told: list[State] = []
     instance = read(SMALL)
+    model, _ = cvrplib.model(instance)
 
     def tell(state: State) -> bool:
         told.append(state)
         return False
 
-    ortools_engine.search(cvrplib.model(instance), Recipe.PLAIN, Limits(1, SystemClock(), tell))
-    assert 2 <= len(told) <= 6
-    assert [cvrplib.faults(instance, state.routes, state.cost) for state in told] == [[]] * len(told)
+    engines.search(model, Limits(1, SystemClock(), tell), engine=Engine.ORTOOLS)
+    assert told
+    assert [instance.faults(plan(state.routes, state.cost)) for state in told] == [[]] * len(told)
 
 
 def test_many_tight_customers_get_vehicles_enough() -> None:
@@ -85,7 +95,19 @@ def test_many_tight_customers_get_vehicles_enough() -> None:
     head, demands, tail = SMALL.partition("1 0\n2 2\n")
     instance = read(head + demands.replace(" 2\n", " 3\n") + tail.replace(" 2\n", " 3\n"))
     assert instance.demands == (0, 3, 3, 3, 3, 3, 3)
-    assert cvrplib.model(instance).vehicles == 6
+    model, begin = cvrplib.model(instance)
+    assert (model.vehicles, model.penalty, begin) == (6, None, [])
+
+
+def test_with_too_few_vehicles_customers_may_be_left_out() -> None:
+    """Two vehicles of four for six demands of two: there is a plan of four customers, and it says which two are left."""
+    instance = read(SMALL)
+    model, begin = cvrplib.model(instance, vehicles=2)
+    assert (model.vehicles, [len(route) for route in begin]) == (2, [2, 2])
+    found = engines.search(model, Limits(2, SystemClock(), lambda _: False, solutions=300), begin=begin)
+    left = tuple(sorted(set(range(1, 7)) - {node for route in found.routes for node in route}))
+    assert len(left) == 2
+    assert instance.faults(plan(found.routes, unserved=left)) == []
 
 
 def test_a_file_cut_anywhere_is_refused_with_a_line() -> None:
@@ -110,6 +132,8 @@ def test_a_file_cut_anywhere_is_refused_with_a_line() -> None:
         ("CAPACITY : 4", "CAPACITY : four", "line 6: CAPACITY is 'four'"),
         ("CAPACITY : 4", "CAPACITY : 0", "line 6: CAPACITY is 0"),
         ("CAPACITY : 4\n", "", "line 6: NODE_COORD_SECTION comes before CAPACITY"),
+        ("CAPACITY : 4", "CAPACITY : 4\nCAPACITY : 5", "line 7: CAPACITY comes twice"),
+        ("DEMAND_SECTION", "TIME_WINDOW_SECTION", "line 15: 'TIME_WINDOW_SECTION' is not part of a CVRP"),
         ("CAPACITY : 4", "CAPACITY : 4\nDISTANCE : 200", "line 7: 'DISTANCE' is not part"),
         ("3 20 0", "3 20", "line 10: 2 fields"),
         ("3 20 0", "3 20 nan", "line 10: y is 'nan'"),
@@ -138,13 +162,6 @@ def test_another_file_is_refused_with_its_line(old: str, new: str, told: str) ->
     assert refused.value.detail.startswith("line ")
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "Route #1: 1 2", "Route #1: 1 x\nCost 5", "Cost five", "<html>"])
-def test_a_solution_that_cannot_be_read_is_refused_with_its_line(text: str) -> None:
-    """Truncated, foreign or empty."""
-    with pytest.raises(UnreadableInstance, match=r"^line \d+: "):
-        read_solution(text)
-
-
 @pytest.mark.parametrize(
     "routes, cost, told",
     [
@@ -158,4 +175,18 @@ def test_a_solution_that_cannot_be_read_is_refused_with_its_line(text: str) -> N
 )
 def test_a_broken_solution_is_told_how(routes: list[list[int]], cost: int, told: str) -> None:
     """The rule and the numbers of each planted fault."""
-    assert told in cvrplib.faults(read(SMALL), routes, cost)
+    assert told in read(SMALL).faults(plan(routes, cost))
+
+
+@pytest.mark.parametrize(
+    "routes, unserved, told",
+    [
+        ([[1, 2], [3, 4], [5]], (6,), []),
+        ([[1, 2], [3, 4], [5, 6]], (6,), ["customer 6 is told to be left out, and is served"]),
+        ([[1, 2], [3, 4], [5]], (6, 6), ["customer 6 is told to be left out 2 times"]),
+        ([[1, 2], [3, 4], [5, 6]], (9,), ["customer 9 is told to be left out, the file has no such customer"]),
+    ],
+)
+def test_what_is_left_out_must_be_told_and_true(routes: list[list[int]], unserved: tuple[int, ...], told: list[str]) -> None:
+    """A customer that the plan says it leaves out is no fault; one that it says so of wrongly is."""
+    assert read(SMALL).faults(plan(routes, unserved=unserved)) == told

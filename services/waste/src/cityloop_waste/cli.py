@@ -16,7 +16,7 @@ from cityloop_common.terminal import AsJson, opened, out, print_json, print_rows
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.fleet import files as fleet_files
 from cityloop_waste.fleet import use_cases as fleet
-from cityloop_waste.planning.cli import solve
+from cityloop_waste.planning.cli import solve, verify
 from cityloop_waste.points import files as point_files
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.roads import use_cases as roads
@@ -24,6 +24,7 @@ from cityloop_waste.rows import MOST_BYTES, FileTooLarge, ImportReport, Unreadab
 
 app = typer.Typer()
 app.command("solve")(solve)
+app.command("verify")(verify)
 Progress = Callable[[int, int | None, str], None]
 
 

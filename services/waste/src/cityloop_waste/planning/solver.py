@@ -4,6 +4,6 @@ from __future__ import annotations
 
 SOLVE = "cityloop_waste.planning.work:solve"
 DRAW = "cityloop_waste.planning.work:draw"
-SOLVE_CVRPLIB = "cityloop_waste.planning.work:solve_cvrplib"
+SOLVE_FILE = "cityloop_waste.planning.file_work:solve_file"
 GRACE_S = 30.0
 """What a solve may take beyond its own time before its process is killed."""

@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from cityloop_common.clock import Clock, SystemClock
-from cityloop_waste.planning import cvrplib, driven, engines, model, problem_json, verifier
+from cityloop_waste.planning import driven, engines, model, problem_json, verifier
 from cityloop_waste.planning.admission import Day, admit
 from cityloop_waste.planning.domain import Fault, InvalidProblem, Plan, PlanRefused, Problem, told
 from cityloop_waste.planning.lines import lines
@@ -140,28 +140,6 @@ def draw(payload: Mapping[str, Any], _progress: Progress) -> dict[str, Any]:
     """The lines of routes that were found before lines were drawn: `{problem, roads, routes}` in, `{lines}` as in `solve` out."""
     problem = problem_json.read(payload.get("problem"))
     return {"lines": lines(problem, payload["routes"], _network(payload.get("roads"), problem))}
-
-
-def solve_cvrplib(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Routes for a CVRPLIB file: `{text, seconds, solutions?}` in, `{routes, cost}` out, not yet verified.
-
-    Progress: `{elapsed_s, solutions, vehicles, unserved, cost, routes}`; this search cannot be asked to stop, so each value brings
-    the best routes.
-    """
-    _leave_interrupts_to_the_parent()
-    built = cvrplib.model(cvrplib.read(payload["text"]))
-
-    def tell(state: State) -> bool:
-        progress(_told(state, built) | {"cost": state.cost, "routes": _used(state.routes)})
-        return False
-
-    limits = Limits(payload["seconds"], SystemClock(), tell, payload.get("solutions"))
-    found = engines.search(built, limits)
-    return {"routes": _used(found.routes), "cost": found.cost}
-
-
-def _used(routes: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    return [route for route in routes if route]
 
 
 def _told(state: State, built: model.Model) -> dict[str, object]:
