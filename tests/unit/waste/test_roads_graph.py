@@ -11,7 +11,7 @@ import pytest
 from cityloop_common import invented
 from cityloop_common.geo import Position, distance_m
 from cityloop_waste.roads import graph
-from cityloop_waste.roads.domain import InvalidRoads, Road, Travel, TravelSource, read_roads
+from cityloop_waste.roads.domain import Ban, InvalidRoads, Road, Travel, TravelSource, read_roads
 from tests.unit.waste.streets import LAT, LON, SQUARE, at, road
 
 
@@ -167,7 +167,8 @@ def test_every_place_of_the_invented_city_reaches_every_other() -> None:
 
 
 def _collection(**changes: Any) -> dict[str, Any]:
-    properties = {"name": "East Street", "oneway": True, "speed_kmh": 40, "max_mass_kg": None}
+    more = dict.fromkeys(("id", "name_en", "narrow", "bans"))
+    properties = {"name": "East Street", "oneway": True, "speed_kmh": 40, "max_mass_kg": None, **more}
     feature = {
         "type": "Feature",
         "properties": properties,
@@ -186,9 +187,10 @@ def _line(*coordinates: object) -> dict[str, object]:
 
 
 def test_a_base_map_is_read_as_it_is_published() -> None:
-    """Name, direction, speed and limit of each line."""
-    only = read_roads(_collection(max_mass_kg=12_000))[0]
+    """Name, direction, speed, limit, id and banned turns of each line."""
+    only = read_roads(_collection(max_mass_kg=12_000, id=7, narrow=True, bans=[{"via": [LON, LAT], "to": 8, "only": True}]))[0]
     assert (only.name, only.oneway, only.speed_kmh, only.max_mass_kg, len(only.line)) == ("East Street", True, 40, 12_000, 2)
+    assert (only.id, only.narrow, only.bans) == ("7", True, (Ban(Position(LON, LAT), "8", only=True),))
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,15 @@ def test_a_base_map_is_read_as_it_is_published() -> None:
         (_collection(max_mass_kg=-1), "max_mass_kg is -1"),
         (_collection(oneway="yes"), "oneway is true or false"),
         (_collection(name=["a"]), "name is a text"),
+        (_collection(id=1.5), "id is a text"),
+        (_collection(id=True), "id is a text"),
+        (_collection(name_en=7), "name_en is a text"),
+        (_collection(narrow=1), "narrow is true or false"),
+        (_collection(bans={}), "bans is a list"),
+        (_collection(bans=[{"via": [LON, LAT]}]), "needs via and to"),
+        (_collection(bans=[{"via": [LON], "to": "a"}]), "no pair of numbers"),
+        (_collection(bans=[{"via": [LON, LAT], "to": ""}]), "names the road"),
+        (_collection(bans=[{"via": [LON, LAT], "to": "a", "only": "yes"}]), "only is true or false"),
     ],
 )
 def test_a_map_that_cannot_be_used_says_where(document: object, told: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cityloop_common import invented
 from cityloop_common.geo import Position
 from cityloop_waste.roads import graph
-from cityloop_waste.roads.domain import Road, Side, Travel, UnknownRoad, read_roads
+from cityloop_waste.roads.domain import InvalidRoads, Road, Side, Travel, UnknownRoad, read_closed, read_roads
 from cityloop_waste.roads.network import Network, network
 from cityloop_waste.roads.ways import Leg, ways
 from tests.unit.waste.streets import SQUARE, at, road
@@ -163,3 +163,17 @@ def test_a_road_that_bears_no_truck_can_be_closed_as_well() -> None:
     for closed in ("bridge", at(5, 0)):
         found = graph.travel_on(network(roads, [DEPOT, at(10, 0)], gross_mass_kg=9000, closed=[closed]), [DEPOT, at(10, 0)])
         assert found.distance_m[0][1] == pytest.approx(2000, abs=2)
+
+
+def test_closed_roads_are_read_as_they_come_in_a_document() -> None:
+    """Names and positions; what is neither is refused with its place in the list."""
+    assert read_closed(["East Street", [109.787, 39.565]]) == ("East Street", Position(109.787, 39.565))
+    assert read_closed(None) == read_closed([]) == ()
+    for document, told in (
+        ("East Street", "a list"),
+        ([[1]], r"closed\[0\]"),
+        (["a", [39.565, 109.787]], "may be swapped"),
+        ([None], "closed"),
+    ):
+        with pytest.raises(InvalidRoads, match=told):
+            read_closed(document)

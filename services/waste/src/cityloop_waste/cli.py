@@ -29,7 +29,7 @@ Progress = Callable[[int, int | None, str], None]
 
 
 class Format(StrEnum):
-    """Files that can be imported: CSV, and GeoJSON for roads."""
+    """Files that can be imported: CSV; for roads an OSM extract (.osm.pbf) or GeoJSON."""
 
     POINTS = "points"
     DEPOTS = "depots"
@@ -42,7 +42,7 @@ class Format(StrEnum):
 def import_file(
     file: Annotated[Path, typer.Argument(help="The file.")],
     format: Annotated[Format, typer.Option("--format", help="What is in it.")],
-    datum: Annotated[str | None, typer.Option(help="Datum of its coordinates: wgs84, gcj02, bd09 or twd97.")] = None,
+    datum: Annotated[str | None, typer.Option(help="Datum of its coordinates: wgs84, gcj02, bd09 or twd97. Extracts are in wgs84.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Imports the registry or the base map into the service's database, whether a server runs or not; twice is the same as once."""
@@ -57,12 +57,15 @@ def import_file(
 
 
 async def _import(file: Path, format: Format, datum: str | None) -> ImportReport:
-    data = _bytes(file, roads.MOST_BYTES if format is Format.ROADS else MOST_BYTES)
+    extract = format is Format.ROADS and roads.is_extract(file)
+    data = b"" if extract else _bytes(file, roads.MOST_BYTES if format is Format.ROADS else MOST_BYTES)
     service = service_named("waste")
     async with opened(service) as ctx:
         if await behind(ctx.db, service.migrations):
             raise Unavailable("The database lacks its schema; run: cityloop waste migrate")
         with progress_bar(f"import {file.name}") as advance:
+            if extract:
+                return await import_extract(ctx, file, datum=datum, advance=advance)
             return await import_data(ctx, data, format, datum=datum, advance=advance)
 
 
@@ -74,9 +77,7 @@ async def import_data(ctx: WasteCtx, data: bytes, format: Format, *, datum: str 
         return await fleet.import_trucks(ctx, trucks, progress=_told(advance, len(trucks)))
     source = geo.datum(datum)
     if format is Format.ROADS:
-        base_map = roads.read(data, datum=source, within=within)
-        changed = await roads.import_map(ctx, base_map)
-        return ImportReport(base_map.roads, base_map.roads if changed else 0, 0 if changed else base_map.roads, ())
+        return await _keep(ctx, roads.read(data, datum=source, within=within))
     if format is Format.POINTS:
         found = point_files.read(data, datum=source, within=within)
         return await points.import_points(ctx, found, progress=_told(advance, len(found)))
@@ -85,6 +86,17 @@ async def import_data(ctx: WasteCtx, data: bytes, format: Format, *, datum: str 
         return await fleet.import_depots(ctx, depots, progress=_told(advance, len(depots)))
     sites = fleet_files.read_sites(data, datum=source, within=within)
     return await fleet.import_sites(ctx, sites, progress=_told(advance, len(sites)))
+
+
+async def import_extract(ctx: WasteCtx, file: Path, *, datum: str | None, advance: Progress) -> ImportReport:
+    """Reads and stores the roads of an OSM extract. Raises InvalidRoads, FileTooLarge."""
+    within = geo.Bounds(*ctx.settings.shared.city_bounds)
+    return await _keep(ctx, roads.read_extract(file, datum=datum, within=within, advance=advance))
+
+
+async def _keep(ctx: WasteCtx, base_map: roads.BaseMap) -> ImportReport:
+    changed = await roads.import_map(ctx, base_map)
+    return ImportReport(base_map.roads, base_map.roads if changed else 0, 0 if changed else base_map.roads, ())
 
 
 def _told(advance: Progress, total: int) -> Callable[[int], Any]:

@@ -16,6 +16,7 @@ FASTEST_KMH = 130
 HEAVIEST_LIMIT_KG = 1_000_000
 LONGEST_NAME = 200
 MOST_BANS = 100
+MOST_CLOSED = 1_000
 UNREACHABLE = "unreachable"
 """A pair without a way, as JSON: not null, because that is what JSON makes of NaN."""
 
@@ -80,6 +81,10 @@ class Side(StrEnum):
     RIGHT = "right"
 
 
+Closed = str | Position
+"""A road that is closed: by its id, its name, or a position on it."""
+
+
 class TravelSource(StrEnum):
     """Where figures of travel come from; an estimate is always told as one."""
 
@@ -119,6 +124,15 @@ def read_roads(document: object) -> tuple[Road, ...]:
     if (vertices := sum(len(road.line) for road in roads)) > MOST_VERTICES:
         raise InvalidRoads(f"{vertices} vertices, at most {MOST_VERTICES}")
     return roads
+
+
+def read_closed(document: object) -> tuple[Closed, ...]:
+    """Closed roads of a document: a list of names or ids, and of `[lon, lat]` in WGS-84; None is none. Raises InvalidRoads."""
+    if document is None:
+        return ()
+    if not isinstance(document, list | tuple) or len(document) > MOST_CLOSED:
+        raise InvalidRoads(f"closed roads are a list of at most {MOST_CLOSED}")
+    return tuple(each if isinstance(each, str) else _position(f"closed[{number}]", each) for number, each in enumerate(document))
 
 
 def read_travel(document: object, places: int) -> Travel:

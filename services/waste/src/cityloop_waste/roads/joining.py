@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 
-from cityloop_common.geo import Position
-from cityloop_waste.roads.domain import Side, UnknownRoad
+from cityloop_waste.roads.domain import Closed, Side, UnknownRoad
 from cityloop_waste.roads.sections import Flags, Floats, Ints, Sections
 
 OFF_THE_ROAD_M = 500.0
@@ -24,8 +23,6 @@ CORNER_M = 1.0
 """A place at the kerb of a corner is on the road by so much: nobody turns round there for nothing."""
 
 FORWARDS, BACKWARDS, EITHER = 1, -1, 0
-Closed = str | Position
-"""A road that is closed: by its id, its name, or a position on it."""
 
 
 class Nearest:

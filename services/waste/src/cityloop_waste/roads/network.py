@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from cityloop_common.geo import Position
-from cityloop_waste.roads.domain import Road, Side
-from cityloop_waste.roads.joining import BACKWARDS, EITHER, SAME_PLACE_M, Closed, Joined, Spot, closed_sections, join, point
+from cityloop_waste.roads.domain import Closed, Road, Side
+from cityloop_waste.roads.joining import BACKWARDS, EITHER, SAME_PLACE_M, Joined, Spot, closed_sections, join, point
 from cityloop_waste.roads.sections import Flags, Floats, Ints, Plane, Sections, sections
 from cityloop_waste.roads.turns import Arcs, Turns, turning
 
