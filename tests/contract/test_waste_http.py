@@ -236,13 +236,14 @@ async def test_what_is_not_json_is_refused(desk: Desk, raw: bytes) -> None:
     assert await desk.rows() == [0] * 6
 
 
-@pytest.mark.parametrize("what", ["publication", "withdrawal", "cancellation"])
+@pytest.mark.parametrize("what", ["publication", "withdrawal", "cancellation", "completion"])
 async def test_what_a_plans_state_does_not_allow(desk: Desk, what: str) -> None:
     """404 for none, 409 with the state."""
     for plan_id in ("01a217ac-8aac-7600-99a4-5f766d5bc32c", "x"):
         assert (await desk.send("POST", f"/plans/{plan_id}/{what}", "dispatcher")).status_code == 404
     waiting, ready = await desk.town.ask(), await desk.town.ready()
-    refused = {"publication": waiting, "withdrawal": ready, "cancellation": ready}[what]
+    cancelled = await desk.town.cancel((await desk.town.ask()).id)
+    refused = {"publication": waiting, "withdrawal": ready, "cancellation": ready, "completion": cancelled}[what]
     answer = await desk.send("POST", f"/plans/{refused.id}/{what}", "dispatcher")
     assert (answer.status_code, refused.state.value in answer.json()["detail"]) == (409, True)
 
@@ -391,6 +392,11 @@ CALLERS: dict[tuple[str, str], Access] = {
     ("POST", "/plans/{plan_id}/cancellation"): frozenset({Role.DISPATCHER}),
     ("POST", "/plans/{plan_id}/publication"): frozenset({Role.DISPATCHER}),
     ("POST", "/plans/{plan_id}/withdrawal"): frozenset({Role.DISPATCHER}),
+    ("POST", "/plans/{plan_id}/completion"): frozenset({Role.DISPATCHER}),
+    ("POST", "/plans/{plan_id}/replans"): frozenset({Role.DISPATCHER}),
+    ("GET", "/plans/{plan_id}/comparison"): frozenset({Role.DISPATCHER, Role.CREW, Role.CITY_ADMIN}),
+    ("GET", "/plans/{plan_id}/manifests/{truck}"): frozenset({Role.DISPATCHER, Role.CREW, Role.CITY_ADMIN}),
+    ("GET", "/night-runs"): frozenset({Role.DISPATCHER, Role.CITY_ADMIN}),
     ("GET", "/routes"): PUBLIC,
     ("GET", "/stream"): PUBLIC,
     ("POST", "/loads"): frozenset({Role.SITE_OPERATOR}),
@@ -422,7 +428,7 @@ async def test_every_route_says_who_may_call_it(desk: Desk) -> None:
 async def test_nobody_else_gets_in(desk: Desk, method: str, path: str) -> None:
     """401 without a token, 403 for each other role; the allowed ones get past the door."""
     access = CALLERS[method, path]
-    address = path.replace("{plan_id}", "x").replace("{load_id}", "x")
+    address = path.replace("{plan_id}", "x").replace("{load_id}", "x").replace("{truck}", "x")
     assert (await desk.send(method, address)).status_code == 401
     assert (await desk.send(method, address, "forged")).status_code == 401
     for role in Role:

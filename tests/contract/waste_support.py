@@ -33,6 +33,7 @@ from cityloop_waste.context import WasteCtx
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.domain import Depot, DepotId, Site, SiteId, SiteKind, Truck, TruckId
 from cityloop_waste.ledger.domain import Ticket
+from cityloop_waste.planning import problem_json, work
 from cityloop_waste.planning import use_cases as planning
 from cityloop_waste.planning.jobs import PLAN
 from cityloop_waste.planning.plans import CityPlan, PlanState, Publish
@@ -40,6 +41,7 @@ from cityloop_waste.planning.use_cases import Wish
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.points.domain import CollectionPoint, Demand, PointId
 from cityloop_waste.registry import Hours
+from cityloop_waste.roads import graph
 from cityloop_waste.schema import metadata
 from cityloop_waste.settings import WasteSettings
 from cityloop_waste.streams import Stream
@@ -89,11 +91,15 @@ Answer = Callable[[Mapping[str, Any], Callable[[Any], None]], Awaitable[Mapping[
 
 @dataclass
 class PlayedPool:
-    """A pool whose work a test plays; `asked` are the payloads it was given."""
+    """A pool whose work a test plays; `asked` are the payloads it was given, `finish` the wish of the last one's caller to stop.
+
+    What is to be drawn is a straight line.
+    """
 
     answer: Answer
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     stopped: int = 0
+    finish: asyncio.Event | None = None
 
     async def run(
         self,
@@ -105,9 +111,12 @@ class PlayedPool:
         stop: asyncio.Event | None = None,
     ) -> Any:
         """See Pool."""
-        assert work == "cityloop_waste.planning.work:solve"
         payload = orjson.loads(orjson.dumps(payload))  # as the other process reads it
+        if work == "cityloop_waste.planning.work:draw":
+            return {"lines": [{"travel": "graph", "line": [[109.787, 39.565], [109.788, 39.565]]} for _ in payload["routes"]]}
+        assert work == "cityloop_waste.planning.work:solve"
         self.asked.append(payload)
+        self.finish = stop
         assert on_progress is not None
         try:
             return await self.answer(payload, on_progress)
@@ -140,6 +149,31 @@ async def one_round(payload: Mapping[str, Any], on_progress: Callable[[Any], Non
         "seconds": 1.0,
         "ended": "time",
     }
+
+
+async def solved(payload: Mapping[str, Any], on_progress: Callable[[Any], None]) -> Mapping[str, Any]:
+    """What the product's own planner answers, in this process: on estimated roads, after a few solutions, judged by the verifier."""
+    problem = problem_json.read(payload["problem"])
+    travel = graph.estimate(problem.positions())
+    plan, ended = work.planned(problem, travel, SystemClock(), _Heard(on_progress), solutions=10)
+    answer = problem_json.write_plan(plan, stream=problem.stream, travel=travel.source)
+    if "roads" in payload:
+        answer |= {"travel": "graph", "lines": [{"travel": "graph", "line": [[109.788, 39.565], [109.79, 39.565]]} for _ in plan.routes]}
+    return answer | {"seconds": 0.1, "ended": ended.value}
+
+
+@dataclass
+class _Heard:
+    """A progress that is never asked to stop."""
+
+    tell: Callable[[Any], None]
+
+    def __call__(self, value: object) -> bool:
+        self.tell(value)
+        return False
+
+    def stopped(self) -> bool:
+        return False
 
 
 def _visit(kind: str, id: str | None, at_s: int) -> dict[str, object]:

@@ -36,7 +36,7 @@ def document(plan: Plan) -> dict[str, Any]:
 
 def after(found: Sequence[dict[str, Any]], truck_id: str, stop_id: str) -> int:
     """When a truck leaves a stop."""
-    return next(v["departure_s"] for r in found if r["truck"] == truck_id for v in r["visits"] if v["id"] == stop_id)
+    return next(int(v["departure_s"]) for r in found if r["truck"] == truck_id for v in r["visits"] if v["id"] == stop_id)
 
 
 def ids(visits: Sequence[Any]) -> list[Any]:
@@ -218,6 +218,7 @@ def test_lunch_is_eaten_once(minutes: int, at: str) -> None:
         assert behind.lunch is None
         assert behind.underway.at_s < ELEVEN
     else:
+        assert behind.lunch is not None
         assert behind.lunch == found["routes"][0]["lunch"]
         assert behind.underway.at_s >= behind.lunch["end_s"]
     result = solved(made)

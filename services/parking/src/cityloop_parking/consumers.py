@@ -28,7 +28,7 @@ async def on_status(tx: WriteTx, ctx: ParkingCtx, event: Event, view: StatusView
 
 
 async def on_plan_published(tx: WriteTx, ctx: ParkingCtx, _event: Event, view: PlanPublishedView) -> None:
-    """Consumes `waste.plan.published`: sections of street are closed while a truck collects there."""
+    """Consumes `waste.plan.published` and `.replanned`: sections of street are closed while a truck collects there."""
     search.show_closures_at_end(tx, ctx, await closures.learn_published_in(tx, view))
 
 
@@ -62,6 +62,7 @@ CLOSURES = Consumer(
     "parking-closures",
     (
         On("waste.plan.published.v1", "waste.plan", Kind.FACT, PlanPublishedView, on_plan_published),
+        On("waste.plan.replanned.v1", "waste.plan", Kind.FACT, PlanPublishedView, on_plan_published),
         On("waste.plan.withdrawn.v1", "waste.plan", Kind.FACT, PlanWithdrawnView, on_plan_withdrawn),
     ),
 )

@@ -16,7 +16,7 @@ from cityloop_waste.ledger import api as ledger_api
 from cityloop_waste.ledger import events as ledger_events
 from cityloop_waste.ledger import use_cases as ledger
 from cityloop_waste.planning import api as planning_api
-from cityloop_waste.planning import drawing, routes_api
+from cityloop_waste.planning import drawing, manifests_api, night, replans_api, routes_api
 from cityloop_waste.planning import events as planning_events
 from cityloop_waste.planning import use_cases as planning
 from cityloop_waste.planning.published import PublishedRoutes
@@ -64,6 +64,8 @@ SERVICE = Service(
     publishes=(*planning_events.PUBLISHED, *ledger_events.PUBLISHED, *FIGURES.publishes),
     routers=(
         planning_api.router,
+        replans_api.router,
+        manifests_api.router,
         routes_api.router,
         ledger_api.router,
         points_api.router,
@@ -74,6 +76,8 @@ SERVICE = Service(
     consumers=consumers.CONSUMERS,
     sweeps=(
         Sweep("plans-settle", 5.0, planning.settle),
+        Sweep("plans-night", 20.0, night.ask),
+        Sweep("plans-missing", 15.0, night.measure),
         Sweep("plans-draw", 30.0, drawing.draw),
         Sweep("plans-empty", 3600.0, planning.empty),
         FIGURES.sweep,

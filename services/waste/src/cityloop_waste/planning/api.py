@@ -22,7 +22,7 @@ from cityloop_common.jobs import JobView
 from cityloop_waste.edge import LAST_DAY, OLDEST_DAY, Context, Limit, PositionView, Repeatable, answer_once
 from cityloop_waste.planning import routes, store, use_cases
 from cityloop_waste.planning.domain import MOST_SECONDS, InvalidProblem, Reason
-from cityloop_waste.planning.plans import CityPlan, Publish
+from cityloop_waste.planning.plans import CityPlan, Publish, ReplanReason
 from cityloop_waste.planning.problem_json import ProblemBody
 from cityloop_waste.planning.replica import PlanStream
 from cityloop_waste.planning.routes_api import LineView
@@ -88,7 +88,10 @@ class FiguresView(BaseModel):
 
 
 class PlanSummary(BaseModel):
-    """A plan without its routes. `version` numbers what was published for the stream and day."""
+    """A plan without its routes. `version` numbers what was published for the stream and day.
+
+    `replaces` is the plan that it was made from in the course of the day, `reasons` say why.
+    """
 
     id: str
     stream: Stream
@@ -101,10 +104,12 @@ class PlanSummary(BaseModel):
     created_at: datetime
     reason: str | None
     figures: FiguresView | None
+    replaces: str | None = None
+    reasons: list[ReplanReason] = []
 
 
 class VisitView(BaseModel):
-    """A truck at a place; the load is what is on board when it leaves."""
+    """A truck at a place; the load is what is on board when it leaves. `underway`: it was seen there when the day was made anew."""
 
     kind: str
     id: str | None
@@ -116,12 +121,20 @@ class VisitView(BaseModel):
     load_dm3: int
 
 
+class SpanView(BaseModel):
+    """`[starts_at, ends_at)`."""
+
+    starts_at: datetime
+    ends_at: datetime
+
+
 class RouteView(LineView):
-    """A truck's day."""
+    """A truck's day; no `lunch`: it is back before, or leaves after it."""
 
     truck: str
     distance_m: int
     duration_s: int
+    lunch: SpanView | None
     visits: list[VisitView]
 
 
@@ -140,17 +153,28 @@ class ClosureView(BaseModel):
     ends_at: datetime
 
 
+class StrandedView(BaseModel):
+    """A truck that broke down, and what stays on board."""
+
+    truck: str
+    load_kg: int
+    load_dm3: int
+
+
 class PlanView(PlanSummary):
     """A plan with its search, its routes once there are some, and the parking it closes while it is published."""
 
     job_id: str
     progress: ProgressView | None = Field(description="None 30 days after the search has ended.")
     base_map: str | None = Field(description="Version of the roads; none: distances are estimates.")
+    base_map_changed: bool = Field(description="Whether another version of the roads is the present one: look at it again.")
     travel: TravelSource | None
     verified: bool
     routes: list[RouteView] = Field(description="None 30 days after its day when it was never published.")
     unserved: list[UnservedView]
     closures: list[ClosureView]
+    stranded: list[StrandedView]
+    evidence: dict[str, Any] | None = Field(description="How good it is: bounds, the other engine's figure, likeness to the day before.")
 
 
 class PlanPage(BaseModel):
@@ -251,7 +275,17 @@ async def cancel(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response:
     """Stops a search that waits or runs. Cancelling again answers the same."""
 
     async def effect(tx: WriteTx) -> Answer:
-        return _answer(await use_cases.cancel_in(tx, ctx, plan_id))
+        return answer_of(await use_cases.cancel_in(tx, ctx, plan_id))
+
+    return await answer_once(ctx, asked, effect)
+
+
+@router.post("/plans/{plan_id}/completion", response_model=PlanSummary, dependencies=[Dispatcher], summary="End the search with its best")
+async def complete(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response:
+    """The search ends within seconds and the best plan so far is kept, checked and ready. Of a plan that has routes nothing changes."""
+
+    async def effect(tx: WriteTx) -> Answer:
+        return answer_of(await use_cases.finish_in(tx, ctx, plan_id))
 
     return await answer_once(ctx, asked, effect)
 
@@ -261,7 +295,7 @@ async def publish(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response:
     """From now on it holds for its stream and day, in place of the one before, and closes the on-street parking in its way."""
 
     async def effect(tx: WriteTx) -> Answer:
-        return _answer(await use_cases.publish_in(tx, ctx, plan_id))
+        return answer_of(await use_cases.publish_in(tx, ctx, plan_id))
 
     return await answer_once(ctx, asked, effect)
 
@@ -271,7 +305,7 @@ async def withdraw(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response
     """It holds no more, and what it closed is open again."""
 
     async def effect(tx: WriteTx) -> Answer:
-        return _answer(await use_cases.withdraw_in(tx, ctx, plan_id))
+        return answer_of(await use_cases.withdraw_in(tx, ctx, plan_id))
 
     return await answer_once(ctx, asked, effect)
 
@@ -297,7 +331,8 @@ def _step(found: re.Match[str]) -> str:
     return f"/{found[1]}" if found[1] else "/"
 
 
-def _answer(plan: CityPlan) -> Answer:
+def answer_of(plan: CityPlan) -> Answer:
+    """A plan without its routes."""
     return Answer(200, orjson.dumps(_summary(plan), option=orjson.OPT_UTC_Z))
 
 
@@ -314,6 +349,8 @@ def _summary(plan: CityPlan) -> dict[str, object]:
         "created_at": plan.created_at,
         "reason": plan.reason,
         "figures": plan.figures,
+        "replaces": plan.replaces,
+        "reasons": plan.reasons,
     }
 
 
@@ -326,11 +363,14 @@ def _plan(shown: Shown) -> Mapping[str, object]:
         "job_id": plan.job_id,
         "progress": None if job is None else _progress(job),
         "base_map": plan.graph_version,
+        "base_map_changed": plan.graph_version != shown.present_map,
         "travel": result.get("travel"),
         "verified": result.get("verified", False),
         "routes": routes.for_crews(plan, shown.lines),
         "unserved": result.get("unserved", []),
         "closures": last.closures if last else [],
+        "stranded": result.get("stranded", []),
+        "evidence": result.get("evidence"),
     }
 
 

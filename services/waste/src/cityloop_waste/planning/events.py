@@ -33,6 +33,13 @@ class PlanPublishedV1(BaseModel):
     closures: list[ClosureV1]
 
 
+class PlanReplannedV1(PlanPublishedV1):
+    """As PlanPublishedV1, of a plan that was made anew in the course of its day: `replaces` is the one that held until then."""
+
+    replaces: str
+    reasons: list[str]
+
+
 class PlanWithdrawnV1(BaseModel):
     """No plan holds for a stream and day any more, and nothing is closed. It replaces what lower versions said."""
 
@@ -43,8 +50,9 @@ class PlanWithdrawnV1(BaseModel):
 
 
 PLAN_PUBLISHED = EventType("waste.plan.published.v1", TOPIC, Kind.FACT, PlanPublishedV1)
+PLAN_REPLANNED = EventType("waste.plan.replanned.v1", TOPIC, Kind.FACT, PlanReplannedV1)
 PLAN_WITHDRAWN = EventType("waste.plan.withdrawn.v1", TOPIC, Kind.FACT, PlanWithdrawnV1)
-PUBLISHED = (PLAN_PUBLISHED, PLAN_WITHDRAWN)
+PUBLISHED = (PLAN_PUBLISHED, PLAN_REPLANNED, PLAN_WITHDRAWN)
 
 
 def plan_told(of: PlanVersion, *, source: str) -> Event:
@@ -62,4 +70,7 @@ def plan_told(of: PlanVersion, *, source: str) -> Event:
         published_at=of.happened_at,
         closures=[ClosureV1(place_id=each.place_id, starts_at=each.starts_at, ends_at=each.ends_at) for each in of.closures],
     )
+    if of.replaces is not None:
+        anew = PlanReplannedV1(**dict(published), replaces=of.replaces, reasons=list(of.reasons))
+        return PLAN_REPLANNED.event(anew, id=of.event_id, key=of.plan_id, sequence=of.sequence, time=of.recorded_at, source=source)
     return PLAN_PUBLISHED.event(published, id=of.event_id, key=of.plan_id, sequence=of.sequence, time=of.recorded_at, source=source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -14,8 +15,8 @@ from cityloop_common.fanout import Change
 from cityloop_common.jobs import JobKind, JobRun
 from cityloop_common.pool import PoolFull, WorkDied, WorkFailed
 from cityloop_waste.context import WasteCtx
-from cityloop_waste.planning import use_cases
-from cityloop_waste.planning.domain import PlanRefused
+from cityloop_waste.planning import replans, use_cases
+from cityloop_waste.planning.domain import PlanningError, PlanRefused
 from cityloop_waste.planning.solver import GRACE_S, SOLVE
 from cityloop_waste.planning.use_cases import Task
 
@@ -39,6 +40,10 @@ class Heard:
     def __call__(self, value: Mapping[str, Any]) -> None:
         self.value = value
 
+    def cost(self) -> Mapping[str, Any] | None:
+        """What the best plan so far comes to; None before there is one."""
+        return {name: self.value.get(name) for name in ("distance_m", "vehicles", "unserved")} if self.value else None
+
     def note(self) -> str:
         """How good the best plan is so far."""
         if not self.value:
@@ -56,15 +61,13 @@ async def search(run: JobRun) -> object:
         published = await use_cases.publish_itself(ctx, plan_id)
         return {"plan_id": plan_id, "state": "not wanted any more" if published is None else published.state.value}
     try:
-        result = await _solve_patiently(run, task)
-        if result.get("verified") is not True:
-            raise PlanRefused("the verifier has not accepted it")
+        result = await _found(run, task)
     except WorkDied as died:
         if run.attempt < MOST_ATTEMPTS:
             raise SolverDied(died.detail) from died
         await use_cases.fail(ctx, plan_id, f"{died.title}: {died.detail}")
         raise
-    except (WorkFailed, PlanRefused) as failed:
+    except (WorkFailed, PlanningError) as failed:
         await use_cases.fail(ctx, plan_id, failed.detail or failed.title)
         raise
     kept = await use_cases.keep(ctx, plan_id, result)
@@ -72,6 +75,15 @@ async def search(run: JobRun) -> object:
 
 
 PLAN = JobKind(use_cases.JOB, search, max_attempts=MOST_ATTEMPTS)
+
+
+async def _found(run: JobRun, task: Task) -> Mapping[str, Any]:
+    """Routes that the verifier accepted, of a replan with what was driven before."""
+    work = None if task.plan.replaces is None else await replans.begin(run.ctx, task)
+    result = await _solve_patiently(run, task if work is None else work.task)
+    if result.get("verified") is not True:
+        raise PlanRefused("the verifier has not accepted it")
+    return result if work is None else await replans.end(run.ctx, work, result)
 
 
 async def _solve_patiently(run: JobRun, task: Task) -> Mapping[str, Any]:
@@ -84,12 +96,12 @@ async def _solve_patiently(run: JobRun, task: Task) -> Mapping[str, Any]:
 
 
 async def _solve(run: JobRun, task: Task) -> Mapping[str, Any]:
-    heard = Heard()
+    heard, finish = Heard(), asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
-            teller = group.create_task(_tell(run, task, heard))
+            teller = group.create_task(_tell(run, task, heard, finish))
             result: Mapping[str, Any] = await run.ctx.pool.run(
-                SOLVE, task.payload, kill_after_s=task.plan.seconds + GRACE_S, on_progress=heard
+                SOLVE, task.payload, kill_after_s=task.plan.seconds + GRACE_S, on_progress=heard, stop=finish
             )
             teller.cancel()
     except BaseExceptionGroup as raised:
@@ -97,17 +109,32 @@ async def _solve(run: JobRun, task: Task) -> Mapping[str, Any]:
     return result
 
 
-async def _tell(run: JobRun, task: Task, heard: Heard) -> None:
-    """Tells job and stream how far the search is, until cancelled. A database that is away is told later."""
+async def _tell(run: JobRun, task: Task, heard: Heard, finish: asyncio.Event) -> None:
+    """Tells job and stream how far the search is, until cancelled, and hears when somebody wants the best so far.
+
+    A database that is away is told later.
+    """
     clock, seconds = run.ctx.clock, task.plan.seconds
     began_s = clock.monotonic()
     while True:
         done_s = min(seconds, int(clock.monotonic() - began_s))
         try:
             await run.progress(done_s, seconds, heard.note())
+            if not finish.is_set() and await use_cases.is_to_finish(run.ctx, task.plan.id):
+                finish.set()
         except (Unavailable, DeadlinePassed):
             pass
         else:
-            body = {"plan_id": task.plan.id, "stream": task.plan.stream, "done_s": done_s, "seconds": seconds, "best": heard.value or None}
-            run.ctx.fanout.offer(Change(use_cases.PROGRESS, task.plan.id, done_s, orjson.dumps(body)))
+            body = {
+                "plan_id": task.plan.id,
+                "stream": task.plan.stream,
+                "done_s": done_s,
+                "seconds": seconds,
+                "eta": clock.now().replace(microsecond=0) + timedelta(seconds=seconds - done_s),
+                "cost": heard.cost(),
+                "bound": heard.value.get("bound"),
+                "best": heard.value or None,
+            }
+            told = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+            run.ctx.fanout.offer(Change(use_cases.PROGRESS, task.plan.id, done_s, told))
         await clock.sleep(TELL_EVERY_S)

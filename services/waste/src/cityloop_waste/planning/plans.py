@@ -46,6 +46,14 @@ class ReplanRunning(PlanningError, errors.Conflict):
     slug, title = "replan-running", "The plan of this stream and day is being made anew already"
 
 
+class NoRoutes(PlanningError, errors.Conflict):
+    slug, title = "plan-without-routes", "The plan has no routes"
+
+
+class NotComparable(PlanningError, errors.Invalid):
+    slug, title = "plans-not-comparable", "The plans are of two streams"
+
+
 class UnknownRoute(PlanningError, errors.NotFound):
     slug, title = "route-unknown", "The plan has no route of this truck"
 

@@ -256,8 +256,10 @@ def _room(site: str, day_kg: int | None, driven: Sequence[Driven]) -> int | None
 
 def _whole(problem: Problem, urgent: Sequence[Stop], seconds: int) -> Problem:
     named = {stop.id: stop for stop in urgent}
-    stops = tuple(named.pop(stop.id, stop) for stop in problem.stops)
-    return replace(problem, stops=(*stops, *named.values()), options=replace(problem.options, seconds=seconds))
+    stops = (*(named.pop(stop.id, stop) for stop in problem.stops), *named.values())
+    nobody = any(ABSENT.id in stop.trucks for stop in stops) and ABSENT not in problem.trucks
+    trucks = (*problem.trucks, ABSENT) if nobody else problem.trucks
+    return replace(problem, stops=stops, trucks=trucks, options=replace(problem.options, seconds=seconds))
 
 
 def _rounds(routes: Sequence[Document], left: set[str], broken: Sequence[str]) -> Iterator[Round]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from cityloop_common.clock import day_begins
@@ -17,20 +17,21 @@ Document = Mapping[str, Any]
 
 
 def for_crews(plan: CityPlan, lines: Sequence[Document] | None) -> list[Document]:
-    """Each route with its visits, the loads on board, and its line."""
+    """Each route with its visits, the loads on board, its lunch, and its line."""
     if plan.problem is None or plan.result is None:
         return []
-    places = _Places(plan.problem)
+    places = Places(plan.problem)
     midnight = day_begins(plan.on)
     return [
         {
             **{name: route[name] for name in ("truck", "distance_m", "duration_s")},
-            **_line(plan.result, route, places, lines, number),
+            **line_of(plan.result, route, places, lines, number),
+            "lunch": _span(midnight, route.get("lunch")),
             "visits": [
                 {
                     "kind": visit["kind"],
                     "id": visit["id"],
-                    "position": places.of(visit),
+                    "position": places.of(visit, route["truck"]),
                     "arrives_at": midnight + timedelta(seconds=visit["arrival_s"]),
                     "starts_at": midnight + timedelta(seconds=visit["start_s"]),
                     "departs_at": midnight + timedelta(seconds=visit["departure_s"]),
@@ -49,7 +50,7 @@ def for_everybody(plan: CityPlan, lines: Sequence[Document] | None) -> Document:
     assert plan.problem is not None
     assert plan.result is not None
     assert plan.figures is not None
-    places = _Places(plan.problem)
+    places = Places(plan.problem)
     midnight = day_begins(plan.on)
     return {
         "plan_id": plan.id,
@@ -68,32 +69,43 @@ def for_everybody(plan: CityPlan, lines: Sequence[Document] | None) -> Document:
                 "stops": _count(route, VisitKind.STOP),
                 "trips": _count(route, VisitKind.UNLOAD),
                 "distance_m": route["distance_m"],
-                **_line(plan.result, route, places, lines, number),
+                **line_of(plan.result, route, places, lines, number),
             }
             for number, route in enumerate(plan.result["routes"])
         ],
     }
 
 
-class _Places:
+def _span(midnight: datetime, span: Document | None) -> Document | None:
+    if span is None:
+        return None
+    return {"starts_at": midnight + timedelta(seconds=span["start_s"]), "ends_at": midnight + timedelta(seconds=span["end_s"])}
+
+
+class Places:
     """Where each place of a problem's document is."""
 
     def __init__(self, problem: Document) -> None:
         self._depot: Document = problem["depot"]
         self._at: dict[tuple[str, str], Document] = {(VisitKind.STOP.value, each["id"]): each["position"] for each in problem["stops"]}
         self._at |= {(VisitKind.UNLOAD.value, each["id"]): each["position"] for each in problem["sites"]}
+        out = ((each["id"], each["underway"]["position"]) for each in problem["trucks"] if each.get("underway"))
+        self._at |= {(VisitKind.UNDERWAY.value, truck): position for truck, position in out}
 
-    def of(self, visit: Document) -> Document:
-        """The position of a visit: the depot's where it has no id."""
-        return self._at.get((visit["kind"], visit["id"]), self._depot)
+    def of(self, visit: Document, truck: str) -> Document:
+        """The position of a visit: its own where it tells one, a truck's where that was free again, the depot's where it has no id."""
+        if "position" in visit:
+            told: Document = visit["position"]
+            return told
+        return self._at.get((visit["kind"], truck if visit["kind"] == VisitKind.UNDERWAY else visit["id"]), self._depot)
 
 
-def _line(result: Document, route: Document, places: _Places, lines: Sequence[Document] | None, number: int) -> Document:
+def line_of(result: Document, route: Document, places: Places, lines: Sequence[Document] | None, number: int) -> Document:
     """`travel` and `line` of a route: as drawn when it was solved, else straight from visit to visit, which is an estimate."""
     if lines is not None and len(lines) == len(result["routes"]):
         return lines[number]
     given = result.get("travel") == TravelSource.GIVEN
-    straight: Line = drawn(Position(at["lon"], at["lat"]) for at in map(places.of, route["visits"]))
+    straight: Line = drawn(Position(at["lon"], at["lat"]) for at in (places.of(visit, route["truck"]) for visit in route["visits"]))
     return {"travel": TravelSource.GIVEN if given else TravelSource.ESTIMATE, "line": straight}
 
 

@@ -167,6 +167,12 @@ async def live(tx: Tx, stream: Stream, on: date) -> CityPlan | None:
     return None if row is None else _plan(row)
 
 
+async def states(tx: Tx, stream: Stream, on: date) -> set[PlanState]:
+    """The states of the plans of a stream and day."""
+    rows = await tx.all(select(_P.state).where(_P.stream == stream.value, _P.on_day == on).distinct())
+    return {PlanState(row.state) for row in rows}
+
+
 async def held_before(tx: Tx, stream: Stream, on: date) -> CityPlan | None:
     """The plan that held last for a stream on an earlier day, with its routes."""
     earlier = (_P.stream == stream.value) & (_P.on_day < on) & (_P.state == PlanState.PUBLISHED.value)

@@ -33,6 +33,7 @@ from cityloop_waste.planning.plans import (
     PlanState,
     PlanVersion,
     Publish,
+    ReplanRunning,
     TooManyPlans,
     UnknownPlan,
     rounds,
@@ -67,6 +68,7 @@ class Shown:
     job: JobView | None
     versions: tuple[PlanVersion, ...]
     lines: store.Lines | None
+    present_map: str | None = None
 
 
 async def ask_for_day(ctx: WasteCtx, stream: Stream, wish: Wish, *, seconds: int | None = None, depot_id: str | None = None) -> CityPlan:
@@ -95,6 +97,20 @@ async def ask_in(tx: WriteTx, ctx: WasteCtx, problem: Problem, wish: Wish) -> Ci
     """Stores a checked problem with the job that searches its plan, in an open unit. Raises DayOver, TooManyPlans."""
     if wish.on < city_day(ctx.clock.now()):
         raise DayOver(f"{wish.on} is over")
+    return await add_in(tx, ctx, problem, wish)
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """Which plan is made anew, why, and what happened (a document of replans.py)."""
+
+    replaces: str
+    reasons: tuple[str, ...]
+    replan: Mapping[str, Any]
+
+
+async def add_in(tx: WriteTx, ctx: WasteCtx, problem: Problem, wish: Wish, anew: Anew | None = None) -> CityPlan:
+    """Stores a problem with its job. Raises TooManyPlans, ReplanRunning."""
     if await store.count_open(tx) >= ctx.settings.open_plans:
         raise TooManyPlans(f"at most {ctx.settings.open_plans} at a time")
     plan_id = ctx.ids.new()
@@ -112,9 +128,15 @@ async def ask_in(tx: WriteTx, ctx: WasteCtx, problem: Problem, wish: Wish) -> Ci
         created_at=tx.recorded_at,
         updated_at=tx.recorded_at,
         problem=problem_json.write(problem),
+        replaces=None if anew is None else anew.replaces,
+        reasons=() if anew is None else anew.reasons,
+        replan=None if anew is None else anew.replan,
     )
-    await store.add(tx, new)
-    _offer(tx, ctx, new)
+    try:
+        await store.add(tx, new)
+    except UniqueViolation as violated:  # uq_plan_replan_open
+        raise ReplanRunning from violated
+    offer(tx, ctx, new)
     return new
 
 
@@ -123,13 +145,35 @@ async def find(ctx: WasteCtx, plan_id: str) -> Shown:
     async with ctx.db.read() as tx:
         found = await _known(tx, plan_id)
         versions = tuple(await store.versions_of(tx, plan_id))
-        return Shown(found, await _job(tx, ctx, found.job_id), versions, await store.lines(tx, plan_id))
+        job, lines = await _job(tx, ctx, found.job_id), await store.lines(tx, plan_id)
+        return Shown(found, job, versions, lines, await roads.present_version(tx))
 
 
 async def page(ctx: WasteCtx, wanted: store.Wanted, *, most: int) -> list[CityPlan]:
     """Plans without their routes, the last asked for first."""
     async with ctx.db.read() as tx:
         return await store.page(tx, wanted, most=most)
+
+
+async def finish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
+    """Ends the search of a plan, which keeps the best so far; of one that has ended with routes nothing changes.
+
+    Raises UnknownPlan, NotOpen (it failed or was cancelled).
+    """
+    asked = await store.request_finish(tx, plan_id)
+    if asked is not None:
+        offer(tx, ctx, asked)
+        return asked
+    known = await _known(tx, plan_id)
+    if known.figures is None:
+        raise NotOpen(f"it is {known.state}")
+    return known
+
+
+async def is_to_finish(ctx: WasteCtx, plan_id: str) -> bool:
+    """Whether somebody wants the best so far."""
+    async with ctx.db.read() as tx:
+        return await store.is_to_finish(tx, plan_id)
 
 
 async def cancel_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
@@ -159,8 +203,8 @@ async def begin(ctx: WasteCtx, plan_id: str) -> Task | None:
         begun = await store.begin(tx, plan_id)
         if begun is None:
             return None
-        _offer(tx, ctx, begun)
-        return Task(begun, {"problem": begun.problem, **await _roads(tx, begun)})
+        offer(tx, ctx, begun)
+        return Task(begun, {"problem": begun.problem, **await roads_of(tx, begun)})
 
 
 async def keep(ctx: WasteCtx, plan_id: str, result: Mapping[str, Any]) -> CityPlan | None:
@@ -195,23 +239,6 @@ async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
     except (DayOver, NotPublishable) as refused:  # it stays ready
         _log.info("plan-not-published", plan_id=plan_id, reason=refused.slug)
         return None
-
-
-async def undrawn(ctx: WasteCtx) -> Task | None:
-    """A published plan, of today or later, whose routes have no lines though it was made on roads: by a version that drew none."""
-    async with ctx.db.read() as tx:
-        for each in await store.undrawn(tx, city_day(ctx.clock.now()), most=1):
-            routes = [] if each.result is None else each.result["routes"]
-            return Task(each, {"problem": each.problem, "routes": routes, **await _roads(tx, each)})
-    return None
-
-
-async def put_lines(ctx: WasteCtx, plan_id: str, lines: store.Lines) -> None:
-    """Keeps the lines of a plan's routes, none where they cannot be drawn, and tells of it."""
-    async with ctx.db.write() as tx:
-        drawn = await store.put_lines(tx, plan_id, lines)
-        if drawn is not None:
-            _offer(tx, ctx, drawn)
 
 
 async def empty(ctx: WasteCtx) -> int:
@@ -250,13 +277,15 @@ async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
         return asked
     if asked.state not in PUBLISHABLE:
         raise NotPublishable(f"it is {asked.state}")
-    if asked.on < city_day(ctx.clock.now()):
+    if is_over(ctx, asked.on, anew=asked.replaces is not None):
         raise DayOver(f"{asked.on} is over")
     publication = await store.next_version(tx, asked.stream, asked.on)
     before = await store.last_version(tx, asked.stream, asked.on)
     live = await store.live(tx, asked.stream, asked.on)
     if live is not None and live.id == plan_id:
         return live
+    if asked.replaces is not None and asked.publication is None and (live is None or live.id != asked.replaces):
+        raise NotPublishable("the plan that it was made from holds no more")
     superseded = await store.supersede(tx, asked.stream, asked.on)
     try:
         published = await store.publish(tx, plan_id, publication=publication, at=ctx.clock.now())
@@ -269,8 +298,13 @@ async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
     await _tell(tx, ctx, replace(version, corrects=before.id if before else None))
     for each in (superseded, published):
         if each is not None:
-            _offer(tx, ctx, each)
+            offer(tx, ctx, each)
     return published
+
+
+def is_over(ctx: WasteCtx, on: date, *, anew: bool) -> bool:
+    """Whether nothing can be published for a day any more. A plan that is made anew may be of a shift that goes past midnight."""
+    return on < city_day(ctx.clock.now()) - timedelta(days=1 if anew else 0)
 
 
 async def withdraw_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
@@ -283,7 +317,7 @@ async def withdraw_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
         if withdrawn is not None:
             new = _version_of(tx, ctx, replace(withdrawn, publication=version), Change.WITHDRAWN, ())
             await _tell(tx, ctx, replace(new, corrects=before.id if before else None))
-            _offer(tx, ctx, withdrawn)
+            offer(tx, ctx, withdrawn)
             return withdrawn
         asked = await _known(tx, plan_id)
     if asked.state is not PlanState.WITHDRAWN:
@@ -312,6 +346,8 @@ async def apply_place(tx: WriteTx, _ctx: WasteCtx, event: Event, view: PlaceView
 def shown_body(plan: CityPlan) -> dict[str, object]:
     """What everybody may see of a plan."""
     body: dict[str, object] = {"plan_id": plan.id, "stream": plan.stream, "on": plan.on, "state": plan.state, "version": plan.publication}
+    if plan.replaces is not None:
+        body["replaces"] = plan.replaces
     if plan.figures is not None:
         body |= {"trucks": plan.figures.trucks, "stops": plan.figures.stops, "unserved": plan.figures.unserved}
     return body
@@ -324,7 +360,7 @@ async def _job(tx: Tx, ctx: WasteCtx, job_id: str) -> JobView | None:
         return None
 
 
-async def _roads(tx: Tx, plan: CityPlan) -> dict[str, Any]:
+async def roads_of(tx: Tx, plan: CityPlan) -> dict[str, Any]:
     """The roads of a plan's payload; nothing when it was asked for without any."""
     geojson = None if plan.graph_version is None else await roads.geojson(tx, plan.graph_version)
     return {} if geojson is None else {"roads": orjson.Fragment(geojson)}  # megabytes: neither read nor written anew on this loop
@@ -360,6 +396,8 @@ def _version_of(tx: WriteTx, ctx: WasteCtx, plan: CityPlan, change: Change, clos
         happened_at=ctx.clock.now(),
         recorded_at=tx.recorded_at,
         event_id=ctx.ids.new(),
+        replaces=plan.replaces if change is Change.PUBLISHED else None,
+        reasons=plan.reasons if change is Change.PUBLISHED else (),
     )
 
 
@@ -370,9 +408,9 @@ async def _tell(tx: WriteTx, ctx: WasteCtx, version: PlanVersion) -> None:
 
 def _ended(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
     tx.after_commit(partial(ENDED.add, plan.stream.value, plan.state.value))
-    _offer(tx, ctx, plan)
+    offer(tx, ctx, plan)
 
 
-def _offer(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
+def offer(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
     """Tells the replicas after the commit; what gets lost they find in the database."""
     tx.after_commit(partial(ctx.fanout.offer, FanoutChange(CHANGE, plan.id, plan.version, orjson.dumps(shown_body(plan)))))
