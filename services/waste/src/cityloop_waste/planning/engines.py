@@ -26,10 +26,13 @@ JUDGES_S = 1.5
 """What OR-Tools needs at the end to judge, in models that it does not improve."""
 
 
-def search(model: Model, limits: Limits, *, engine: Engine = Engine.AUTO, begin: Sequence[Sequence[int]] = ()) -> Found:
+def search(
+    model: Model, limits: Limits, *, engine: Engine = Engine.AUTO, begin: Sequence[Sequence[int]] = (), near: Sequence[Sequence[int]] = ()
+) -> Found:
     """The best routes that OR-Tools accepts, from `begin` (routes of nodes, one a vehicle; needed where stops may be left out).
 
-    Raises NoPlanFound when there were none in time, PlanRefused when `begin` breaks a rule of the model.
+    PyVRP begins by itself, which came out better than to begin with routes of insertion, or with the routes `near`. Raises NoPlanFound
+    when there were none in time, PlanRefused when `begin` breaks a rule of the model.
     """
     watch = Watch(model, limits)
     if begin:
@@ -42,7 +45,7 @@ def search(model: Model, limits: Limits, *, engine: Engine = Engine.AUTO, begin:
         return replace(found, engines=(Effort("ortools", round(watch.elapsed_s, 2), found.cost),))
     share = 1.0 if engine is Engine.PYVRP or plain or not limits.seconds else AHEAD
     ahead_s = max(0.1, min(limits.seconds * share, limits.seconds - JUDGES_S))
-    routes = _ahead(model, watch, ahead_s, begin)
+    routes = _ahead(model, watch, ahead_s, near)
     efforts = [] if routes is None else [Effort("pyvrp", round(watch.elapsed_s, 2), model.price(routes))]
     wide, start = (model, None) if routes is None else _accepted(model, routes)
     if start is None:  # PyVRP has nothing that keeps a rule
@@ -59,20 +62,20 @@ def search(model: Model, limits: Limits, *, engine: Engine = Engine.AUTO, begin:
     return replace(found, engines=tuple(efforts))
 
 
-def _ahead(model: Model, watch: Watch, seconds: float, begin: Sequence[Sequence[int]]) -> list[list[int]] | None:
+def _ahead(model: Model, watch: Watch, seconds: float, near: Sequence[Sequence[int]]) -> list[list[int]] | None:
     """What PyVRP finds: where there are two ways to keep a cap, each is tried, the better one goes on."""
     ways = pyvrp_engine.ways(model)
     best: list[list[int]] | None = None
     if len(ways) > 1:
         tried = []
         for way in ways:
-            routes = pyvrp_engine.search(model, _for(watch, seconds * TRIAL), begin, caps=way)
+            routes = pyvrp_engine.search(model, _for(watch, seconds * TRIAL), near, caps=way)
             if routes is not None:
                 tried.append((model.price(routes), way, routes))
         if tried:
             _, way, best = min(tried, key=lambda each: each[0])
             ways = (way,)
-    again = pyvrp_engine.search(model, _for(watch, seconds - watch.elapsed_s), best or begin, caps=ways[0])
+    again = pyvrp_engine.search(model, _for(watch, seconds - watch.elapsed_s), best or near, caps=ways[0])
     found = [routes for routes in (again, best) if routes is not None]
     return min(found, key=model.price) if found else None
 

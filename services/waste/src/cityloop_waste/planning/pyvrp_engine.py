@@ -57,39 +57,58 @@ def search(model: Model, watch: Watch, begin: Sequence[Sequence[int]] = (), *, c
     An unload is told as its site's first copy, as often as it comes. The watch hears of them when no rule is left out.
     """
     there = _There(model, caps)
-    found: list[list[list[int]]] = []
-    exact = there.exact()
-
-    class Best(IteratedLocalSearchCallbacks):
-        def on_best(self, best: pyvrp.Solution) -> None:
-            note(best)
-
-    def note(solution: pyvrp.Solution) -> None:
-        if solution.is_feasible():
-            found[:] = [there.back(solution)]
-            if exact:
-                watch.found(model.price(found[0]), found[0])
-
-    looks = 0
-
-    def over(best_cost: int) -> bool:  # noqa: ARG001 - PyVRP's name for it
-        nonlocal looks
-        looks += 1
-        if watch.limits.solutions is not None and looks > watch.limits.solutions:
-            return True
-        return looks % _LOOKS_EVERY == 1 and watch.tick()
-
+    hearing = _Hearing(there, watch)
     result = pyvrp.solve(
         there.data,
-        over,
+        hearing,
         seed=watch.limits.seed,
         collect_stats=False,
         display=False,
-        params=pyvrp.SolveParams(ils=IteratedLocalSearchParams(callbacks=Best())),
+        params=pyvrp.SolveParams(ils=IteratedLocalSearchParams(callbacks=hearing)),
         initial_solution=there.first(begin),
     )
-    note(result.best)
-    return found[0] if found else None
+    hearing.on_best(result.best)
+    return hearing.routes()
+
+
+class _Hearing(IteratedLocalSearchCallbacks):
+    """Hears of each better solution, tells of the best a few times a second, and says when it is over."""
+
+    def __init__(self, there: _There, watch: Watch) -> None:
+        self._there, self._watch = there, watch
+        self._best: pyvrp.Solution | None = None
+        self._told: pyvrp.Solution | None = None
+        self._looks = 0
+
+    def __call__(self, best_cost: int) -> bool:
+        """Whether the search is over: asked before each iteration."""
+        self._looks += 1
+        if self._watch.limits.solutions is not None and self._looks > self._watch.limits.solutions:
+            return True
+        if self._looks % _LOOKS_EVERY != 1:
+            return False
+        if self._watch.due() and self._best is not self._told:  # reading routes takes a millisecond or two: not at each of them
+            self._tell()
+        return self._watch.tick()
+
+    def on_best(self, best: pyvrp.Solution) -> None:
+        """PyVRP's best so far, legal or not."""
+        if best.is_feasible():
+            self._best = best
+
+    def routes(self) -> list[list[int]] | None:
+        """The best that is legal, once the search is over."""
+        if self._best is None:
+            return None
+        self._tell()
+        return self._there.back(self._best)
+
+    def _tell(self) -> None:
+        assert self._best is not None
+        self._told = self._best
+        routes = self._there.back(self._best)
+        if self._there.exact() or self._there.kept(routes):
+            self._watch.found(self._there.model.price(routes), routes)
 
 
 class _There:
@@ -126,6 +145,16 @@ class _There:
         held = [self.cap] if self.cap is not None else []
         return held == list(self.model.caps) and (clock is None or not clock.last)
 
+    def kept(self, routes: Sequence[Sequence[int]]) -> bool:
+        """Whether routes keep what was left out here, as far as that is quickly seen."""
+        if self.model.clock is not None and self.model.clock.last:
+            return False
+        for cap in self.model.caps:
+            for most, route in zip(cap.most, routes, strict=True):
+                if most is not None and sum(cap.added[node] for node in route) > most:
+                    return False
+        return True
+
     def first(self, begin: Sequence[Sequence[int]]) -> pyvrp.Solution | None:
         """Routes of nodes as a solution to begin with; None when PyVRP does not take them."""
         routes = []
@@ -154,11 +183,13 @@ class _There:
         return routes
 
     def _tidy(self, vehicle: int, nodes: Sequence[int]) -> list[int]:
-        """A route without unloads that tip nothing."""
+        """A route without unloads that tip nothing, and without stops that the vehicle may not serve."""
         loaded = any(loads.begin and loads.begin[vehicle] for loads in self.model.loads)
         kept: list[int] = []
         for node in nodes:
             is_stop = node < self.model.copies_from
+            if vehicle not in self.model.allowed.get(node, (vehicle,)):  # dear here, not impossible
+                continue
             if is_stop or loaded:
                 kept.append(node)
             loaded = is_stop

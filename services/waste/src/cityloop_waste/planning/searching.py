@@ -117,10 +117,14 @@ class Watch:
         self.state = State(self.elapsed_s, self.solutions, cost, tuple(tuple(route) for route in routes))
         return True
 
+    def due(self) -> bool:
+        """Whether it is time to tell the best."""
+        return self.elapsed_s - self._told_at >= TELLS_EVERY_S
+
     def tick(self) -> bool:
         """Tells the best, if it is time to; answers whether the search is to end."""
         now = self.elapsed_s
-        if self.state is not None and now - self._told_at >= TELLS_EVERY_S:
+        if self.state is not None and self.due():
             self._told_at = now
             self.asked = self.limits.tell(replace(self.state, elapsed_s=now, solutions=self.solutions)) or self.asked
         return self.asked or now >= self.limits.seconds

@@ -44,7 +44,7 @@ def _yesterday(day: Day) -> list[tuple[str, list[int]]]:
 
 def _swept(day: Day, around: Mapping[int, int], rounds: Sequence[tuple[str, Sequence[int]]]) -> tuple[tuple[int, int], list[list[int]]]:
     """Stops left out and what the routes cost, and the routes."""
-    tours = [_Tour(day, truck) for truck in day.trucks]
+    tours = [Tour(day, truck) for truck in day.trucks]
     placed = _repeated(tours, rounds)
     places = day.problem.positions()
     rest = [row for row in day.stops if row not in placed]
@@ -55,7 +55,7 @@ def _swept(day: Day, around: Mapping[int, int], rounds: Sequence[tuple[str, Sequ
     return (len(left), sum(tour.cost() for tour in used) + len(used) * day.problem.options.vehicle_cost_m), [tour.rows for tour in tours]
 
 
-def _repeated(tours: Sequence[_Tour], rounds: Sequence[tuple[str, Sequence[int]]]) -> set[int]:
+def _repeated(tours: Sequence[Tour], rounds: Sequence[tuple[str, Sequence[int]]]) -> set[int]:
     """Lets trucks drive their rounds again, unloading where they are full; answers the rows that found their place."""
     placed: set[int] = set()
     by_id = {tour.truck.id: tour for tour in tours}
@@ -85,7 +85,7 @@ def _direction(centre: Position, at: Position) -> float:
     return math.atan2(at.lat - centre.lat, (at.lon - centre.lon) * math.cos(math.radians(centre.lat)))
 
 
-def _insert(tours: Sequence[_Tour], row: int, open_cost: int) -> bool:
+def _insert(tours: Sequence[Tour], row: int, open_cost: int) -> bool:
     """Puts a stop where it costs least: on a trip that there is, else on a new one of a truck that is out or goes out for it."""
     fitting = [tour for tour in tours if tour.takes(row)]
     used = [tour for tour in fitting if tour.out]
@@ -111,7 +111,7 @@ def _insert(tours: Sequence[_Tour], row: int, open_cost: int) -> bool:
 
 
 @dataclass(slots=True)
-class _Tour:
+class Tour:
     """A truck's visits so far. `earliest[i]` is when the i-th place (0 = where it begins) is left at the earliest, `latest[i]` when it
 
     must be reached at the latest for all that follows; `loads[i]` is on board after it, `rest[i]` what its trip still adds after it.
@@ -160,6 +160,32 @@ class _Tour:
         places = (self.begin, *self.rows)
         legs = [*(self._leg(a, b) for a, b in pairwise(places)), self._onward(places[-1], None)]
         return sum(leg[1] for leg in legs if leg is not None)
+
+    def hours_s(self) -> int:
+        """Seconds from leaving to being back, lunch aside, when it leaves as early as it can."""
+        last = self.rows[-1] if self.rows else self.begin
+        onward = self._onward(last, None)
+        return self.earliest[-1] + (onward[0] if onward else 0) - self.duty.start_s
+
+    def set(self, rows: list[int]) -> None:
+        """Lets it drive these rows; it must be able to."""
+        self.rows = rows
+        self._follow()
+
+    def without(self, at: int) -> Tour | None:
+        """The tour without its visit number `at`; None when that leaves an unload with nothing to tip, or nothing to do."""
+        rows = [*self.rows[:at], *self.rows[at + 1 :]]
+        around = [*(self.rows[at - 1 : at] if at else ()), *self.rows[at + 1 : at + 2]]
+        if not rows or self.day.is_site(self.rows[at]) or all(self.day.is_site(row) for row in around):
+            return None
+        try:
+            return Tour(self.day, self.truck, rows)
+        except ValueError:  # no road between its neighbours
+            return None
+
+    def with_stop(self, at: int, row: int) -> Tour:
+        """The tour with a stop before its visit number `at`, where `between` says that it fits."""
+        return Tour(self.day, self.truck, [*self.rows[:at], row, *self.rows[at:]])
 
     def put(self, at: int, rows: Sequence[int]) -> None:
         """Inserts rows before the visit number `at`."""
@@ -221,7 +247,8 @@ class _Tour:
         for number, row in enumerate(self.rows, 1):
             leg = self._leg(place, row)
             start = None if leg is None else service_start(self._windows(row, ends=number == len(self.rows)), earliest[-1] + leg[0])
-            assert start is not None
+            if start is None:
+                raise ValueError(f"{self.truck.id} cannot drive this tour")
             earliest.append(start + self._service(row))
             kg, dm3 = self._demand(row)
             loads.append((0, 0) if self.day.is_site(row) else (loads[-1][0] + kg, loads[-1][1] + dm3))
@@ -230,7 +257,8 @@ class _Tour:
         after: int | None = None
         for row in reversed(self.rows):
             onward = self._onward(row, after)
-            assert onward is not None
+            if onward is None:
+                raise ValueError(f"{self.truck.id} cannot drive home from there")
             latest.append(_latest(self._windows(row, ends=after is None), latest[-1] - onward[0] - self._service(row)))
             kg, dm3 = self._demand(row)
             rest.append((0, 0) if self.day.is_site(row) else (rest[-1][0] + kg, rest[-1][1] + dm3))

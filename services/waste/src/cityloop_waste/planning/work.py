@@ -9,7 +9,8 @@ JSON in: `{problem, roads?, matrix?, solutions?}`
   estimates, labelled so. Both: refused.
 - `solutions`: end the search after as many solutions (tests; a time limit alone is not repeatable).
 
-Progress, at most four a second: `{elapsed_s, solutions, distance_m, vehicles, unserved}`, of the best plan so far.
+Progress, at most four a second: `{elapsed_s, solutions, distance_m, vehicles, unserved, bound_m?}`, of the best plan so far; the first
+is of the first plan, before any bound is known.
 
 JSON out, only after the verifier accepted the plan from the problem and the matrices::
 
@@ -21,6 +22,9 @@ JSON out, only after the verifier accepted the plan from the problem and the mat
      unserved: [{stop, reason}],     # domain.Reason: no-vehicle-for-stream, no-site-for-stream, exceeds-capacity-of-all-vehicles,
                                      # unreachable, not-enough-time, window: no truck could serve it even alone; not-reached:
                                      # some truck could, the search found no room for it in its time
+     evidence: {vehicles, fewest_vehicles, cost, bound, weak, gap_percent, text,  # evidence.Evidence; null where nobody is served
+                compared: {engine, cost} | null, engines: [{engine, seconds, cost}],
+                likeness: {pairs, pairs_kept, stops, stops_kept} | null},
      verified: true, seconds, ended: "time" | "asked" | "complete"}
 
 Raises InvalidProblem, InvalidRoads, InvalidTravel, BadPosition, NoPlanFound, PlanRefused; through the pool they are WorkRaised with
@@ -32,18 +36,27 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from cityloop_common.clock import Clock, SystemClock
 from cityloop_waste.planning import driven, engines, model, problem_json, verifier
 from cityloop_waste.planning.admission import Day, admit
 from cityloop_waste.planning.domain import Fault, InvalidProblem, Plan, PlanRefused, Problem, told
+from cityloop_waste.planning.even import even
+from cityloop_waste.planning.evidence import Compared, Evidence, evidence, likeness, not_asked
 from cityloop_waste.planning.lines import lines
-from cityloop_waste.planning.searching import Ended, Limits, State
+from cityloop_waste.planning.qroutes import Bound, q_route_bound
+from cityloop_waste.planning.same_trucks import same_trucks
+from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, State
 from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads import graph
 from cityloop_waste.roads.domain import Travel, TravelSource, read_roads, read_travel
 from cityloop_waste.roads.network import Network, network
+
+BOUND, MOST_BOUND_S = 0.06, 6.0
+"""Share of a search's time that looking for a bound may take, and the most of it."""
+EVEN_S = 3.0
 
 
 class Progress(Protocol):
@@ -61,31 +74,105 @@ def solve(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     began = clock.monotonic()
     problem = problem_json.read(payload.get("problem"))
     travel, driven_on = travel_of(payload, problem)
-    plan, ended = planned(problem, travel, clock, progress, solutions=payload.get("solutions"))
-    answer = problem_json.write_plan(plan, stream=problem.stream, travel=travel.source)
+    outcome = searched(problem, travel, clock, progress, solutions=payload.get("solutions"))
+    answer = problem_json.write_plan(outcome.plan, stream=problem.stream, travel=travel.source)
     if travel.source is TravelSource.GRAPH:
         answer["lines"] = lines(problem, answer["routes"], driven_on, travel)
-    return answer | {"seconds": round(clock.monotonic() - began, 1), "ended": ended.value}
+    answer["evidence"] = None if outcome.evidence is None else _shown(outcome.evidence, outcome.engines)
+    return answer | {"seconds": round(clock.monotonic() - began, 1), "ended": outcome.ended.value}
+
+
+def _shown(known: Evidence, efforts: Sequence[Effort]) -> dict[str, Any]:
+    """Evidence as the answer tells it; see the module."""
+    return {
+        "vehicles": known.vehicles,
+        "fewest_vehicles": known.fewest_vehicles,
+        "minimise": known.minimise.value,
+        "cost": known.cost,
+        "bound": known.bound.value,
+        "weak": known.bound.weak,
+        "gap_percent": round(known.gap_percent, 2),
+        "text": str(known),
+        "compared": None if known.compared is None else asdict(known.compared),
+        "engines": [asdict(each) for each in efforts],
+        "likeness": None if known.likeness is None else asdict(known.likeness),
+    }
 
 
 def planned(problem: Problem, travel: Travel, clock: Clock, progress: Progress, *, solutions: int | None = None) -> tuple[Plan, Ended]:
-    """The best plan found in the problem's time, accepted by the verifier. Raises InvalidProblem, NoPlanFound, PlanRefused.
+    """The best plan found in the problem's time, accepted by the verifier. See `searched`."""
+    outcome = searched(problem, travel, clock, progress, solutions=solutions)
+    return outcome.plan, outcome.ended
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A plan that the verifier accepts, why its search ended, and what is known of its quality (nothing where nobody could be served)."""
+
+    plan: Plan
+    ended: Ended
+    evidence: Evidence | None = None
+    engines: tuple[Effort, ...] = ()
+
+
+def searched(problem: Problem, travel: Travel, clock: Clock, progress: Progress, *, solutions: int | None = None) -> Outcome:
+    """Bound, search, even hours, judgement. Raises InvalidProblem, NoPlanFound, PlanRefused.
 
     Should the verifier refuse what the engines found, the first plan by insertion takes its place.
     """
+    began = clock.monotonic()
     day = admit(problem, travel)
     _homeward(day)
     if not day.stops:
-        return _judged(day, [[[] for _ in day.trucks]]), Ended.COMPLETE
+        return Outcome(_judged(day, [[[] for _ in day.trucks]]), Ended.COMPLETE)
     begin = first_routes(day)
     built = model.build(day, begin)
+    bound_s = min(MOST_BOUND_S, problem.options.seconds * BOUND)
+    progress(_first(built, begin))
+    bound = q_route_bound(built, bound_s, clock, stopped=progress.stopped)
 
     def tell(state: State) -> bool:
-        return progress(_told(state, built) | {"distance_m": state.way(built)})
+        return progress(_told(state, built) | {"distance_m": state.way(built), "bound_m": bound.value})
 
-    limits = Limits(problem.options.seconds, clock, tell, solutions)
-    found = engines.search(built, limits, engine=problem.options.engine, begin=built.numbered(begin))
-    return _judged(day, [found.model.rows(found.routes), begin]), found.ended
+    limits = Limits(max(0.5, problem.options.seconds - (clock.monotonic() - began)), clock, tell, solutions)
+    nodes = built.numbered(begin)
+    found = engines.search(built, limits, engine=problem.options.engine, begin=nodes, near=nodes if problem.yesterday else ())
+    rows: Sequence[Sequence[int]] = found.model.rows(found.routes)
+    if problem.options.even_percent:
+        rows = _even(day, rows, clock, progress)
+    rows = same_trucks(day, rows)
+    plan = _judged(day, [rows, begin])
+    return Outcome(plan, found.ended, _evidence(day, found, bound, bound_s, plan, clock), found.engines)
+
+
+def _first(built: model.Model, begin: Sequence[Sequence[int]]) -> dict[str, object]:
+    nodes = tuple(tuple(route) for route in built.numbered(begin))
+    state = State(0.0, 0, built.price(nodes), nodes)
+    return _told(state, built) | {"distance_m": state.way(built)}
+
+
+def _even(day: Day, rows: Sequence[Sequence[int]], clock: Clock, progress: Progress) -> Sequence[Sequence[int]]:
+    ends_at = clock.monotonic() + EVEN_S
+    try:
+        return even(day, rows, day.problem.options.even_percent, lambda: progress.stopped() or clock.monotonic() >= ends_at)
+    except ValueError:  # a route that only the engine's clock allows
+        return rows
+
+
+def _evidence(day: Day, found: Found, bound: Bound, bound_s: float, plan: Plan, clock: Clock) -> Evidence:
+    """What is known of the plan; where stops are left out, of plans that serve the same."""
+    left = not_asked(found.model, found.routes)
+    if left:
+        bound = q_route_bound(found.model, bound_s, clock, left_out=left)
+    first = found.engines[0] if len(found.engines) > 1 else None
+    return evidence(
+        found.model,
+        found.routes,
+        bound,
+        minimise=day.problem.options.minimise,
+        compared=None if first is None else Compared(first.engine, first.cost),
+        likeness=likeness(day.problem.yesterday, plan) if day.problem.yesterday else None,
+    )
 
 
 def _homeward(day: Day) -> None:
