@@ -105,7 +105,11 @@ def solved(instance: Instance, answer: Mapping[str, Any], *, format: Format, bes
         seconds=round(seconds, 1),
         peak_mb=answer["peak_mb"],
     )
-    engines = tuple(f"{each['engine']} {printed(each['cost'], format):,.10g} after {each['seconds']:.0f} s" for each in answer["engines"])
+    engines = tuple(
+        f"{each['engine']} {printed(each['cost'], format):,.10g} after {each['seconds']:.0f} s"
+        for each in answer["engines"]
+        if each["cost"] is not None
+    )
     return Solved(report, judged, bool(bound and bound["weak"]), engines)
 
 
@@ -127,9 +131,9 @@ def told(solved: Solved, *, best: float | None) -> str:
     lines = [_headline(judged, report.gap_percent, best)]
     if report.bound is not None and report.cost:
         proven = (report.cost - report.bound) / report.cost * 100
-        weak = "; weak: with so many stops a trip the bound lies far below" if solved.weak else ""
-        left = " that serves these stops" if report.unserved else ""
-        lines.append(f"at most {proven:.2f} % above any plan{left} (bound {report.bound:,.10g}: loads and distances alone{weak})")
+        any_plan = "no plan that serves these stops" if report.unserved else "no plan"
+        weak = "; weak: with so many stops a trip this lies far below" if solved.weak else ""
+        lines.append(f"proven gap {proven:.2f} %: {any_plan} costs less than {report.bound:,.10g} (loads and distances alone{weak})")
     if len(solved.engines) > 1:
         lines.append(f"for comparison, what each engine came to: {'; '.join(solved.engines)}")
     lines += _left_out(judged)
@@ -155,7 +159,7 @@ def drawing(judged: Judged, *, name: str, gap_percent: float | None) -> str:
     spots = judged.instance.spots()
     kinds = {spot.id: spot.kind for spot in spots}
     figures = [f"cost {judged.costs}", counted(judged.plan.vehicles, "vehicle")]
-    figures += [] if gap_percent is None else [f"{gap_percent:.2f} % above the best known"]
+    figures += [] if gap_percent is None else [f"{_above(gap_percent)} the best known"]
     figures += [counted(judged.unserved, "stop") + " not served"] if judged.unserved else []
     figures += [f"breaks {counted(len(judged.faults), 'rule')}: {judged.faults[0]}"] if judged.faults else ["every rule checked"]
     routes = []
@@ -173,9 +177,13 @@ def counted(number: int, noun: str) -> str:
 
 
 def _headline(judged: Judged, gap: float | None, best: float | None) -> str:
-    above = "" if gap is None or best is None else f", {gap:.2f} % above {best:,.10g}"
+    above = "" if gap is None or best is None else f", {_above(gap)} {best:,.10g}"
     checked = "every rule checked" if not judged.faults else f"it breaks {counted(len(judged.faults), 'rule')}"
     return f"cost {judged.costs} with {counted(judged.plan.vehicles, 'vehicle')}{above}; {checked}"
+
+
+def _above(gap: float) -> str:
+    return f"{gap:.2f} % above" if gap >= 0 else f"{-gap:.2f} % below"
 
 
 def _left_out(judged: Judged) -> list[str]:

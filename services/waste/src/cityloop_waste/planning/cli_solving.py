@@ -113,7 +113,7 @@ class _Line:
         parts = [f"s, cost {cost:,.10g}", f"{len(value['routes'])} vehicles"]
         parts += [f"{unserved} left out"] if unserved else []
         parts += [f"gap {gap_percent(cost, best):.2f} %"] if best is not None else []
-        parts += ["looking for a bound"] if value["phase"] == "bound" else []
+        parts += ["bound"] if value["phase"] == "bound" else []
         self._note = ", ".join(parts)
 
     async def tick(self) -> None:

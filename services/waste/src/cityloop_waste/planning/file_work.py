@@ -6,10 +6,11 @@ JSON in: `{text, format, vehicles, seconds, engine, seed, bound_seconds, solutio
 Progress, at most four a second, and JSON out, of the best plan so far in the file's own numbers::
 
     {phase: "search" | "bound" | "done", routes, unserved: [[stop, reason], ...], cost, bound: {cost, steps, weak} | null,
-     engines: [{engine, seconds, cost}], peak_mb}
+     engines: [{engine, seconds, cost | null}], peak_mb}
 
 Whoever ends the process keeps the plan that was told last. Costs are the engine's own, in the file's unit, not yet verified; `engines`
-tells what each engine ended at, vehicles and stops left out counted; `peak_mb` is the most that this process took.
+tells what each engine ended at (cost null: with other numbers of vehicles or of stops left out than the plan); `peak_mb` is the most
+that this process took.
 """
 
 from __future__ import annotations
@@ -89,6 +90,12 @@ class _Best:
             "engines": [{"engine": each.engine, "seconds": each.seconds, "cost": each.cost / self.task.per_unit} for each in self.efforts],
             "peak_mb": _peak_mb(),
         }
+
+    def _way(self, effort: Effort) -> float | None:
+        """What an engine's routes cost without vehicles and stops left out, where they have as many of both as the plan."""
+        more = effort.cost - self.efforts[-1].cost
+        dear = [price for price in (self.task.model.vehicle_cost, self.task.model.penalty) if price]
+        return self.cost + more / self.task.per_unit if all(2 * abs(more) < price for price in dear) else None
 
 
 def _peak_mb() -> float:
