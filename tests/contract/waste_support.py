@@ -111,15 +111,15 @@ class PlayedPool:
         stop: asyncio.Event | None = None,
     ) -> Any:
         """See Pool."""
-        payload = orjson.loads(orjson.dumps(payload))  # as the other process reads it
+        given: Mapping[str, Any] = orjson.loads(orjson.dumps(payload))  # as the other process reads it
         if work == "cityloop_waste.planning.work:draw":
-            return {"lines": [{"travel": "graph", "line": [[109.787, 39.565], [109.788, 39.565]]} for _ in payload["routes"]]}
+            return {"lines": [{"travel": "graph", "line": [[109.787, 39.565], [109.788, 39.565]]} for _ in given["routes"]]}
         assert work == "cityloop_waste.planning.work:solve"
-        self.asked.append(payload)
+        self.asked.append(given)
         self.finish = stop
         assert on_progress is not None
         try:
-            return await self.answer(payload, on_progress)
+            return await self.answer(given, on_progress)
         except asyncio.CancelledError:
             self.stopped += 1
             raise

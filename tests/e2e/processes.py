@@ -26,9 +26,9 @@ START_WITHIN_S = 180.0
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without its CityLoop settings, and with those given."""
+    """This process's environment without its CityLoop settings, and with those given. What a night job does depends on the hour."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CITYLOOP_")}
-    return {**kept, **settings, "PYTHONUNBUFFERED": "1"}
+    return {**kept, "CITYLOOP_WASTE_NIGHT_PLANS": "off", **settings, "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(slots=True)

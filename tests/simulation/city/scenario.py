@@ -29,7 +29,7 @@ from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet import use_cases as sites
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.service import SERVICE as WASTE
-from cityloop_waste.settings import WasteSettings
+from cityloop_waste.settings import NightPlans, WasteSettings
 from tests.simulation.city import platform, rules, subjects, town
 from tests.simulation.city.chargers import Keeper, Machine, Safe
 from tests.simulation.city.checks import Checks
@@ -115,7 +115,7 @@ class City(ServiceSuite):
             "charging": lambda: ChargingSettings(
                 shared=self.shared, worker_id=node.label, secret_key=SecretStr("s" * 32), tcec_token_for_s=60
             ),
-            "waste": lambda: WasteSettings(shared=self.shared, worker_id=node.label, plan_seconds=5),
+            "waste": lambda: WasteSettings(shared=self.shared, worker_id=node.label, plan_seconds=5, night_plans=NightPlans.OFF),
         }
         pool = InlinePool(node, WORKS, longest_s=6.0)
         return self.put_together(node, name, settings[name](), self.paths[name], pool=pool, districts=town.districts())
