@@ -169,12 +169,12 @@ class Engine(StrEnum):
 class Options:
     """How long to search, and what costs what.
 
-    A truck that goes out costs `vehicle_cost_m` beside the metres that all of them drive (seconds, where time is minimised), an
-    hour of overtime `overtime_m`. The way may be longer by `even_percent` for hours that are more even.
+    A truck that goes out costs `vehicle_cost_m` beside the metres that all of them drive (seconds, where time is minimised): more
+    than any day's way unless one says less, so that trucks come first. An hour of overtime costs `overtime_m`. The way may be longer by `even_percent` for hours that are more even.
     """
 
     seconds: int = 30
-    vehicle_cost_m: int = 20_000
+    vehicle_cost_m: int = 200_000
     minimise: Minimise = Minimise.DISTANCE
     overtime_m: int = 30_000
     even_percent: int = 0

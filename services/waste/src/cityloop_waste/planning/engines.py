@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cityloop_waste.planning import ortools_engine, pyvrp_engine
+from cityloop_waste.planning import ortools_engine
+from cityloop_waste.planning.ahead import ahead
 from cityloop_waste.planning.domain import Engine, NoPlanFound
 from cityloop_waste.planning.model import Model
 from cityloop_waste.planning.ortools_engine import Recipe
@@ -19,8 +20,6 @@ from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, Stat
 
 AHEAD = 0.8
 """PyVRP's share of the time in models with unloads on the way."""
-TRIAL = 0.2
-"""Share of PyVRP's time that each way to keep a cap gets before the better one goes on."""
 PART_S = 2.0
 JUDGES_S = 1.5
 """What OR-Tools needs at the end to judge, in models that it does not improve."""
@@ -45,7 +44,7 @@ def search(
         return replace(found, engines=(Effort("ortools", round(watch.elapsed_s, 2), found.cost),))
     share = 1.0 if engine is Engine.PYVRP or plain or not limits.seconds else AHEAD
     ahead_s = max(0.1, min(limits.seconds * share, limits.seconds - JUDGES_S))
-    routes = _ahead(model, watch, ahead_s, near)
+    routes = ahead(model, watch, ahead_s, begin=begin, near=near)
     efforts = [] if routes is None else [Effort("pyvrp", round(watch.elapsed_s, 2), model.price(routes))]
     wide, start = (model, None) if routes is None else _accepted(model, routes)
     if start is None:  # PyVRP has nothing that keeps a rule
@@ -60,37 +59,6 @@ def search(
         found = _improved(wide, watch, start)
         efforts.append(Effort("ortools", round(watch.elapsed_s, 2), found.cost))
     return replace(found, engines=tuple(efforts))
-
-
-def _ahead(model: Model, watch: Watch, seconds: float, near: Sequence[Sequence[int]]) -> list[list[int]] | None:
-    """What PyVRP finds: where there are two ways to keep a cap, each is tried, the better one goes on."""
-    ways = pyvrp_engine.ways(model)
-    best: list[list[int]] | None = None
-    if len(ways) > 1:
-        tried = []
-        for way in ways:
-            routes = pyvrp_engine.search(model, _for(watch, seconds * TRIAL), near, caps=way)
-            if routes is not None:
-                tried.append((model.price(routes), way, routes))
-        if tried:
-            _, way, best = min(tried, key=lambda each: each[0])
-            ways = (way,)
-    again = pyvrp_engine.search(model, _for(watch, seconds - watch.elapsed_s), best or near, caps=ways[0])
-    found = [routes for routes in (again, best) if routes is not None]
-    return min(found, key=model.price) if found else None
-
-
-def _for(watch: Watch, seconds: float) -> Watch:
-    """A watch of a part of the search: what it hears, the whole hears."""
-
-    def tell(state: State) -> bool:
-        watch.found(state.cost, state.routes)
-        watch.tick()
-        return watch.asked
-
-    part = Watch(watch.model, watch.limits.within(max(0.05, min(seconds, watch.left_s)), tell))
-    part.state = watch.state
-    return part
 
 
 def _accepted(model: Model, routes: Sequence[Sequence[int]]) -> tuple[Model, list[list[int]] | None]:
@@ -137,14 +105,14 @@ def _plainly(model: Model, watch: Watch) -> Found:
     """OR-Tools alone, from its own beginning."""
     if watch.left_s <= 0:
         raise NoPlanFound(f"nothing was found in {watch.limits.seconds:g} s: give it more time")
-    return ortools_engine.search(model, Recipe.PLAIN, _for(watch, watch.left_s))
+    return ortools_engine.search(model, Recipe.PLAIN, watch.part(watch.left_s))
 
 
 def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Found:
     """OR-Tools from routes on: the whole of a small model, part by part in a large one."""
     parts = Parts(model, begin)
     if parts.whole or watch.limits.solutions is not None:
-        found = ortools_engine.search(model, Recipe.MULTI_TRIP, _for(watch, watch.left_s), begin)
+        found = ortools_engine.search(model, Recipe.MULTI_TRIP, watch.part(watch.left_s), begin)
         return replace(found, ended=watch.ended() if watch.asked else found.ended)
     while watch.left_s > 0.3:
         part = parts.next()

@@ -109,6 +109,18 @@ class Watch:
         """Seconds that are left."""
         return 0.0 if self.asked else self.limits.seconds - self.elapsed_s
 
+    def part(self, seconds: float) -> Watch:
+        """A watch of a part of the search: what it hears, the whole hears."""
+
+        def tell(state: State) -> bool:
+            self.found(state.cost, state.routes)
+            self.tick()
+            return self.asked
+
+        part = Watch(self.model, self.limits.within(max(0.05, min(seconds, self.left_s)), tell))
+        part.state = self.state
+        return part
+
     def found(self, cost: int, routes: Sequence[Sequence[int]]) -> bool:
         """Takes a solution; answers whether it is the best so far."""
         self.solutions += 1

@@ -1,0 +1,111 @@
+"""PyVRP's part of a search: which trucks it may use, and in which way a cap of the day is kept.
+
+PyVRP does not save trucks by itself: on a town of 400 stops it kept five where three are enough. Where a truck costs more than any
+way, it is given those that the first plan needs, and then one less as long as all stops still find a place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cityloop_waste.planning import pyvrp_engine
+from cityloop_waste.planning.fewest import fewest_vehicles
+from cityloop_waste.planning.model import Model
+from cityloop_waste.planning.searching import State, Watch
+
+TRIAL = 0.15
+"""Share of the time that a trial gets: of one truck less, of one of two ways to keep a cap."""
+MOST_TRIALS = 2
+Nodes = list[list[int]]
+
+
+def ahead(
+    model: Model, watch: Watch, seconds: float, *, begin: Sequence[Sequence[int]] = (), near: Sequence[Sequence[int]] = ()
+) -> Nodes | None:
+    """The best routes of nodes that PyVRP finds, one a vehicle; None without any. `near`: where it begins, else by itself."""
+    ends_at = watch.elapsed_s + seconds
+    fleet = _needed(model, begin)
+    left = _left_out(model, begin) if begin else 0
+    best: Nodes | None = None
+    fewest = fewest_vehicles(model) if len(fleet) < model.vehicles or _saves(model) else len(fleet)
+    for _ in range(MOST_TRIALS):
+        idle = None if len(fleet) <= fewest or not _saves(model) else _least(model, fleet, best or begin)
+        if idle is None or watch.asked:
+            break
+        fewer = [vehicle for vehicle in fleet if vehicle != idle]
+        found = _with(model, fewer, watch, seconds * TRIAL, ())
+        if found is None or _left_out(model, found) > left:
+            break
+        fleet, best = fewer, found
+    last = _with(model, fleet, watch, ends_at - watch.elapsed_s, best or near)
+    return min((routes for routes in (last, best) if routes is not None), key=model.price, default=None)
+
+
+def _saves(model: Model) -> bool:
+    """Whether a truck costs more than any way there and back."""
+    return bool(model.vehicle_cost) and model.vehicle_cost >= 2 * max(model.cost[0][1 : model.copies_from], default=0)
+
+
+def _needed(model: Model, begin: Sequence[Sequence[int]]) -> list[int]:
+    """The vehicles to search with: those of the first plan, where trucks are dear and it serves everybody, and those that are out."""
+    if not begin or not _saves(model) or _left_out(model, begin):
+        return list(range(model.vehicles))
+    return [vehicle for vehicle in range(model.vehicles) if begin[vehicle] or model.start(vehicle)]
+
+
+def _left_out(model: Model, routes: Sequence[Sequence[int]]) -> int:
+    """Stops without a prize of their own that no route serves."""
+    served = {node for route in routes for node in route}
+    return sum(1 for node in range(1, model.copies_from) if node not in served and node not in model.prizes)
+
+
+def _least(model: Model, fleet: Sequence[int], routes: Sequence[Sequence[int]]) -> int | None:
+    """The vehicle that does least, of those that need not go out."""
+    free = [vehicle for vehicle in fleet if not model.start(vehicle)]
+    return min(free, key=lambda vehicle: (len(routes[vehicle]) if routes else 0, -vehicle), default=None) if len(fleet) > 1 else None
+
+
+def _with(model: Model, fleet: Sequence[int], watch: Watch, seconds: float, near: Sequence[Sequence[int]]) -> Nodes | None:
+    """The best routes with some of the vehicles."""
+    smaller = len(fleet) < model.vehicles
+    part = model.select(range(1, model.copies_from), range(model.copies_from, model.starts_from), fleet) if smaller else model
+    there = [near[vehicle] for vehicle in fleet] if near else ()
+    found = _ways(part, _part(watch, part, fleet, seconds), there)
+    if found is None:
+        return None
+    routes: Nodes = [[] for _ in range(model.vehicles)]
+    for vehicle, route in zip(fleet, found, strict=True):
+        routes[vehicle] = list(route)
+    return routes
+
+
+def _ways(model: Model, watch: Watch, near: Sequence[Sequence[int]]) -> Nodes | None:
+    """Where there are two ways to keep a cap each is tried, and the better one goes on."""
+    ways = pyvrp_engine.ways(model)
+    best: Nodes | None = None
+    if len(ways) > 1:
+        tried = []
+        for way in ways:
+            routes = pyvrp_engine.search(model, watch.part(watch.limits.seconds * TRIAL), near, caps=way)
+            if routes is not None:
+                tried.append((model.price(routes), way, routes))
+        if tried:
+            _, way, best = min(tried, key=lambda each: each[0])
+            ways = (way,)
+    again = pyvrp_engine.search(model, watch.part(watch.left_s), best or near, caps=ways[0])
+    return min((routes for routes in (again, best) if routes is not None), key=model.price, default=None)
+
+
+def _part(watch: Watch, part: Model, fleet: Sequence[int], seconds: float) -> Watch:
+    """A watch of a search with some of the vehicles: what it hears, the whole hears with all vehicles."""
+    vehicles = watch.model.vehicles
+
+    def tell(state: State) -> bool:
+        routes: Nodes = [[] for _ in range(vehicles)]
+        for vehicle, route in zip(fleet, state.routes, strict=True):
+            routes[vehicle] = list(route)
+        watch.found(watch.model.price(routes), routes)
+        watch.tick()
+        return watch.asked
+
+    return Watch(part, watch.limits.within(max(0.05, min(seconds, watch.left_s)), tell))
