@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from cityloop_waste.roads import graph, osm, osm_tags
 from cityloop_waste.roads.domain import InvalidRoads, Road, read_roads
 from cityloop_waste.roads.osm_tags import Direction
 from cityloop_waste.roads.use_cases import is_extract, read_extract
+from tests.support import REPOSITORY
 from tests.unit.waste.streets import at
 
 CITY = Bounds(109.0, 38.9, 110.6, 40.0)
@@ -72,6 +74,12 @@ def test_each_class_of_the_table_is_driven_at_its_speed(tmp_path: Path, highway:
     (only,) = read(extract(tmp_path / "a.osm.pbf", CROSS, [(1, (1, 2, 3), {"highway": highway})]))
     assert (only["properties"]["class"], only["properties"]["speed_kmh"]) == (highway, osm_tags.KMH[highway])
     assert only["properties"]["oneway"] is (highway == "motorway")
+
+
+def test_the_document_has_the_table_of_classes() -> None:
+    """Class and km/h of each, nothing more and nothing less."""
+    text = (REPOSITORY / "docs/concepts/roads.md").read_text()
+    assert {name: int(kmh) for name, kmh in re.findall(r"`(\w+)` \| (\d+) \|", text)} == osm_tags.KMH
 
 
 @pytest.mark.parametrize(
