@@ -177,11 +177,12 @@ async def test_from_half_past_four_on_a_stream_without_a_plan_is_told_of(url: st
 
 def test_settings_that_contradict_are_refused() -> None:
     """Times in their order on one day; a lunch that can be read."""
-    for wrong in (
+    contradictions: tuple[dict[str, Any], ...] = (
         {"night_at": "3"}, {"night_at": "24:00"}, {"night_at": "05:00"}, {"plans_due_at": "02:00"}, {"night_until": "04:00"},
         {"night_plans": "sometimes"}, {"lunch": "11:00-12:00"}, {"lunch": "12:00-11:00/60"}, {"lunch": "11:00-12:00/0"},
         {"lunch": "11:00-12:00;13:00-14:00/60"}, {"lunch": "noon"},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for wrong in contradictions:
         with pytest.raises(ValidationError):
             WasteSettings(**wrong)
     assert WasteSettings(night_at="3:05", lunch="11:00-12:00/60").night_at == "03:05"

@@ -195,7 +195,7 @@ async def test_what_is_closed_is_passed_on_and_the_way_is_drawn_on(url: str, tmp
             await opened.until(asked.id, PlanState.READY)
         old = await opened.publish(asked.id)
         new = await made(opened, old, closed=("road-7", Position(109.79, 39.565)))
-        assert pool.asked[-1]["closed"] == ["road-7", {"lon": 109.79, "lat": 39.565}]
+        assert pool.asked[-1]["closed"] == ["road-7", [109.79, 39.565]]
         shown = await use_cases.find(opened.ctx, new.id)
         assert shown.lines == [{"travel": "graph", "line": [[109.787, 39.565], [109.788, 39.565], [109.79, 39.565]]}]
         (route,) = routes.for_crews(new, shown.lines)

@@ -75,7 +75,7 @@ async def opened(service: Service, url: str, folder: Path) -> AsyncIterator[Ctx[
     db = open_db(url, clock=clock)
     log = open_event_log(f"sqlite:///{folder / 'events.db'}", clock=clock)
     cache, pool = open_cache("memory:", clock=clock), SpawnedPool(workers=1)
-    quiet = {"night_plans": "off"} if service.name == "waste" else {}  # what it does depends on the hour
+    quiet: dict[str, Any] = {"night_plans": "off"} if service.name == "waste" else {}  # what it does depends on the hour
     settings = service.settings(shared=SharedSettings(var=folder), **quiet)
     try:
         yield Ctx(service.name, settings, clock, Ids(clock, rng.stream("ids")), rng, db, log, cache, pool)

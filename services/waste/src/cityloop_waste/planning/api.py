@@ -27,7 +27,7 @@ from cityloop_waste.planning.problem_json import ProblemBody
 from cityloop_waste.planning.replica import PlanStream
 from cityloop_waste.planning.routes_api import LineView
 from cityloop_waste.planning.use_cases import Shown, Wish
-from cityloop_waste.roads.domain import TravelSource
+from cityloop_waste.roads.domain import TravelSource, outdated
 from cityloop_waste.streams import Stream
 
 router = APIRouter(tags=["plans"])
@@ -363,7 +363,7 @@ def _plan(shown: Shown) -> Mapping[str, object]:
         "job_id": plan.job_id,
         "progress": None if job is None else _progress(job),
         "base_map": plan.graph_version,
-        "base_map_changed": plan.graph_version != shown.present_map,
+        "base_map_changed": outdated(plan.graph_version, shown.present_map),
         "travel": result.get("travel"),
         "verified": result.get("verified", False),
         "routes": routes.for_crews(plan, shown.lines),

@@ -132,7 +132,7 @@ async def _tell(run: JobRun, task: Task, heard: Heard, finish: asyncio.Event) ->
                 "seconds": seconds,
                 "eta": clock.now().replace(microsecond=0) + timedelta(seconds=seconds - done_s),
                 "cost": heard.cost(),
-                "bound": heard.value.get("bound"),
+                "bound": heard.value.get("bound_m"),
                 "best": heard.value or None,
             }
             told = orjson.dumps(body, option=orjson.OPT_UTC_Z)

@@ -32,11 +32,9 @@ from cityloop_waste.planning.replanning import Document, Driven, Happened, Inval
 from cityloop_waste.planning.solver import DRAW, GRACE_S
 from cityloop_waste.planning.use_cases import Anew, Task, Wish
 from cityloop_waste.points import store as points
-from cityloop_waste.roads.domain import TravelSource
+from cityloop_waste.roads.domain import Closed, TravelSource
 
 DETOUR = 1.3  # of roads.graph, for a way that nobody draws
-Closed = str | Position
-"""A road by its id or name, or the piece of road at a position."""
 _log = telemetry.get_logger(__name__)
 
 
@@ -99,7 +97,7 @@ async def ask_in(tx: WriteTx, ctx: WasteCtx, plan_id: str, wish: ReplanWish) -> 
     kept = {
         "at_s": at_s,
         "broken": list(wish.broken),
-        "closed": [each if isinstance(each, str) else each._asdict() for each in wish.closed],
+        "closed": [each if isinstance(each, str) else list(each) for each in wish.closed],
         "urgent": [stop.id for stop in urgent],
         "seen": {truck: {"position": s.position._asdict(), "load_kg": s.load_kg, "load_dm3": s.load_dm3} for truck, s in wish.seen.items()},
         "overtime_s": wish.overtime_s,

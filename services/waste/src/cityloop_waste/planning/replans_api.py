@@ -36,10 +36,10 @@ from cityloop_waste.planning.plans import Publish, ReplanReason
 from cityloop_waste.planning.problem_json import PositionBody, StopBody
 from cityloop_waste.planning.replanning import Seen
 from cityloop_waste.planning.replans import ReplanWish
+from cityloop_waste.roads.domain import MOST_CLOSED
 from cityloop_waste.streams import Stream
 
 router = APIRouter(tags=["plans"])
-MOST_CLOSED = 200
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00-\x1f\x7f]+$")]
 PlanId = Annotated[str, Path(max_length=36)]
 Reader = Depends(auth.allow(Role.DISPATCHER, Role.CREW, Role.CITY_ADMIN))
