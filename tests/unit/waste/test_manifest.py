@@ -112,7 +112,7 @@ def test_geojson_is_a_line_and_its_calls() -> None:
     shapes = [shape(each["geometry"]) for each in found["features"]]
     assert [each.geom_type for each in shapes] == ["LineString", *["Point"] * 5]
     assert all(each.is_valid for each in shapes)
-    assert (shapes[2].x, shapes[2].y) == (0.001, 0.0)
+    assert shapes[2].coords[0] == (0.001, 0.0)
     assert found["features"][2]["properties"]["name"] == EVIL
 
 

@@ -1,9 +1,10 @@
 """What the pool's process runs: `cityloop_waste.planning.work:solve`.
 
-JSON in: `{problem, roads?, matrix?, solutions?}`
+JSON in: `{problem, roads?, closed?, matrix?, solutions?}`
 
 - `problem`: a document of `problem_json.ProblemBody`'s form (`problem_json.write(problem)`); `options.seconds` is the search's time.
 - `roads`: GeoJSON FeatureCollection of LineStrings (`roads.domain.read_roads`): matrices are made from it in the process.
+- `closed`: roads that are closed to everybody for this search (`roads.domain.read_closed`): names, ids, positions.
 - `matrix`: `{distance_m, duration_s}` instead of roads: rows and columns are depot, stops, sites in the problem's order
   (`problem.positions()`); whole numbers or "unreachable" (`roads.domain.read_travel`). Neither of the two: great-circle
   estimates, labelled so. Both: refused.
@@ -51,7 +52,7 @@ from cityloop_waste.planning.same_trucks import same_trucks
 from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, State
 from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads import graph
-from cityloop_waste.roads.domain import Travel, TravelSource, read_roads, read_travel
+from cityloop_waste.roads.domain import Closed, Travel, TravelSource, read_closed, read_roads, read_travel
 from cityloop_waste.roads.network import Network, network
 
 BOUND, MOST_BOUND_S = 0.06, 6.0
@@ -213,14 +214,14 @@ def travel_of(payload: Mapping[str, Any], problem: Problem) -> tuple[Travel, Net
         return read_travel(matrix, len(places)), None
     if roads is None:
         return graph.estimate(places), None
-    joined = _network(roads, problem)
+    joined = _network(roads, problem, read_closed(payload.get("closed")))
     return graph.travel_on(joined, places), joined
 
 
-def _network(roads: object, problem: Problem) -> Network | None:
+def _network(roads: object, problem: Problem, closed: Sequence[Closed] = ()) -> Network | None:
     """The roads that bear every truck of the stream: they share those of the heaviest."""
     masses = [truck.gross_mass_kg for truck in problem.trucks if truck.gross_mass_kg is not None and problem.stream in truck.streams]
-    return network(read_roads(roads), problem.positions(), gross_mass_kg=max(masses, default=None))
+    return network(read_roads(roads), problem.positions(), gross_mass_kg=max(masses, default=None), closed=closed)
 
 
 def draw(payload: Mapping[str, Any], _progress: Progress) -> dict[str, Any]:
