@@ -101,7 +101,7 @@ def _kim2006(file: Kim2006, vehicles: int | None) -> Task:
 def _first(file: Kim2006, travel: Travel, vehicles: int | None) -> tuple[Problem, Day, list[list[int]]]:
     """Routes by hand, trucks filled one after the other; without a limit of trucks so many that no stop is left."""
     farthest = max(feet for row in travel.distance_m for feet in row if feet is not None)
-    count = vehicles or 2 * kim2006_problem.fewest_trucks(file) + 2
+    count = vehicles or kim2006_problem.fewest_trucks(file, travel) * 5 // 4 + 2
     while True:
         problem = kim2006_problem.problem(file, trucks=count, vehicle_cost_m=4 * farthest)
         day = admit(problem, travel)

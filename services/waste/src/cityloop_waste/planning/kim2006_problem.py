@@ -51,10 +51,15 @@ def travel(day: Kim2006) -> Travel:
     return Travel(tuple(map(tuple, feet)), tuple(map(tuple, seconds)), TravelSource.GIVEN)
 
 
-def fewest_trucks(day: Kim2006) -> int:
-    """Trucks without which the volume or the stops of the day are over the caps."""
+def fewest_trucks(day: Kim2006, given: Travel) -> int:
+    """Trucks without which the day's caps, or its hours, are too few: each stop takes its service and the shortest way on from it."""
     volume = sum(stop.volume for stop in day.stops)
-    return max(1, -(-volume // day.day_volume), -(-len(day.stops) // day.day_stops))
+    rows = given.duration_s[1 : 1 + len(day.stops)]
+    ways_on_s = (min(leg for column, leg in enumerate(row) if column != stop and leg is not None) for stop, row in enumerate(rows, 1))
+    unloads_s = -(-volume // day.truck_volume) * min(site.service_s for site in day.sites)
+    hours_s = max(1, day.depot.latest_s - day.depot.earliest_s)
+    work_s = sum(stop.service_s for stop in day.stops) + sum(ways_on_s) + unloads_s
+    return max(1, -(-volume // day.day_volume), -(-len(day.stops) // day.day_stops), -(-work_s // hours_s))
 
 
 def _truck(day: Kim2006, number: int, depot: Window) -> Truck:
