@@ -112,7 +112,7 @@ def test_all_that_a_day_can_say_is_read() -> None:
     assert (site.service_s, site.opening, site.day_kg) == (720, (Window(21600, 43200),), 50000)
     assert read.lunch == Lunch(39600, 43200, 3600)
     assert read.yesterday == (Round("T1", ("P2", "gone")), Round("sold", ()))
-    assert read.options == Options(30, 20_000, Minimise.TIME, 5000, 3, Engine.PYVRP)
+    assert read.options == Options(30, Options().vehicle_cost_m, Minimise.TIME, 5000, 3, Engine.PYVRP)
     assert read.positions()[-1] == Position(109.8, 39.55)
 
 
