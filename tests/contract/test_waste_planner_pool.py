@@ -19,9 +19,9 @@ from cityloop_common import invented
 from cityloop_common.geo import Position, distance_m
 from cityloop_common.pool import SpawnedPool, WorkDied, WorkKilled, WorkRaised
 from cityloop_waste.planning import problem_json, solver
-from cityloop_waste.planning.domain import Options, Problem
+from cityloop_waste.planning.domain import Options, Problem, Underway
 from tests.support import REPOSITORY, wait_until
-from tests.unit.waste.towns import problem, site, stop, truck
+from tests.unit.waste.towns import SIX, problem, site, stop, truck
 
 CITYLOOP = str(Path(sys.executable).with_name("cityloop"))
 
@@ -54,7 +54,46 @@ async def test_a_plan_comes_back_verified_with_progress(pool: SpawnedPool) -> No
     assert sum(1 for route in answer["routes"] for visit in route["visits"] if visit["kind"] == "stop") == 80
     assert answer["cost"]["distance_m"] < heard[0]["distance_m"]
     assert 2 <= len(heard) <= 12
-    assert heard[-1].keys() == {"elapsed_s", "solutions", "distance_m", "vehicles", "unserved"}
+    assert heard[-1].keys() == {"elapsed_s", "solutions", "distance_m", "vehicles", "unserved", "bound_m"}
+    assert 0 < heard[-1]["bound_m"] <= answer["cost"]["distance_m"] + 500 * answer["vehicles"], "no plan costs less, vehicles included"
+
+
+def ladder(*, closed: object = None) -> dict[str, object]:
+    """Two roads from the depot to the site, the second one longer; a stop at each end, and a truck that is out already."""
+    west, east = (109.780, 39.565), (109.790, 39.565)
+    lines = {"short": (west, east), "long": (west, (109.780, 39.570), (109.790, 39.570), east)}
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"id": name, "name": name, "speed_kmh": 36},
+            "geometry": {"type": "LineString", "coordinates": line},
+        }
+        for name, line in lines.items()
+    ]
+    out = Underway(Position(109.780, 39.567), SIX, 200, 0)
+    asked = problem([stop("E", (0, 0), 100)], [replace(truck("T1"), underway=out)], [site("S1", (0, 0))])
+    asked = replace(
+        asked,
+        depot=Position(*west),
+        stops=(replace(asked.stops[0], position=Position(*east)),),
+        sites=(replace(asked.sites[0], position=Position(*east)),),
+        options=Options(1),
+    )
+    given = {"problem": problem_json.write(asked), "roads": {"type": "FeatureCollection", "features": features}}
+    return given if closed is None else {**given, "closed": closed}
+
+
+async def test_a_closed_road_is_driven_around_from_where_the_truck_is(pool: SpawnedPool) -> None:
+    """By name, id or a position on it; the line begins at the truck; a road that nobody knows is no closed road but a mistake."""
+    open_ = await pool.run(solver.SOLVE, ladder(), kill_after_s=40)
+    for closed in (["short"], [[109.785, 39.565]]):
+        around = await pool.run(solver.SOLVE, ladder(closed=closed), kill_after_s=40)
+        assert around["cost"]["distance_m"] > open_["cost"]["distance_m"] + 900
+        (line,) = around["lines"]
+        assert (line["travel"], line["line"][0]) == ("graph", [109.78, 39.567])
+        assert [visit["kind"] for visit in around["routes"][0]["visits"]] == ["underway", "stop", "unload", "depot-end"]
+    with pytest.raises(WorkRaised, match="shrot"):
+        await pool.run(solver.SOLVE, ladder(closed=["shrot"]), kill_after_s=40)
 
 
 async def test_a_plan_on_roads_comes_with_the_line_of_each_route(pool: SpawnedPool) -> None:
