@@ -88,8 +88,8 @@ def towns(draw: st.DrawFn) -> Town:
     crossings = [at(*each) for each in draw(st.lists(st.tuples(_METRES, _METRES), min_size=2, max_size=9, unique=True))]
     numbers = st.lists(st.integers(0, len(crossings) - 1), min_size=2, max_size=4)
     roads = [
-        Road("road", tuple(crossings[each] for each in line), oneway, speed_kmh, mass, narrow=narrow)
-        for line, oneway, speed_kmh, mass, narrow in draw(st.lists(_streets(numbers), min_size=1, max_size=12))
+        Road("road", tuple(crossings[each] for each in line), oneway, speed_kmh, mass, id=f"r{number % 5}", narrow=narrow)
+        for number, (line, oneway, speed_kmh, mass, narrow) in enumerate(draw(st.lists(_streets(numbers), min_size=1, max_size=12)))
     ]
     places = [at(*each) for each in draw(st.lists(st.tuples(_METRES, _METRES), min_size=2, max_size=5))]
     places += draw(st.lists(st.sampled_from(crossings), max_size=2))

@@ -22,7 +22,7 @@ MEDIA_TYPE = "application/geo+json"
     summary="Roads",
 )
 async def base_map(ctx: Context, request: Request) -> Response:
-    """GeoJSON LineStrings in WGS-84 with `name, oneway, speed_kmh, max_mass_kg`. ETag: the version of the map."""
+    """GeoJSON LineStrings in WGS-84 with `id, name, oneway, speed_kmh, max_mass_kg, bans`. ETag: the version of the map."""
     version = await use_cases.present_version(ctx)
     headers = {"etag": f'"{version}"', "cache-control": "public, max-age=300"}
     if not_modified(request, headers["etag"]):

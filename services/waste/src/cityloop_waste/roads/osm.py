@@ -20,7 +20,7 @@ _MAGIC = b"\x0a\x09OSMHeader"  # of the first block: a field of nine letters
 BEGINS = 4 + len(_MAGIC)  # bytes that tell an extract
 _LONGEST_HEADER = 64 * 1024
 _LARGEST_BLOCK = 32 * 1024 * 1024
-_AT_ONCE = 4_000_000  # bytes of blocks that pyosmium is given at a time
+_AT_ONCE = 1_000_000  # bytes of blocks that pyosmium is given at a time
 _TAGS = (
     "highway", "area", "service", "oneway", "junction", "hgv", "goods", "motor_vehicle", "vehicle", "access", "maxspeed", "maxspeed:hgv",
     "maxweight", "maxweightrating", "maxweightrating:hgv", "lanes", "width", "name", "name:en",
