@@ -15,6 +15,8 @@ from cityloop_waste.roads.joining import point
 from cityloop_waste.roads.network import DM, Network
 from cityloop_waste.roads.sections import Floats
 
+_AT_THE_END_M = 0.001  # a vertex that near to where a stretch ends is the end
+
 
 @dataclass(frozen=True, slots=True)
 class Leg:
@@ -95,6 +97,7 @@ def _along(on: Network, stretch: int) -> Iterator[Floats]:
     first, last = int(on.sections.first[section]), int(on.sections.first[section + 1]) - 1
     least, most = sorted((float(on.stretches.from_m[stretch]), float(on.stretches.to_m[stretch])))
     ends = on.sections.metres[first:last, 1]
-    pieces = range(first + int(np.searchsorted(ends, least, side="right")), first + int(np.searchsorted(ends, most)))
+    begin, beyond = np.searchsorted(ends, [least + _AT_THE_END_M, most - _AT_THE_END_M])
+    pieces = range(first + int(begin), first + int(beyond))
     for piece in reversed(pieces) if on.stretches.arcs.back[stretch] else pieces:
         yield on.sections.node_at[on.sections.end[piece]]
