@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import uvloop
 
 from benchmarks import report
-from benchmarks.rows import embedded, events, holds, indicators, observations, page, restart, search, stall, tcec
+from benchmarks.rows import embedded, events, holds, indicators, observations, page, planner, planner_day, restart, search, stall, tcec
 from cityloop_common.clock import city_day
 from tests.support import scaled
 
@@ -27,6 +27,10 @@ ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
     "h": restart.measure,
     "i": embedded.measure,
     "j": page.measure,
+    "k": planner.plain,
+    "l": planner.with_windows,
+    "m": planner.waste,
+    "n": planner_day.measure,
 }
 ROUNDS = 5
 
