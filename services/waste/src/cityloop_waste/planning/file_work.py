@@ -60,8 +60,10 @@ class _Best:
 
     def tell(self, state: State) -> bool:
         """What the search has now; answers whether somebody wants it to end."""
-        self.rows, self.cost = self.task.model.rows(state.routes), state.way(self.task.model) / self.task.per_unit
-        self.routes = self.task.routes(self.rows)
+        model = self.task.model
+        if all(node < model.end for route in state.routes for node in route):  # not of a model with more unload copies
+            self.rows, self.cost = model.rows(state.routes), state.way(model) / self.task.per_unit
+            self.routes = self.task.routes(self.rows)
         return self.progress(self.value("search"))
 
     def ended(self, found: Found) -> None:
@@ -87,7 +89,7 @@ class _Best:
             "unserved": [[stop, reason.value] for stop, reason in self.task.unserved(self.rows).items()],
             "cost": self.cost,
             "bound": self.bound,
-            "engines": [{"engine": each.engine, "seconds": each.seconds, "cost": each.cost / self.task.per_unit} for each in self.efforts],
+            "engines": [{"engine": each.engine, "seconds": each.seconds, "cost": self._way(each)} for each in self.efforts],
             "peak_mb": _peak_mb(),
         }
 
