@@ -122,14 +122,14 @@ def test_a_large_plan_is_improved_part_by_part() -> None:
     _, built, begin = _day(problem(_grid(200, 50), [truck(f"T{n}", 900) for n in range(12)]))
     parts = Parts(built, begin)
     assert not parts.whole
-    seen: list[set[int]] = []
-    while not seen or len(set.union(*seen)) < 200:
+    seen: set[int] = set()
+    while len(seen) < 200:
         part = parts.next()
         assert part is not None
         stops = {node for node in part.nodes if node < built.copies_from}
-        assert not seen or stops - set.union(*seen)
+        assert stops - seen
         assert len(part.vehicles) >= 2
-        seen.append(stops)
+        seen |= stops
         before = parts.cost
         rest = [list(route) for vehicle, route in enumerate(parts.routes) if vehicle not in part.vehicles]
         found = ortools_engine.search(part.model, ortools_engine.Recipe.MULTI_TRIP, Watch(part.model, _limits(0.5, 20)), part.routes)
