@@ -79,7 +79,7 @@ def ladder(*, closed: object = None) -> dict[str, object]:
         sites=(replace(asked.sites[0], position=Position(*east)),),
         options=Options(1),
     )
-    given = {"problem": problem_json.write(asked), "roads": {"type": "FeatureCollection", "features": features}}
+    given: dict[str, object] = {"problem": problem_json.write(asked), "roads": {"type": "FeatureCollection", "features": features}}
     return given if closed is None else {**given, "closed": closed}
 
 
