@@ -64,13 +64,14 @@ class Alone:
         ):
             if holds:
                 return reason
-        ways = [(truck, way) for truck in _kinds(bearing) for way in self._over(truck, row, stop) if self._has_roads(truck, way)]
-        if not ways:
-            return Reason.UNREACHABLE
-        if any(self._in_time(truck, way) for truck, way in ways):
-            return Reason.NOT_REACHED if stop.prize_m is None else Reason.NOT_WORTH_IT
-        timeless = any(self._in_time(truck, [_Call(call.row, call.service_s) for call in way]) for truck, way in ways)
-        return Reason.WINDOW if timeless else Reason.NOT_ENOUGH_TIME
+        has_roads = timeless = False
+        for truck in _kinds(bearing):
+            for way in self._over(truck, row, stop):
+                if self._in_time(truck, way):
+                    return Reason.NOT_REACHED if stop.prize_m is None else Reason.NOT_WORTH_IT
+                has_roads = True
+                timeless = timeless or self._in_time(truck, [_Call(call.row, call.service_s) for call in way])
+        return Reason.WINDOW if timeless else Reason.NOT_ENOUGH_TIME if has_roads else Reason.UNREACHABLE
 
     def comes_home(self, truck: Truck) -> bool:
         """Whether a truck under way could come home in time if it did nothing else but tip its load, at a site that takes as much a day."""
@@ -81,11 +82,12 @@ class Alone:
         return any(self._has_roads(truck, way) and self._in_time(truck, way) for way in ways)
 
     def _over(self, truck: Truck, row: int, stop: Stop) -> Iterator[list[_Call]]:
-        """The ways to the stop and home, over each site that may come before and each that comes after."""
+        """The ways to the stop and home that have roads, over each site that may come before and each that comes after."""
         there, sites = _Call(row, stop.service_s, stop.windows), [call for call, _ in self._sites]
         for before in [[site] for site in sites] if _must_tip_first(truck, stop) else [[]]:
             for after in sites:
-                yield [*before, there, after]
+                if self._has_roads(truck, way := [*before, there, after]):
+                    yield way
 
     def _has_roads(self, truck: Truck, way: Sequence[_Call]) -> bool:
         rows = [self._begins.get(truck.id, DEPOT), *(call.row for call in way), DEPOT]
