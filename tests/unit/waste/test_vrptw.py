@@ -184,7 +184,9 @@ def test_customers_that_nobody_can_serve_are_left_out_with_their_reason() -> Non
 
 
 def test_with_too_few_vehicles_customers_may_be_left_out() -> None:
-    """One vehicle for loads of eight: the model has a price for who is left, and a first plan without them."""
+    """One vehicle for loads of eight: the model has a price for who is left, and a first plan without them; as for OR-Tools alone."""
     start = vrptw.model(read(SMALL), vehicles=1)
     assert start.model.vehicles == len(start.begin) == 1
     assert start.model.penalty is not None
+    assert vrptw.model(read(SMALL)).model.penalty is None
+    assert vrptw.model(read(SMALL), improved=True).model.penalty is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cityloop_waste.planning import cvrplib, driven, kim2006_problem, vrptw
 from cityloop_waste.planning import model as models
 from cityloop_waste.planning.admission import Day, admit
-from cityloop_waste.planning.domain import Problem, Reason, VisitKind
+from cityloop_waste.planning.domain import Engine, Problem, Reason, VisitKind
 from cityloop_waste.planning.formats import Format, read
 from cityloop_waste.planning.instances import Instance
 from cityloop_waste.planning.kim2006 import FEET_A_MILE, Kim2006
@@ -63,13 +63,13 @@ class Task:
         return dict(sorted(found.items()))
 
 
-def task(text: str, format: Format, vehicles: int | None) -> Task:
+def task(text: str, format: Format, vehicles: int | None, engine: Engine = Engine.AUTO) -> Task:
     """A file as a model with so many vehicles at most, or as many as are surely enough. Raises UnreadableInstance."""
     instance = read(text, format)
     if isinstance(instance, Kim2006):
         return _kim2006(instance, vehicles)
     if isinstance(instance, vrptw.Vrptw):
-        start = vrptw.model(instance, vehicles)
+        start = vrptw.model(instance, vehicles, improved=engine is Engine.ORTOOLS)
         return Task(instance, start.model, start.begin, range(len(instance.places)), vrptw.unservable(instance), per_unit=10)
     assert isinstance(instance, cvrplib.Cvrp)
     return Task(instance, *cvrplib.model(instance, vehicles), range(len(instance.places)), {}, per_unit=1)

@@ -34,12 +34,13 @@ def solve_file(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]
     """The best plan for a file, not yet verified; see the module. Raises UnreadableInstance, NoPlanFound, PlanRefused."""
     clock = SystemClock()
     began = clock.monotonic()
-    built = task(payload["text"], Format(payload["format"]), payload["vehicles"])
+    engine = Engine(payload["engine"])
+    built = task(payload["text"], Format(payload["format"]), payload["vehicles"], engine)
     best = _Best(built, progress)
     if built.model.copies_from > 1:  # a stop that can be served
         left_s = max(1.0, payload["seconds"] - (clock.monotonic() - began))
         limits = Limits(left_s, clock, best.tell, payload.get("solutions"), payload["seed"])
-        found = engines.search(built.model, limits, engine=Engine(payload["engine"]), begin=built.begin)
+        found = engines.search(built.model, limits, engine=engine, begin=built.begin)
         best.ended(found)
     if payload["bound_seconds"] and not progress.stopped():
         best.bounded(payload["bound_seconds"], clock)
