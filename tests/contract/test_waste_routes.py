@@ -35,7 +35,7 @@ from cityloop_waste.planning.routes_api import PublicRoutes
 from cityloop_waste.planning.tables import plan
 from cityloop_waste.planning.work import draw
 from cityloop_waste.roads import use_cases as roads
-from cityloop_waste.roads.domain import read_roads
+from cityloop_waste.roads.domain import Side, read_roads
 from cityloop_waste.roads.lines import drawn
 from cityloop_waste.roads.network import network
 from cityloop_waste.service import SERVICE, api_parts
@@ -121,7 +121,8 @@ async def solved(city: Town, *, stream: Stream = Stream.KITCHEN, with_lines: boo
 def drawn_by_hand(payload: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the solver's process would draw."""
     problem = read(payload["problem"])
-    return lines(problem, result["routes"], network(read_roads(ROADS), problem.positions(), gross_mass_kg=12_000))
+    sides = [Side.KERB if 1 <= row <= len(problem.stops) else Side.ANY for row in range(len(problem.positions()))]
+    return lines(problem, result["routes"], network(read_roads(ROADS), problem.positions(), gross_mass_kg=12_000, sides=sides))
 
 
 async def test_everybody_sees_what_holds_today(city: Door) -> None:

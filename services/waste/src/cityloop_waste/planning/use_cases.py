@@ -44,6 +44,7 @@ from cityloop_waste.settings import read_lunch
 from cityloop_waste.streams import Stream
 
 JOB = "plan"
+TRAVEL_CACHE = "waste-travel"
 CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
 PROGRESS = "plan-progress"
 PAGE = 200
@@ -204,7 +205,8 @@ async def begin(ctx: WasteCtx, plan_id: str) -> Task | None:
         if begun is None:
             return None
         offer(tx, ctx, begun)
-        return Task(begun, {"problem": begun.problem, **await roads_of(tx, begun)})
+        kept = str(ctx.settings.shared.var / TRAVEL_CACHE)
+        return Task(begun, {"problem": begun.problem, "travel_cache": kept, **await roads_of(tx, begun)})
 
 
 async def keep(ctx: WasteCtx, plan_id: str, result: Mapping[str, Any]) -> CityPlan | None:

@@ -1,9 +1,11 @@
 """What the pool's process runs: `cityloop_waste.planning.work:solve`.
 
-JSON in: `{problem, roads?, closed?, matrix?, solutions?}`
+JSON in: `{problem, roads?, closed?, travel_cache?, matrix?, solutions?}`
 
 - `problem`: a document of `problem_json.ProblemBody`'s form (`problem_json.write(problem)`); `options.seconds` is the search's time.
-- `roads`: GeoJSON FeatureCollection of LineStrings (`roads.domain.read_roads`): matrices are made from it in the process.
+- `roads`: GeoJSON FeatureCollection of LineStrings (`roads.domain.read_roads`): matrices are made from it in the process;
+  turns cost time, and on wide roads a stop is served at its own kerb.
+- `travel_cache`: a folder where matrices of roads are kept (`roads.matrices`); none: they are made anew.
 - `closed`: roads that are closed to everybody for this search (`roads.domain.read_closed`): names, ids, positions.
 - `matrix`: `{distance_m, duration_s}` instead of roads: rows and columns are depot, stops, sites in the problem's order
   (`problem.positions()`); whole numbers or "unreachable" (`roads.domain.read_travel`). Neither of the two: great-circle
@@ -16,13 +18,13 @@ is of the first plan, before any bound is known.
 JSON out, only after the verifier accepted the plan from the problem and the matrices::
 
     {stream, travel: "graph" | "estimate" | "given", vehicles, cost: {distance_m, duration_s},
-     routes: [{truck, distance_m, duration_s,
-               visits: [{kind: "depot-start" | "stop" | "unload" | "depot-end", id (stop or site; null at the depot),
+     routes: [{truck, distance_m, duration_s, lunch: {start_s, end_s} | null,
+               visits: [{kind: "depot-start" | "underway" | "stop" | "unload" | "depot-end", id (stop or site, else null),
                          arrival_s, start_s, departure_s, load_kg, load_dm3 (on board when it leaves)}]}],
      lines: [{travel: "graph" | "estimate", line: [[lon, lat], ...]}],  # of the routes in their order; only with travel "graph"
      unserved: [{stop, reason}],     # domain.Reason: no-vehicle-for-stream, no-site-for-stream, exceeds-capacity-of-all-vehicles,
-                                     # unreachable, not-enough-time, window: no truck could serve it even alone; not-reached:
-                                     # some truck could, the search found no room for it in its time
+                                     # unreachable, not-enough-time, window: no truck could serve it even alone; not-reached,
+                                     # not-worth-it: some truck could, the search found no room for it, or its prize did not pay
      evidence: {vehicles, fewest_vehicles, cost, bound, weak, gap_percent, text,  # evidence.Evidence; null where nobody is served
                 compared: {engine, cost} | null, engines: [{engine, seconds, cost}],
                 likeness: {pairs, pairs_kept, stops, stops_kept} | null},
@@ -38,6 +40,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from cityloop_common.clock import Clock, SystemClock
@@ -51,8 +54,8 @@ from cityloop_waste.planning.qroutes import Bound, q_route_bound
 from cityloop_waste.planning.same_trucks import same_trucks
 from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, State
 from cityloop_waste.planning.start import first_routes
-from cityloop_waste.roads import graph
-from cityloop_waste.roads.domain import Closed, Travel, TravelSource, read_closed, read_roads, read_travel
+from cityloop_waste.roads import graph, matrices
+from cityloop_waste.roads.domain import Closed, Side, Travel, TravelSource, read_closed, read_roads, read_travel
 from cityloop_waste.roads.network import Network, network
 
 BOUND, MOST_BOUND_S = 0.06, 6.0
@@ -215,13 +218,15 @@ def travel_of(payload: Mapping[str, Any], problem: Problem) -> tuple[Travel, Net
     if roads is None:
         return graph.estimate(places), None
     joined = _network(roads, problem, read_closed(payload.get("closed")))
-    return graph.travel_on(joined, places), joined
+    kept = payload.get("travel_cache")
+    return matrices.travel_on(joined, places, None if kept is None else Path(kept)), joined
 
 
 def _network(roads: object, problem: Problem, closed: Sequence[Closed] = ()) -> Network | None:
-    """The roads that bear every truck of the stream: they share those of the heaviest."""
+    """The roads that bear every truck of the stream: they share those of the heaviest. A stop is served at its own kerb."""
+    sides = [Side.KERB if 1 <= row <= len(problem.stops) else Side.ANY for row in range(len(problem.positions()))]
     masses = [truck.gross_mass_kg for truck in problem.trucks if truck.gross_mass_kg is not None and problem.stream in truck.streams]
-    return network(read_roads(roads), problem.positions(), gross_mass_kg=max(masses, default=None), closed=closed)
+    return network(read_roads(roads), problem.positions(), gross_mass_kg=max(masses, default=None), closed=closed, sides=sides)
 
 
 def draw(payload: Mapping[str, Any], _progress: Progress) -> dict[str, Any]:
