@@ -111,7 +111,7 @@ async def test_progress_goes_to_the_job_and_to_the_stream(url: str, tmp_path: Pa
         await asyncio.gather(publisher, return_exceptions=True)
 
 
-async def test_a_dead_workers_search_is_taken_again_as_the_same_plan(tmp_path: Path) -> None:
+async def test_story_17_a_dead_workers_search_is_taken_again_as_the_same_plan(tmp_path: Path) -> None:
     """Nobody beats its heart: another worker searches it, and what the first one finds later counts nothing."""
     held, go = asyncio.Event(), asyncio.Event()
     answers: list[int] = []
@@ -155,6 +155,7 @@ async def test_story_17_a_solver_that_dies_is_tried_again(url: str, tmp_path: Pa
         asked = await opened.ask()
         async with opened.working():
             await opened.until(asked.id, PlanState.READY)
+            await wait_until(lambda: _ended(opened, asked, "done"))
         assert (await opened.job(asked)).attempts == 3
 
 
@@ -220,6 +221,7 @@ async def test_a_full_pool_is_waited_for(tmp_path: Path) -> None:
         asked = await opened.ask()
         async with opened.working():
             await opened.until(asked.id, PlanState.READY)
+            await wait_until(lambda: _ended(opened, asked, "done"))
         assert (await opened.job(asked)).attempts == 1
 
 
@@ -267,6 +269,7 @@ async def test_story_17_the_real_pool_solves_and_outlives_a_killed_solver(tmp_pa
             await wait_until(lambda: bool(pool._running), 20)
             os.kill(next(iter(pool._running)), signal.SIGKILL)
             ready = await opened.until(asked.id, PlanState.READY, within_s=60)
+            await wait_until(lambda: _ended(opened, asked, "done"))
         assert ready.result is not None
         assert (ready.result["verified"], ready.result["travel"], ready.result["unserved"]) == (True, "estimate", [])
         assert ready.figures is not None

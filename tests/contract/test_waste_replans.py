@@ -16,6 +16,7 @@ from sqlalchemy import update
 from cityloop_common.clock import day_begins
 from cityloop_common.db import UniqueViolation
 from cityloop_common.geo import Position
+from cityloop_waste.fleet import store as fleet
 from cityloop_waste.planning import jobs as planning_jobs
 from cityloop_waste.planning import replans, routes, store, use_cases
 from cityloop_waste.planning.domain import Stop
@@ -318,3 +319,35 @@ async def test_the_day_begins_with_the_rounds_of_the_day_before(url: str, tmp_pa
         other = await opened.ask(Stream.OTHER, on=TODAY + timedelta(days=1))
         assert other.problem is not None
         assert other.problem["yesterday"] == []
+
+
+async def test_story_7_a_site_that_refuses_a_stream_is_never_planned(url: str, tmp_path: Path) -> None:
+    """However near it is: other waste goes where it is taken, and nowhere when it is taken nowhere, which every stop says."""
+    async with city(url, tmp_path) as (opened, _, _old):
+
+        async def planned() -> CityPlan:
+            asked = await opened.ask(Stream.OTHER)
+            async with opened.working():
+                return await opened.until(asked.id, PlanState.READY)
+
+        async def settle(*, takers: bool) -> None:
+            async with opened.db.write() as tx:
+                for each in await fleet.sites(tx):
+                    other = (
+                        replace(each, active=takers, position=Position(CENTRE.lon + 0.02, CENTRE.lat))
+                        if Stream.OTHER in each.streams
+                        else each
+                    )
+                    await fleet.put_sites(tx, [other])
+
+        await settle(takers=True)
+        far = await planned()
+        assert far.result is not None
+        unloads = {visit["id"] for route in far.result["routes"] for visit in route["visits"] if visit["kind"] == "unload"}
+        assert unloads
+        assert "biogas-1" not in unloads, "it takes kitchen waste only, and lies beside the depot"
+        await settle(takers=False)
+        nowhere = await planned()
+        assert nowhere.result is not None
+        assert {each["reason"] for each in nowhere.result["unserved"]} == {"no-site-for-stream"}
+        assert (len(nowhere.result["unserved"]), nowhere.result["routes"]) == (8, [])

@@ -79,11 +79,23 @@ PLAN = JobKind(use_cases.JOB, search, max_attempts=MOST_ATTEMPTS)
 
 async def _found(run: JobRun, task: Task) -> Mapping[str, Any]:
     """Routes that the verifier accepted, of a replan with what was driven before."""
-    work = None if task.plan.replaces is None else await replans.begin(run.ctx, task)
-    result = await _solve_patiently(run, task if work is None else work.task)
+    if task.plan.replaces is None:
+        return await _verified(run, task)
+    work = await replans.begin(run.ctx, task)
+    try:
+        async with asyncio.TaskGroup() as group:
+            drawing = group.create_task(replans.drawn(run.ctx, work))  # beside the search: crews wait
+            result = await _verified(run, work.task)
+    except BaseExceptionGroup as raised:
+        raise raised.exceptions[0] from None
+    return replans.whole(work, result, drawing.result())
+
+
+async def _verified(run: JobRun, task: Task) -> Mapping[str, Any]:
+    result = await _solve_patiently(run, task)
     if result.get("verified") is not True:
         raise PlanRefused("the verifier has not accepted it")
-    return result if work is None else await replans.end(run.ctx, work, result)
+    return result
 
 
 async def _solve_patiently(run: JobRun, task: Task) -> Mapping[str, Any]:

@@ -34,6 +34,8 @@ from cityloop_waste.planning.use_cases import Anew, Task, Wish
 from cityloop_waste.points import store as points
 from cityloop_waste.roads.domain import Closed, TravelSource
 
+Drawn = Mapping[str, list[list[float]]]
+"""The line of what each truck has driven; a truck without one has driven straight, as far as anybody knows."""
 DETOUR = 1.3  # of roads.graph, for a way that nobody draws
 _log = telemetry.get_logger(__name__)
 
@@ -135,9 +137,8 @@ async def begin(ctx: WasteCtx, task: Task) -> Work:
     return Work(replace(task, payload={**task.payload, "problem": problem_json.write(made.rest), **closed}), made)
 
 
-async def end(ctx: WasteCtx, work: Work, answer: Document) -> dict[str, Any]:
+def whole(work: Work, answer: Document, drawn: Drawn) -> dict[str, Any]:
     """The whole day, with what was driven before it was made anew. Raises PlanRefused when the parts do not fit together."""
-    drawn = await _drawn(ctx, work)
     graph = answer.get("travel") == TravelSource.GRAPH.value
     metres = {each.truck: _metres(work.made, each, drawn.get(each.truck) if graph else None) for each in work.made.driven}
     result = merged(work.made, answer, metres)
@@ -173,8 +174,8 @@ async def _points(tx: Tx, wanted: Sequence[str], base: CityPlan, problem: Proble
     return [registered.stop(known[each], base.stream, problem.trucks) for each in wanted]  # type: ignore[index]
 
 
-async def _drawn(ctx: WasteCtx, work: Work) -> dict[str, list[list[float]]]:
-    """The line of what each truck has driven, along the roads as they were: closures are of what comes."""
+async def drawn(ctx: WasteCtx, work: Work) -> Drawn:
+    """The line of what each truck has driven, along the roads as they were: closures are of what comes. None that cannot be drawn."""
     payload = work.task.payload
     pieces = [(each, piece) for each in work.made.driven for piece in _pieces(each) if len(piece) > 1]
     if "roads" not in payload or not pieces:
@@ -213,7 +214,7 @@ def _metres(made: Replan, driven: Driven, line: Sequence[Sequence[float]] | None
     return sum(round(distance_m(a, b) * DETOUR) for a, b in pairwise(places))
 
 
-def _lines(result: Document, answer: Document, drawn: Mapping[str, list[list[float]]]) -> list[dict[str, Any]]:
+def _lines(result: Document, answer: Document, drawn: Drawn) -> list[dict[str, Any]]:
     """The line of each route of the whole day: what was driven, then what comes."""
     rests = {str(route["truck"]): line for route, line in zip(answer["routes"], answer["lines"], strict=True)}
     found = []
