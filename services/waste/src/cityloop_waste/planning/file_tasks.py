@@ -99,14 +99,15 @@ def _kim2006(file: Kim2006, vehicles: int | None) -> Task:
 
 
 def _first(file: Kim2006, travel: Travel, vehicles: int | None) -> tuple[Problem, Day, list[list[int]]]:
-    """Routes by hand, trucks filled one after the other; without a limit of trucks so many that no stop is left."""
+    """Routes by hand, trucks filled one after the other; without a limit so many trucks that more would serve no more stops."""
     farthest = max(feet for row in travel.distance_m for feet in row if feet is not None)
     count = vehicles or kim2006_problem.fewest_trucks(file, travel) * 5 // 4 + 2
+    left = len(file.stops) + 1
     while True:
         problem = kim2006_problem.problem(file, trucks=count, vehicle_cost_m=4 * farthest)
         day = admit(problem, travel)
         begin = first_routes(day)
-        served = {row for route in begin for row in route}
-        if vehicles or count >= MOST_TRUCKS or all(row in served for row in day.stops):
+        before, left = left, len(set(day.stops) - {row for route in begin for row in route})
+        if vehicles or not left or left == before or count >= MOST_TRUCKS:
             return problem, day, begin
         count = min(MOST_TRUCKS, 2 * count)
