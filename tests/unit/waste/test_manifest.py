@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import gpxpy
 import pytest
 from shapely.geometry import shape
 
@@ -104,6 +105,16 @@ def test_gpx_keeps_its_schema_in_order_and_content() -> None:
     track = [(float(each.attrib["lon"]), float(each.attrib["lat"])) for each in root.iter(f"{GPX}trkpt")]
     assert track == [tuple(vertex) for vertex in of.line]
     assert EVIL in (root.findall(f"{GPX}wpt")[1].findtext(f"{GPX}name") or "")
+
+
+def test_gpx_is_read_by_what_others_wrote() -> None:
+    """gpxpy, as version 1.1: the same waypoints, route and track."""
+    of = made()
+    read = gpxpy.parse(to_gpx(of).decode(), version="1.1")
+    assert (len(read.waypoints), [len(each.points) for each in read.routes]) == (5, [5])
+    assert [(point.longitude, point.latitude) for point in read.waypoints] == [(call.lon, call.lat) for call in of.calls]
+    assert [point.time for point in read.waypoints] == [call.arrives_at for call in of.calls]
+    assert [(point.longitude, point.latitude) for point in read.tracks[0].segments[0].points] == [tuple(each) for each in of.line]
 
 
 def test_geojson_is_a_line_and_its_calls() -> None:

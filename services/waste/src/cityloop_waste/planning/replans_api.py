@@ -165,7 +165,9 @@ async def replan(ctx: Context, asked: Repeatable, plan_id: PlanId, wanted: Repla
 async def compare(
     ctx: Context,
     plan_id: PlanId,
-    other: Annotated[str | None, Query(alias="with", max_length=36, description="The plan before; left out: the one it replaces.")] = None,
+    other: Annotated[
+        str | None, Query(alias="with", max_length=36, pattern=r"^[!-~]+$", description="The plan before; left out: the one it replaces.")
+    ] = None,
 ) -> Response:
     """Stops that moved between trucks, metres and hours more or less, and how much of the order stayed."""
     before, after, found = await replans.compare(ctx, plan_id, other)
