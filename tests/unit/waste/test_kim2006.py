@@ -143,7 +143,7 @@ def test_a_file_cut_within_a_row_is_refused(data_dir: Path) -> None:
         ([[2, 3, 1, 5, 1]], ["stop 4 is served 0 times"]),
         ([[2, 3, 4, 4, 1, 5, 1]], ["stop 4 is served 2 times"]),
         ([[2, 3, 4, 1, 5, 1, 99]], ["99 is not in the file"]),
-        ([[0, 2, 3, 4, 1, 5, 1, 0]], ["0 is the depot, routes name what lies between"]),
+        ([[0, 2, 3, 4, 1, 5, 1, 0]], ["0 is the depot: routes name what lies between"]),
         ([[5, 1, 2, 3, 4, 1]], ["route 1 cannot begin at 3 before 13:31:00, its window ends at 12:00:00"]),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import orjson
@@ -9,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cityloop_waste.cli import app
-from cityloop_waste.planning import cli_solving, solver
+from cityloop_waste.planning import solver
 
 INSTANCE = Path("waste") / "cvrplib" / "X-n101-k25.vrp"
 KEYS = ["vehicles", "cost", "gap_percent", "bound", "unserved", "verified", "faults", "seconds", "peak_mb"]
@@ -86,25 +88,77 @@ def test_what_is_left_out_is_counted_and_told(tmp_path: Path) -> None:
     assert "1 stop left out: " in solve(file, "--seconds", "1", "--vehicles", "1").stdout
 
 
-def test_a_plan_with_a_fault_is_never_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A solver that drops a stop in silence: exit status 1, the fault is named, and no plan is written."""
-    monkeypatch.setattr(solver, "SOLVE_FILE", "tests.unit.waste.test_solve_command:dropping")
-    monkeypatch.setattr(cli_solving, "PATIENCE_S", 30)
-    monkeypatch.chdir(Path(__file__).parents[3])
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+@pytest.fixture
+def solver_of_ours(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets the command use a solver of this module."""
+    root = Path(__file__).parents[3]
+    monkeypatch.setenv("PYTHONPATH", str(root))
+
+    def use(name: str) -> None:
+        monkeypatch.setattr(solver, "SOLVE_FILE", f"tests.unit.waste.test_solve_command:{name}")
+
+    return use
+
+
+def dropping(payload: Mapping[str, object], progress: Callable[[object], bool]) -> Mapping[str, object]:
+    """A solver that loses a customer and does not say so."""
+    return TOLD | {"routes": [[1], [3]], "cost": 40}
+
+
+def boasting(payload: Mapping[str, object], progress: Callable[[object], bool]) -> Mapping[str, object]:
+    """A solver whose cost is not what its routes cost."""
+    return TOLD | {"cost": 39}
+
+
+def dying(payload: Mapping[str, object], progress: Callable[[object], bool]) -> Mapping[str, object]:
+    """A solver that ends in the midst of its search, after its first plan."""
+    progress(TOLD)
+    os._exit(9)
+
+
+def raising(payload: Mapping[str, object], progress: Callable[[object], bool]) -> Mapping[str, object]:
+    """A solver with an error."""
+    progress(TOLD)
+    raise ValueError("no such thing")
+
+
+TOLD = {"phase": "search", "routes": [[1], [2, 3]], "unserved": [], "cost": 40, "bound": None, "engines": [], "peak_mb": 1.0}
+
+
+@pytest.mark.parametrize(
+    "name, fault",
+    [("dropping", "customer 2 is served 0 times"), ("boasting", "the cost is told as 39, it is 40")],
+)
+def test_a_plan_with_a_fault_is_never_accepted(tmp_path: Path, solver_of_ours: Callable[[str], None], name: str, fault: str) -> None:
+    """A solver that drops a stop in silence, or boasts: exit status 1, the fault is named, and no plan is written."""
+    solver_of_ours(name)
     (tmp_path / "tiny.vrp").write_text(TINY)
     out = tmp_path / "plan.json"
     done = solve(str(tmp_path / "tiny.vrp"), "--seconds", "1", "--json", "--plan-out", str(out))
     assert done.exit_code == 1
     told = orjson.loads(done.stdout)
-    assert (told["verified"], told["faults"]) == (False, ["customer 2 is served 0 times"])
+    assert (told["verified"], told["faults"]) == (False, [fault])
     assert "the plan breaks 1 rule; it is not written" in done.stderr
     assert not out.exists()
 
 
-def dropping(payload: dict[str, object], progress: object) -> dict[str, object]:
-    """A solver that loses a customer."""
-    return {"phase": "done", "routes": [[1], [3]], "unserved": [], "cost": 40, "bound": None, "engines": [], "peak_mb": 1.0}
+def test_a_solver_that_dies_leaves_the_plan_that_it_told_last(tmp_path: Path, solver_of_ours: Callable[[str], None]) -> None:
+    """It is checked and printed, and people are told why it is no better."""
+    solver_of_ours("dying")
+    (tmp_path / "tiny.vrp").write_text(TINY)
+    done = solve(str(tmp_path / "tiny.vrp"), "--seconds", "1", "--json")
+    assert done.exit_code == 0
+    assert (orjson.loads(done.stdout)["cost"], orjson.loads(done.stdout)["verified"]) == (40, True)
+    assert "What it told last is taken." in done.stderr
+
+
+def test_an_error_of_the_solver_is_not_covered_up(tmp_path: Path, solver_of_ours: Callable[[str], None]) -> None:
+    """Even with a plan told before: one line, exit status 1, nothing printed as a result."""
+    solver_of_ours("raising")
+    (tmp_path / "tiny.vrp").write_text(TINY)
+    done = solve(str(tmp_path / "tiny.vrp"), "--seconds", "1", "--json")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "ValueError: no such thing" in done.stderr
 
 
 @pytest.mark.parametrize("kept", [9, 60, 150, 211])

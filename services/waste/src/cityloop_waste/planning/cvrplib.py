@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cityloop_waste.planning import vrplib
-from cityloop_waste.planning.instances import FilePlan, Spot, SpotKind, UnreadableInstance, missing_or_double
+from cityloop_waste.planning.instances import FilePlan, Spot, SpotKind, missing_or_double
 from cityloop_waste.planning.model import PENALTY_TIMES, Loads, Model
 
-__all__ = ["Cvrp", "UnreadableInstance", "model", "read"]
 _FORM = vrplib.Form(
     fixed={"TYPE": "CVRP", "EDGE_WEIGHT_TYPE": "EUC_2D"},
     needed={"DIMENSION": vrplib.DIMENSION, "CAPACITY": vrplib.CAPACITY},

@@ -89,10 +89,11 @@ class Kim2006:
 
     def faults(self, plan: FilePlan) -> list[str]:
         """Every broken rule, counted from the file with fractions of feet and seconds, whoever made the plan."""
-        unknown = sorted({place for route in plan.routes for place in route if place not in self.by_id or place == self.depot.id})
+        unknown = sorted({place for route in plan.routes for place in route} - self.by_id.keys())
         if unknown:
-            return [f"{place} is the depot, routes name what lies between" if place == self.depot.id else f"{place} is not in the file"
-                    for place in unknown]  # fmt: skip
+            return [f"{place} is not in the file" for place in unknown]
+        if any(self.depot.id in route for route in plan.routes):
+            return [f"{self.depot.id} is the depot: routes name what lies between"]
         found = missing_or_double("stop", [stop.id for stop in self.stops], plan)
         for number, route in enumerate(plan.routes, 1):
             if route:

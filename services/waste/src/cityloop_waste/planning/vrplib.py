@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cityloop_waste.planning.instances import LARGEST, MOST_PLACES, UnreadableInstance, at, numbered, real, shown, whole
+from cityloop_waste.planning.instances import LARGEST, MOST_PLACES, at, numbered, real, shown, whole
 
 COORDINATES, DEMANDS, WINDOWS, DEPOT = "NODE_COORD_SECTION", "DEMAND_SECTION", "TIME_WINDOW_SECTION", "DEPOT_SECTION"
+DIMENSION, CAPACITY = (2, MOST_PLACES), (1, LARGEST)
 _SECTIONS = (COORDINATES, DEMANDS, WINDOWS, DEPOT)
 _FREE_TEXT = frozenset({"NAME", "COMMENT"})
 _TENTHS = re.compile(r"(\d{1,9})(?:\.(\d)0*)?", re.ASCII)
@@ -179,7 +180,3 @@ def _all_there(draft: Draft) -> None:
         raise at(draft.last, "the file ends before the depot's -1")
     if not draft.depots:
         raise at(draft.last, "the file names no depot, only node 1 alone is read")
-
-
-DIMENSION, CAPACITY = (2, MOST_PLACES), (1, LARGEST)
-__all__ = ["CAPACITY", "DIMENSION", "Draft", "Form", "UnreadableInstance", "read", "tenths"]
