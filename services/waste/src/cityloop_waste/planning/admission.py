@@ -12,6 +12,7 @@ from cityloop_waste.planning.schedule import Call, Tour, tour
 from cityloop_waste.roads.domain import Travel
 
 DEPOT = 0
+NEVER = (Window(-1, -2),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Day:
             return None
         ahead = self.service_s(row) + (self.travel.duration_s[row][site] or 0)
         early = [Window(max(0, each.start_s - ahead), each.end_s - ahead) for each in self.starts[site] if each.end_s >= ahead]
-        return meet(self.starts.get(row, ANY_TIME), early)
+        return meet(self.starts.get(row, ANY_TIME), early) or NEVER
 
     def cost(self, origin: int, target: int) -> int | None:
         """What the way between two rows costs: metres, or seconds."""

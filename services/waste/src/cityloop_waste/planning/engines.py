@@ -40,7 +40,7 @@ def search(
         watch.tick()
     plain = model.penalty is None
     if engine is Engine.ORTOOLS:
-        found = _plainly(model, watch) if plain else _improved(model, watch, begin)
+        found = _plainly(model, watch, begin) if plain else _improved(model, watch, begin)
         return replace(found, engines=(Effort("ortools", round(watch.elapsed_s, 2), found.cost),))
     share = 1.0 if engine is Engine.PYVRP or plain or not limits.seconds else AHEAD
     ahead_s = max(0.1, min(limits.seconds * share, limits.seconds - JUDGES_S))
@@ -52,7 +52,7 @@ def search(
     elif begin and wide.price(start) > model.price(begin):
         wide, start = model, [list(route) for route in begin]
     if not start:
-        found = _plainly(model, watch)
+        found = _plainly(model, watch, begin)
     elif plain or engine is Engine.PYVRP:
         found = Found(wide, tuple(tuple(route) for route in start), wide.price(start), Ended.ASKED if watch.asked else Ended.TIME)
     else:
@@ -101,18 +101,23 @@ def _longest(model: Model, vehicle: int, route: Sequence[int]) -> list[int]:
     return kept
 
 
-def _plainly(model: Model, watch: Watch) -> Found:
-    """OR-Tools alone, from its own beginning."""
-    if watch.left_s <= 0:
-        raise NoPlanFound(f"nothing was found in {watch.limits.seconds:g} s: give it more time")
-    return ortools_engine.search(model, Recipe.PLAIN, watch.part(watch.left_s))
+def _plainly(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Found:
+    """OR-Tools alone, from its own beginning; where that comes to nothing, what there was before."""
+    try:
+        if watch.left_s <= 0:
+            raise NoPlanFound(f"nothing was found in {watch.limits.seconds:g} s: give it more time")
+        return ortools_engine.search(model, Recipe.PLAIN, watch.part(watch.left_s))
+    except NoPlanFound:
+        if not begin:
+            raise
+        return Found(model, tuple(tuple(route) for route in begin), model.price(begin), watch.ended())
 
 
 def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Found:
     """OR-Tools from routes on: the whole of a small model, part by part in a large one."""
     parts = Parts(model, begin)
     if parts.whole or watch.limits.solutions is not None:
-        found = ortools_engine.search(model, Recipe.MULTI_TRIP, watch.part(watch.left_s), begin)
+        found = ortools_engine.search(model, Recipe.MULTI_TRIP, watch.part(watch.left_s, model), begin)
         return replace(found, ended=watch.ended() if watch.asked else found.ended)
     while watch.left_s > 0.3:
         part = parts.next()
@@ -120,7 +125,7 @@ def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Fou
             break
         found = ortools_engine.search(part.model, Recipe.MULTI_TRIP, _quiet(watch, part.model, min(PART_S, watch.left_s)), part.routes)
         if parts.take(part, found.routes):
-            watch.found(parts.cost, parts.routes)
+            watch.heard(model, parts.cost, parts.routes)
         watch.tick()
     routes = tuple(tuple(route) for route in parts.routes)
     return Found(model, routes, parts.cost, Ended.ASKED if watch.asked else Ended.TIME)

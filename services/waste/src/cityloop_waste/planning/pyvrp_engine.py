@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from cityloop_waste.planning.schedule import service_start
 from cityloop_waste.planning.searching import Watch
 
 _Ints = np.ndarray[Any, Any]
+STALE = 30_000
+"""Iterations without anything better after which it begins again from another seed, to end with the best of all: an instance of 100
+stops stayed 0.23 % above its optimum for 24 s with one seed, and reached it within seconds with the two next."""
 _LOOKS_EVERY = 16
 """Iterations between two looks at the clock: one takes far below a millisecond in small models."""
 
@@ -58,42 +62,58 @@ def search(model: Model, watch: Watch, begin: Sequence[Sequence[int]] = (), *, c
     """
     there = _There(model, caps)
     hearing = _Hearing(there, watch)
-    result = pyvrp.solve(
-        there.data,
-        hearing,
-        seed=watch.limits.seed,
-        collect_stats=False,
-        display=False,
-        params=pyvrp.SolveParams(ils=IteratedLocalSearchParams(callbacks=hearing)),
-        initial_solution=there.first(begin),
-    )
-    hearing.on_best(result.best)
+    first = there.first(begin)
+    for seed in count(watch.limits.seed):
+        pyvrp.solve(
+            there.data,
+            hearing,
+            seed=seed,
+            collect_stats=False,
+            display=False,
+            params=pyvrp.SolveParams(ils=IteratedLocalSearchParams(callbacks=hearing)),
+            initial_solution=first,
+        )
+        if hearing.over or begin:
+            break
+        hearing.again()
     return hearing.routes()
 
 
 class _Hearing(IteratedLocalSearchCallbacks):
-    """Hears of each better solution, tells of the best a few times a second, and says when it is over."""
+    """Hears of each better solution, tells of the best a few times a second, and says when a search is over or has come to nothing new."""
 
     def __init__(self, there: _There, watch: Watch) -> None:
         self._there, self._watch = there, watch
         self._best: pyvrp.Solution | None = None
         self._told: pyvrp.Solution | None = None
-        self._looks = 0
+        self._cost = pyvrp.CostEvaluator([0] * len(there.model.loads), 0, 0)
+        self._looks = self._stale = 0
+        self.over = False
+
+    def again(self) -> None:
+        """Another search begins."""
+        self._stale = 0
 
     def __call__(self, best_cost: int) -> bool:
-        """Whether the search is over: asked before each iteration."""
+        """Whether the search is to end: asked before each iteration."""
         self._looks += 1
+        self._stale += 1
         if self._watch.limits.solutions is not None and self._looks > self._watch.limits.solutions:
-            return True
-        if self._looks % _LOOKS_EVERY != 1:
-            return False
-        if self._watch.due() and self._best is not self._told:  # reading routes takes a millisecond or two: not at each of them
-            self._tell()
-        return self._watch.tick()
+            self.over = True
+        elif self._looks % _LOOKS_EVERY == 1:
+            if self._watch.due() and self._best is not self._told:  # reading routes takes a millisecond or two: not at each of them
+                self._tell()
+            self.over = self._watch.tick()
+        return self.over or self._stale > STALE
+
+    def on_start(self, ils: pyvrp.IteratedLocalSearch) -> None:
+        """What it begins with may be the best already."""
+        self.on_best(ils.initial_solution)
 
     def on_best(self, best: pyvrp.Solution) -> None:
         """PyVRP's best so far, legal or not."""
-        if best.is_feasible():
+        self._stale = 0
+        if best.is_feasible() and (self._best is None or self._cost.cost(best) < self._cost.cost(self._best)):
             self._best = best
 
     def routes(self) -> list[list[int]] | None:

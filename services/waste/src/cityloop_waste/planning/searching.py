@@ -109,17 +109,29 @@ class Watch:
         """Seconds that are left."""
         return 0.0 if self.asked else self.limits.seconds - self.elapsed_s
 
-    def part(self, seconds: float) -> Watch:
-        """A watch of a part of the search: what it hears, the whole hears."""
+    def part(self, seconds: float, model: Model | None = None) -> Watch:
+        """A watch of a part of the search, perhaps on the same model with more copies: what it hears, the whole hears."""
+        of = self.model if model is None else model
 
         def tell(state: State) -> bool:
-            self.found(state.cost, state.routes)
+            self.found(state.cost, self._mine(of, state.routes))
             self.tick()
             return self.asked
 
-        part = Watch(self.model, self.limits.within(max(0.05, min(seconds, self.left_s)), tell))
+        part = Watch(of, self.limits.within(max(0.05, min(seconds, self.left_s)), tell))
         part.state = self.state
         return part
+
+    def _mine(self, of: Model, routes: Routes) -> Routes:
+        """Routes of a model with more copies as routes of this one: an unload is its site's first copy."""
+        if of is self.model:
+            return routes
+        first = {self.model.places[node]: node for node in range(self.model.starts_from - 1, self.model.copies_from - 1, -1)}
+        return tuple(tuple(node if node < of.copies_from else first[of.places[node]] for node in route) for route in routes)
+
+    def heard(self, of: Model, cost: int, routes: Sequence[Sequence[int]]) -> None:
+        """Takes a solution of a model with more copies."""
+        self.found(cost, self._mine(of, tuple(tuple(route) for route in routes)))
 
     def found(self, cost: int, routes: Sequence[Sequence[int]]) -> bool:
         """Takes a solution; answers whether it is the best so far."""
