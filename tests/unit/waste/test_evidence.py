@@ -198,7 +198,7 @@ def test_evidence_tells_the_gap_in_share_of_the_plans_own_way() -> None:
     model = square()
     routes = [[1, 2], [3], [4, 5], [6, 7], [8], [], [], []]  # a loads rule is the verifier's to judge
     cost = sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes))
-    known = evidence(model, routes, Bound(cost * 3 // 4, 9, weak=False), compared=Compared("ortools", cost + 5))
+    known = evidence(model, (), Bound(cost * 3 // 4, 9, weak=False), vehicles=5, way=cost, compared=Compared("ortools", cost + 5))
     assert (known.vehicles, known.fewest_vehicles, known.cost) == (5, 4, cost)
     assert known.gap_percent == pytest.approx(25, abs=1)
     assert "windows, shifts and breaks ignored" in str(known)
@@ -210,9 +210,10 @@ def test_evidence_of_a_plan_that_leaves_stops_out_speaks_of_plans_that_do_the_sa
     """A stop with a prize costs it; one without is not asked for, and the sentence says so."""
     model = square(prizes={2: 7}, penalty=10_000)
     routes = [[3, 4, 5], [6], [7], [], [], [], [], []]
-    assert not_asked(model, routes) == {1, 8}
-    known = evidence(model, routes, q_route_bound(model, 60, SystemClock(), left_out=not_asked(model, routes)))
-    assert known.cost == sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes)) + 7
+    way = sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes))
+    assert not_asked(model, [1, 2, 8]) == {1, 8}
+    known = evidence(model, [1, 2, 8], q_route_bound(model, 60, SystemClock(), left_out=[1, 8]), vehicles=3, way=way)
+    assert known.cost == way + 7
     assert known.bound.value <= known.cost
     assert known.not_served == 2
     assert str(known).startswith("No plan that serves all but the same 2 stops saves more than")

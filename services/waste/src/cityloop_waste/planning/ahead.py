@@ -6,7 +6,7 @@ way, it is given those that the first plan needs, and then one less as long as a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cityloop_waste.planning import pyvrp_engine
 from cityloop_waste.planning.fewest import fewest_vehicles
@@ -16,15 +16,25 @@ from cityloop_waste.planning.searching import State, Watch
 TRIAL = 0.15
 """Share of the time that a trial gets: of one truck less, of one of two ways to keep a cap."""
 MOST_TRIALS = 2
+EARLY = 0.25
 LARGE = 1_500
 """Stops from which on PyVRP does not begin by itself: its own first routes of 2,100 took it 20 s."""
 Nodes = list[list[int]]
 
 
 def ahead(
-    model: Model, watch: Watch, seconds: float, *, begin: Sequence[Sequence[int]] = (), near: Sequence[Sequence[int]] = ()
+    model: Model,
+    watch: Watch,
+    seconds: float,
+    *,
+    begin: Sequence[Sequence[int]] = (),
+    near: Sequence[Sequence[int]] = (),
+    worth: Callable[[Nodes], bool] = lambda _routes: True,
 ) -> Nodes | None:
-    """The best routes of nodes that PyVRP finds, one a vehicle; None without any. `near`: where it begins, else by itself."""
+    """The best routes of nodes that PyVRP finds, one a vehicle; None without any. `near`: where it begins, else by itself.
+
+    Where it does not hold every rule of the model it goes on only if its first routes are `worth` it.
+    """
     ends_at = watch.elapsed_s + seconds
     near = near or (begin if model.copies_from > LARGE else ())
     fleet = _needed(model, begin)
@@ -40,6 +50,11 @@ def ahead(
         if found is None or _left_out(model, found) > left:
             break
         fleet, best = fewer, found
+    if begin and not pyvrp_engine.holds(model):
+        early = _with(model, fleet, watch, seconds * EARLY, best or near)
+        if early is None or not worth(early):
+            return early
+        best = min((routes for routes in (early, best) if routes is not None), key=model.price)
     last = _with(model, fleet, watch, ends_at - watch.elapsed_s, best or near)
     return min((routes for routes in (last, best) if routes is not None), key=model.price, default=None)
 

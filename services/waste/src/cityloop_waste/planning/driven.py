@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cityloop_waste.planning.admission import DEPOT, Day, out_of
-from cityloop_waste.planning.domain import Plan, Route, Truck, Unserved, Visit, VisitKind
+from cityloop_waste.planning.domain import Minimise, Plan, Route, Truck, Unserved, Visit, VisitKind
 
 
 @dataclass(slots=True)
@@ -41,6 +41,20 @@ def plan(day: Day, routes: Sequence[Sequence[int]]) -> Plan:
     reasons = {each.stop: each.reason for each in day.unserved} | left
     unserved = tuple(Unserved(stop.id, reasons[stop.id]) for stop in day.problem.stops if stop.id in reasons)
     return Plan(tuple(route for route in driven if route is not None), unserved)
+
+
+def way(day: Day, plan: Plan) -> int:
+    """What the ways of a plan cost: metres, or seconds on the road."""
+    if day.problem.options.minimise is Minimise.DISTANCE:
+        return plan.distance_m
+    rows = {day.stop(row).id: row for row in day.stops}
+    sites = {day.site(row).id: row for row in day.sites}
+    begins = {truck.id: day.begin(truck) for truck in day.trucks}
+    total = 0
+    for route in plan.routes:
+        inner = [rows[visit.id or ""] if visit.kind is VisitKind.STOP else sites[visit.id or ""] for visit in route.visits[1:-1]]
+        total += sum(day.cost(a, b) or 0 for a, b in pairwise((begins[route.truck], *inner, DEPOT)))
+    return total
 
 
 def _whole(day: Day, truck: Truck, rows: Sequence[int]) -> _Way:

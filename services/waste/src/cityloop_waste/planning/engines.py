@@ -41,12 +41,12 @@ def search(
     plain = model.penalty is None
     if engine is Engine.ORTOOLS:
         found = _plainly(model, watch, begin) if plain else _improved(model, watch, begin)
-        return replace(found, engines=(Effort("ortools", round(watch.elapsed_s, 2), found.cost),))
+        return replace(found, engines=(_effort("ortools", watch, found.model, found.routes),))
     share = 1.0 if engine is Engine.PYVRP or plain or not limits.seconds else AHEAD
     ahead_s = max(0.1, min(limits.seconds * share, limits.seconds - JUDGES_S))
-    routes = ahead(model, watch, ahead_s, begin=begin, near=near)
-    efforts = [] if routes is None else [Effort("pyvrp", round(watch.elapsed_s, 2), model.price(routes))]
+    routes = ahead(model, watch, ahead_s, begin=begin, near=near, worth=lambda some: _worth(model, some, begin))
     wide, start = (model, None) if routes is None else _accepted(model, routes)
+    efforts = [] if start is None else [_effort("pyvrp", watch, wide, start)]
     if start is None:  # PyVRP has nothing that keeps a rule
         start = [list(route) for route in begin]
     elif begin and wide.price(start) > model.price(begin):
@@ -57,8 +57,19 @@ def search(
         found = Found(wide, tuple(tuple(route) for route in start), wide.price(start), Ended.ASKED if watch.asked else Ended.TIME)
     else:
         found = _improved(wide, watch, start)
-        efforts.append(Effort("ortools", round(watch.elapsed_s, 2), found.cost))
+        efforts.append(_effort("ortools", watch, found.model, found.routes))
     return replace(found, engines=tuple(efforts))
+
+
+def _effort(engine: str, watch: Watch, model: Model, routes: Sequence[Sequence[int]]) -> Effort:
+    way = sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes))
+    return Effort(engine, round(watch.elapsed_s, 2), model.price(routes), way)
+
+
+def _worth(model: Model, routes: Sequence[Sequence[int]], begin: Sequence[Sequence[int]]) -> bool:
+    """Whether what OR-Tools accepts of PyVRP's routes is better than what there was."""
+    wide, start = _accepted(model, routes)
+    return start is not None and wide.price(start) < model.price(begin)
 
 
 def _accepted(model: Model, routes: Sequence[Sequence[int]]) -> tuple[Model, list[list[int]] | None]:

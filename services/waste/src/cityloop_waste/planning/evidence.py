@@ -5,7 +5,7 @@ A bound is proven, the other engine's figure is a comparison: neither is ever to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -66,25 +66,24 @@ class Evidence:
 
 def evidence(
     model: Model,
-    routes: Sequence[Sequence[int]],
+    out: Collection[int],
     bound: Bound,
     *,
+    vehicles: int,
+    way: int,
     minimise: Minimise = Minimise.DISTANCE,
     compared: Compared | None = None,
     likeness: Likeness | None = None,
 ) -> Evidence:
-    """What is known of these routes (one a vehicle, without start and end). The bound: with `left_out=not_asked(model, routes)`."""
-    left = set(range(1, model.copies_from)).difference(*routes)
-    given_up = sum(model.prizes[node] for node in left if node in model.prizes)
-    used = sum(1 for route in routes if route)
-    missed = not_asked(model, routes)
-    way = sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes))
-    return Evidence(used, fewest_vehicles(model, missed), way + given_up, bound, len(missed), minimise, compared, likeness)
+    """What is known of a plan that leaves the stops `out` out. The bound: with `left_out=not_asked(model, out)`."""
+    missed = not_asked(model, out)
+    given_up = sum(model.prizes[node] for node in out if node not in missed)
+    return Evidence(vehicles, fewest_vehicles(model, missed), way + given_up, bound, len(missed), minimise, compared, likeness)
 
 
-def not_asked(model: Model, routes: Sequence[Sequence[int]]) -> frozenset[int]:
-    """The stops without a prize that routes leave out: what these routes drive says nothing about plans that serve them."""
-    return frozenset(range(1, model.copies_from)).difference(*routes, model.prizes)
+def not_asked(model: Model, out: Collection[int]) -> frozenset[int]:
+    """Of stops that are left out those without a prize: what a plan drives says nothing about plans that serve them."""
+    return frozenset(out).difference(model.prizes)
 
 
 def likeness(yesterday: Sequence[Round], plan: Plan) -> Likeness:

@@ -51,8 +51,22 @@ def ways(model: Model) -> tuple[Caps, ...]:
     capacity = _capacity_of(model, cap)
     if capacity is None:
         return (Caps.LENGTH, Caps.NONE)
-    divides = all(most is None or (most >= size and most % size == 0) for most, size in zip(cap.most, capacity, strict=True))
-    return (Caps.TRIPS,) if divides else (Caps.LENGTH, Caps.SMALLER)
+    if not all(most is None or (most >= size and most % size == 0) for most, size in zip(cap.most, capacity, strict=True)):
+        return (Caps.LENGTH, Caps.SMALLER)
+    return (Caps.TRIPS,) if _trips(model, cap, capacity) else (Caps.LENGTH, Caps.TRIPS)
+
+
+def holds(model: Model) -> bool:
+    """Whether PyVRP keeps every rule of a model, so that OR-Tools will accept whatever it finds."""
+    return len(model.caps) <= 1 and (model.clock is None or not model.clock.last)
+
+
+def _trips(model: Model, cap: DayCap, capacity: Sequence[int]) -> bool:
+    """Whether the full trucks that a cap holds are trips enough for the other loads too, with some to spare."""
+    trips = sum(most // size for most, size in zip(cap.most, capacity, strict=True) if most is not None)
+    others = [loads for loads in model.loads if loads.name != cap.name]
+    needed = max((-(-sum(loads.added) // max(loads.capacity)) for loads in others), default=0)
+    return None in cap.most or needed * 5 <= trips * 4
 
 
 def search(model: Model, watch: Watch, begin: Sequence[Sequence[int]] = (), *, caps: Caps = Caps.NONE) -> list[list[int]] | None:

@@ -62,11 +62,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What an engine's best cost after its seconds, from the best that was there before it."""
+    """What an engine's best costs at that second of the search: of PyVRP's, as far as OR-Tools accepts it. `way`: its arcs alone."""
 
     engine: str
     seconds: float
     cost: int
+    way: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ JSON out, only after the verifier accepted the plan from the problem and the mat
                                      # unreachable, not-enough-time, window: no truck could serve it even alone; not-reached,
                                      # not-worth-it: some truck could, the search found no room for it, or its prize did not pay
      evidence: {vehicles, fewest_vehicles, cost, bound, weak, gap_percent, text,  # evidence.Evidence; null where nobody is served
-                compared: {engine, cost} | null, engines: [{engine, seconds, cost}],
+                compared: {engine, cost} | null, engines: [{engine, seconds, cost, way}],
                 likeness: {pairs, pairs_kept, stops, stops_kept} | null},
      verified: true, seconds, ended: "time" | "asked" | "complete"}
 
@@ -46,7 +46,7 @@ from typing import Any, Protocol
 from cityloop_common.clock import Clock, SystemClock
 from cityloop_waste.planning import driven, engines, model, problem_json, verifier
 from cityloop_waste.planning.admission import Day, admit
-from cityloop_waste.planning.domain import Fault, InvalidProblem, Plan, PlanRefused, Problem, told
+from cityloop_waste.planning.domain import Fault, InvalidProblem, Plan, PlanRefused, Problem, VisitKind, told
 from cityloop_waste.planning.even import even
 from cityloop_waste.planning.evidence import Compared, Evidence, evidence, likeness, not_asked
 from cityloop_waste.planning.lines import lines
@@ -164,17 +164,20 @@ def _even(day: Day, rows: Sequence[Sequence[int]], clock: Clock, progress: Progr
 
 
 def _evidence(day: Day, found: Found, bound: Bound, bound_s: float, plan: Plan, clock: Clock) -> Evidence:
-    """What is known of the plan; where stops are left out, of plans that serve the same."""
-    left = not_asked(found.model, found.routes)
-    if left:
-        bound = q_route_bound(found.model, bound_s, clock, left_out=left)
+    """What is known of the plan as it is told; where stops are left out, of plans that serve the same."""
+    served = {visit.id for route in plan.routes for visit in route.visits if visit.kind is VisitKind.STOP}
+    out = [node for node, row in enumerate(day.stops, 1) if day.stop(row).id not in served]
+    if missed := not_asked(found.model, out):
+        bound = q_route_bound(found.model, bound_s, clock, left_out=missed)
     first = found.engines[0] if len(found.engines) > 1 else None
     return evidence(
         found.model,
-        found.routes,
+        out,
         bound,
+        vehicles=len(plan.routes),
+        way=driven.way(day, plan),
         minimise=day.problem.options.minimise,
-        compared=None if first is None else Compared(first.engine, first.cost),
+        compared=None if first is None else Compared(first.engine, first.way),
         likeness=likeness(day.problem.yesterday, plan) if day.problem.yesterday else None,
     )
 
