@@ -321,7 +321,8 @@ class _There:
             elif number is not None:
                 trips = max(1, most // capacity[number] if self.caps is Caps.TRIPS else -(-most // capacity[number]))
                 more["max_reloads"] = trips - 1
-                capacity[number] = min(capacity[number], most // trips)
+                on_board = model.loads[number].begin[vehicle] if model.loads[number].begin else 0
+                capacity[number] = min(capacity[number], max(on_board, most // trips))  # no truck begins with more than it bears
         if model.clock is not None:
             shift, late_s = model.clock.shifts[vehicle], model.clock.overtime_s[vehicle] if model.clock.overtime_s else 0
             more |= {"tw_early": shift.start_s, "tw_late": shift.end_s + late_s}
