@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from cityloop_waste.planning import problem_json
 from cityloop_waste.planning.absent import ABSENT
-from cityloop_waste.planning.domain import Caps, Lunch, Plan, Problem, Round, Underway, VisitKind, Window
+from cityloop_waste.planning.checking import check
+from cityloop_waste.planning.domain import Caps, InvalidProblem, Lunch, Plan, Problem, Round, Underway, VisitKind, Window
 from cityloop_waste.planning.replanning import Happened, InvalidReplan, Replan, Seen, Stranded, joined, merged, replan
 from cityloop_waste.roads.domain import TravelSource
 from tests.unit.waste.towns import SIX, TWO_PM, by_hand, place, planned, problem, site, stop, travel, truck
@@ -271,3 +275,73 @@ def test_parts_that_do_not_fit_are_found() -> None:
 def test_kinds_are_those_of_the_domain() -> None:
     """The words of documents are the domain's."""
     assert {each.value for each in VisitKind} == {"depot-start", "underway", "stop", "unload", "depot-end"}
+
+
+def any_town(chance: random.Random) -> Problem:
+    """A small town with every rule switched on or off."""
+    stops = [
+        stop(
+            f"P{number}",
+            (chance.randint(-4000, 4000), chance.randint(-4000, 4000)),
+            chance.randint(50, 450),
+            service_s=chance.choice([60, 300, 900]),
+            containers=chance.randint(0, 4),
+            windows=[Window(SIX + chance.randint(0, 7000), SIX + chance.randint(7000, 20_000))] if chance.random() < 0.3 else [],
+            trucks=["T1"] if chance.random() < 0.1 else [],
+            prize_m=chance.randint(100, 9000) if chance.random() < 0.1 else None,
+        )
+        for number in range(chance.randint(3, 9))
+    ]
+    trucks = [
+        truck(
+            f"T{number}",
+            chance.choice([700, 1000]),
+            overtime_s=chance.choice([0, 1800]),
+            day=Caps(kg=chance.choice([None, 2000])),
+            shift=Window(SIX + chance.choice([0, 1800]), chance.choice([TWO_PM, SIX + 7200])),
+        )
+        for number in range(1, chance.randint(2, 4))
+    ]
+    hours = [Window(0, SIX + 5000), Window(SIX + 6000, 80_000)] if chance.random() < 0.3 else []
+    sites = [site("S1", (500, 500), day_kg=chance.choice([None, 2500]), opening=hours), site("S2", (-3000, 0))]
+    return problem(stops, trucks, sites, lunch=Lunch(SIX + 1800, SIX + 5400, 1800) if chance.random() < 0.5 else None)
+
+
+def anything(chance: random.Random, of: Problem, found: Sequence[Any], number: int) -> Happened:
+    """Whatever may happen in the course of a day."""
+    begins, ends = min(r["visits"][0]["departure_s"] for r in found), max(r["visits"][-1]["arrival_s"] for r in found)
+    names = [each.id for each in of.trucks if each.id != ABSENT.id]
+    broken = tuple(name for name in names if chance.random() < 0.25)
+    spots = {name: place((chance.randint(-4000, 4000), chance.randint(-4000, 4000))) for name in names if name not in broken}
+    seen = {name: Seen(at, chance.choice([None, 300])) for name, at in spots.items() if chance.random() < 0.2}
+    urgent = (stop(f"U{number}", (chance.randint(-3000, 3000), 500), 100),) if chance.random() < 0.4 else ()
+    return Happened(chance.randint(begins - 300, ends + 60), broken, urgent, seen, chance.choice([None, 7200]))
+
+
+@hypothesis.settings(max_examples=30)
+@hypothesis.given(strategies.integers(0, 10**9))
+def test_whatever_happens_the_day_stays_whole(seed: int) -> None:
+    """Random towns, made anew twice: the verifier accepts the rest, what was driven joins it, every stop is once in the day.
+
+    Unless nothing is left, or a truck cannot come home in time: then that is said, and no plan made.
+    """
+    chance = random.Random(seed)
+    whole = any_town(chance)
+    result = document(planned(whole, solutions=5)[0])
+    for number in range(2):
+        if not result["routes"]:
+            return
+        stranded, said = [each["truck"] for each in result.get("stranded", ())], ""
+        try:
+            made = replan(whole, result["routes"], anything(chance, whole, result["routes"], number), stranded=stranded, seconds=1)
+            check(made.whole)
+            plan, _ = planned(made.rest, solutions=5)
+        except (InvalidReplan, InvalidProblem) as refused:
+            said = refused.detail
+        if said:
+            assert said == "nothing is left to be collected" or "cannot be back in its shift" in said
+            return
+        result = merged(made, document(plan), {})
+        assert joined(made, result) == []
+        assert {stop.id for stop in whole.stops} <= {stop.id for stop in made.whole.stops}
+        whole = made.whole
