@@ -74,11 +74,12 @@ async def test_a_plan_may_publish_itself(url: str, tmp_path: Path) -> None:
 
 
 async def test_progress_goes_to_the_job_and_to_the_stream(url: str, tmp_path: Path) -> None:
-    """Seconds done of seconds, and how good the best plan is."""
+    """Seconds done of seconds, when it will be done, what the best plan costs, and the bound where one is known."""
     go = asyncio.Event()
 
     async def slow(payload: Mapping[str, Any], on_progress: Progress) -> Mapping[str, Any]:
         answer = await one_round(payload, on_progress)
+        on_progress({"elapsed_s": 0.2, "solutions": 2, "vehicles": 1, "unserved": 0, "distance_m": 1000, "bound_m": 900})
         await go.wait()
         return answer
 
@@ -107,6 +108,11 @@ async def test_progress_goes_to_the_job_and_to_the_stream(url: str, tmp_path: Pa
                 }
 
             await wait_until(streamed)
+            entries = await opened.ctx.fanout.since(tail) or []
+            told = [orjson.loads(entry.change.body) for entry in entries if entry.change.kind == "plan-progress"]
+            cost = {"distance_m": 1000, "vehicles": 1, "unserved": 0}
+            assert any(each["cost"] == cost and each["bound"] == 900 for each in told)
+            assert all(each["eta"].endswith("Z") and each["seconds"] == 5 for each in told)
         publisher.cancel()
         await asyncio.gather(publisher, return_exceptions=True)
 
