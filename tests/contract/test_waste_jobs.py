@@ -109,10 +109,10 @@ async def test_progress_goes_to_the_job_and_to_the_stream(url: str, tmp_path: Pa
 
             await wait_until(streamed)
             entries = await opened.ctx.fanout.since(tail) or []
-            told = [orjson.loads(entry.change.body) for entry in entries if entry.change.kind == "plan-progress"]
+            bodies = [orjson.loads(entry.change.body) for entry in entries if entry.change.kind == "plan-progress"]
             cost = {"distance_m": 1000, "vehicles": 1, "unserved": 0}
-            assert any(each["cost"] == cost and each["bound"] == 900 for each in told)
-            assert all(each["eta"].endswith("Z") and each["seconds"] == 5 for each in told)
+            assert any(each["cost"] == cost and each["bound"] == 900 for each in bodies)
+            assert all(each["eta"].endswith("Z") and each["seconds"] == 5 for each in bodies)
         publisher.cancel()
         await asyncio.gather(publisher, return_exceptions=True)
 

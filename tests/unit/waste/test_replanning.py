@@ -130,6 +130,20 @@ def test_a_truck_is_where_it_was_seen_with_what_the_scale_said() -> None:
     assert (seen["position"], seen["load_kg"]) == ({"lon": -300 / 1e6, "lat": 700 / 1e6}, 550)
 
 
+def test_a_truck_that_is_out_before_the_plan_says_so_is_out() -> None:
+    """Whether it has a route or none: it goes on from where it was seen, and its way from the depot is in its day."""
+    found = routes(TOWN, WAYS)
+    spot = place((300, 300))
+    for at_s, name in ((SIX - 50, "T1"), (SIX + 50, "T3")):
+        made = replan(TOWN, found, Happened(at_s, seen={name: Seen(spot, load_kg=150)}), seconds=1)
+        free = next(each.underway for each in made.rest.trucks if each.id == name)
+        assert free == Underway(spot, at_s, 150, 0)
+        result = solved(made)
+        assert joined(made, result) == []
+        visits = next(route for route in result["routes"] if route["truck"] == name)["visits"]
+        assert [visit["kind"] for visit in visits[:2]] == ["depot-start", "underway"]
+
+
 def test_what_the_scale_said_is_added_to_while_a_stop_is_served() -> None:
     """The stop that is served stays, and its load comes on top, up to what the truck bears."""
     found = routes(TOWN, WAYS)

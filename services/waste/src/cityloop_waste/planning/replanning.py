@@ -104,7 +104,8 @@ def replan(problem: Problem, routes: Sequence[Document], happened: Happened, *, 
     still = tuple(each for each in stranded if each not in happened.seen and each not in happened.broken)
     broken = (*happened.broken, *still)
     by_truck = {str(route["truck"]): route for route in routes}
-    driven = tuple(_driven(problem, each, by_truck[each.id], happened, broken) for each in problem.trucks if each.id in by_truck)
+    moved = by_truck.keys() | happened.seen.keys()
+    driven = tuple(_driven(problem, each, by_truck.get(each.id), happened, broken) for each in problem.trucks if each.id in moved)
     out = {each.truck: each for each in driven if each.visits}
     done = {str(visit["id"]) for each in driven for visit in each.visits if visit["kind"] == _STOP}
     if late := next((stop.id for stop in happened.urgent if stop.id in done), None):
@@ -158,17 +159,19 @@ def _known(problem: Problem, happened: Happened) -> None:
             raise InvalidReplan(f"{truck.id} cannot carry that much")
 
 
-def _driven(problem: Problem, truck: Truck, route: Document, happened: Happened, broken: Sequence[str]) -> Driven:
-    visits: Sequence[Document] = route["visits"]
-    at_s = happened.at_s
+def _driven(problem: Problem, truck: Truck, route: Document | None, happened: Happened, broken: Sequence[str]) -> Driven:
+    at_s, seen = happened.at_s, happened.seen.get(truck.id)
+    visits: Sequence[Document] = () if route is None else route["visits"]
     passed = sum(1 for visit in visits if visit["departure_s"] <= at_s)
-    lunch = route.get("lunch")
+    if not passed and seen is not None:  # it has left before the plan said so
+        load = (seen.load_kg or 0, seen.load_dm3 or 0)
+        return Driven(truck.id, (_left(at_s),), Underway(seen.position, at_s, *load), elsewhere=True)
+    lunch = None if route is None else route.get("lunch")
     if truck.id in broken:
         had = lunch if lunch and lunch["end_s"] <= at_s else None
         return Driven(truck.id, tuple(visits[:passed]), lunch=had)
     if not passed:
         return Driven(truck.id, ())
-    seen = happened.seen.get(truck.id)
     ahead = visits[passed] if passed < len(visits) else None
     stays = ahead is not None and (seen is None or ahead["start_s"] <= at_s)  # it is driven to, or served
     behind = tuple(visits[: passed + stays])
@@ -180,6 +183,12 @@ def _driven(problem: Problem, truck: Truck, route: Document, happened: Happened,
     load = _load(truck, behind, seen, stays=stays)
     elsewhere = position != place or load != (last["load_kg"], last["load_dm3"])
     return Driven(truck.id, behind, Underway(position, free_s, *load, _taken(problem, truck, behind)), taken, elsewhere)
+
+
+def _left(at_s: int) -> Document:
+    """A truck leaves the depot, empty."""
+    times = {"arrival_s": at_s, "start_s": at_s, "departure_s": at_s}
+    return {"kind": VisitKind.DEPOT_START.value, "id": None, **times, "load_kg": 0, "load_dm3": 0}
 
 
 def _lunch(problem: Problem, planned: Document | None, free_s: int) -> Document | None:
