@@ -29,12 +29,14 @@ def ahead(
     *,
     begin: Sequence[Sequence[int]] = (),
     near: Sequence[Sequence[int]] = (),
-    worth: Callable[[Nodes], bool] = lambda _routes: True,
+    judged: Callable[[Nodes], int] | None = None,
 ) -> Nodes | None:
     """The best routes of nodes that PyVRP finds, one a vehicle; None without any. `near`: where it begins, else by itself.
 
-    Where it does not hold every rule of the model it goes on only if its first routes are `worth` it.
+    `judged` tells what remains of routes where PyVRP does not hold every rule of the model: it then goes on only if its first routes
+    are better than `begin`.
     """
+    worth = model.price if judged is None or pyvrp_engine.holds(model) else judged
     ends_at = watch.elapsed_s + seconds
     near = near or (begin if model.copies_from > LARGE else ())
     fleet = _needed(model, begin)
@@ -52,11 +54,11 @@ def ahead(
         fleet, best = fewer, found
     if begin and not pyvrp_engine.holds(model):
         early = _with(model, fleet, watch, seconds * EARLY, best or near)
-        if early is None or not worth(early):
-            return early
-        best = min((routes for routes in (early, best) if routes is not None), key=model.price)
+        best = min((routes for routes in (early, best) if routes is not None), key=worth, default=None)
+        if best is None or worth(best) >= model.price(begin):
+            return best
     last = _with(model, fleet, watch, ends_at - watch.elapsed_s, best or near)
-    return min((routes for routes in (last, best) if routes is not None), key=model.price, default=None)
+    return min((routes for routes in (last, best) if routes is not None), key=worth, default=None)
 
 
 def _saves(model: Model) -> bool:
@@ -106,7 +108,7 @@ def _ways(model: Model, watch: Watch, near: Sequence[Sequence[int]]) -> Nodes | 
         for way in ways:
             routes = pyvrp_engine.search(model, watch.part(watch.limits.seconds * TRIAL), near, caps=way)
             if routes is not None:
-                tried.append((model.price(routes), way, routes))
+                tried.append((model.price(model.capped(routes)), way, routes))
         if tried:
             _, way, best = min(tried, key=lambda each: each[0])
             ways = (way,)

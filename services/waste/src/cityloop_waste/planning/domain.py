@@ -170,7 +170,8 @@ class Options:
     """How long to search, and what costs what.
 
     A truck that goes out costs `vehicle_cost_m` beside the metres that all of them drive (seconds, where time is minimised): more
-    than any day's way unless one says less, so that trucks come first. An hour of overtime costs `overtime_m`. The way may be longer by `even_percent` for hours that are more even.
+    than any day's way unless one says less, so that trucks come first. An hour of overtime costs `overtime_m`. The way may be
+    longer by `even_percent` for hours that are more even.
     """
 
     seconds: int = 30

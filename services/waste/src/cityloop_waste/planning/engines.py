@@ -44,7 +44,7 @@ def search(
         return replace(found, engines=(_effort("ortools", watch, found.model, found.routes),))
     share = 1.0 if engine is Engine.PYVRP or plain or not limits.seconds else AHEAD
     ahead_s = max(0.1, min(limits.seconds * share, limits.seconds - JUDGES_S))
-    routes = ahead(model, watch, ahead_s, begin=begin, near=near, worth=lambda some: _worth(model, some, begin))
+    routes = ahead(model, watch, ahead_s, begin=begin, near=near, judged=lambda some: _judged(model, some))
     wide, start = (model, None) if routes is None else _accepted(model, routes)
     efforts = [] if start is None else [_effort("pyvrp", watch, wide, start)]
     if start is None:  # PyVRP has nothing that keeps a rule
@@ -66,10 +66,10 @@ def _effort(engine: str, watch: Watch, model: Model, routes: Sequence[Sequence[i
     return Effort(engine, round(watch.elapsed_s, 2), model.price(routes), way)
 
 
-def _worth(model: Model, routes: Sequence[Sequence[int]], begin: Sequence[Sequence[int]]) -> bool:
-    """Whether what OR-Tools accepts of PyVRP's routes is better than what there was."""
+def _judged(model: Model, routes: Sequence[Sequence[int]]) -> int:
+    """What remains of PyVRP's routes when OR-Tools has judged them."""
     wide, start = _accepted(model, routes)
-    return start is not None and wide.price(start) < model.price(begin)
+    return wide.price(start or [()] * model.vehicles)
 
 
 def _accepted(model: Model, routes: Sequence[Sequence[int]]) -> tuple[Model, list[list[int]] | None]:

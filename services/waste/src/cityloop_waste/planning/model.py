@@ -123,6 +123,20 @@ class Model:
         left = (node for node in range(1, self.copies_from) if node not in served)
         return total + sum(self.prizes.get(node, self.penalty or 0) for node in left)
 
+    def capped(self, routes: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Routes without the stops that come when a cap of their day is used up."""
+        kept: list[list[int]] = []
+        for vehicle, route in enumerate(routes):
+            taken = [0] * len(self.caps)
+            kept.append([])
+            for node in route:
+                more = [so_far + cap.added[node] for so_far, cap in zip(taken, self.caps, strict=True)]
+                most = (cap.most[vehicle] for cap in self.caps)
+                if all(each is None or amount <= each for amount, each in zip(more, most, strict=True)):
+                    taken = more
+                    kept[-1].append(node)
+        return kept
+
     def arcs(self, vehicle: int, route: Sequence[int]) -> int:
         """The arcs of a vehicle's route, from its start to the end; nothing for one that stays at the depot."""
         begin = self.start(vehicle)

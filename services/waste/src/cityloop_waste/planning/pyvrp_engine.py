@@ -181,13 +181,8 @@ class _There:
 
     def kept(self, routes: Sequence[Sequence[int]]) -> bool:
         """Whether routes keep what was left out here, as far as that is quickly seen."""
-        if self.model.clock is not None and self.model.clock.last:
-            return False
-        for cap in self.model.caps:
-            for most, route in zip(cap.most, routes, strict=True):
-                if most is not None and sum(cap.added[node] for node in route) > most:
-                    return False
-        return True
+        unseen = self.model.clock is not None and self.model.clock.last
+        return not unseen and self.model.capped(routes) == [list(route) for route in routes]
 
     def first(self, begin: Sequence[Sequence[int]]) -> pyvrp.Solution | None:
         """Routes of nodes as a solution to begin with; None when PyVRP does not take them."""
@@ -381,16 +376,13 @@ class _There:
 
 
 def _tightest(model: Model) -> DayCap | None:
-    """The cap that most likely is in the way: of those of a load the one that leaves the fewest trips, else any."""
-    loads = [(cap, capacity) for cap in model.caps if (capacity := _capacity_of(model, cap)) is not None]
-    if not loads:
-        return model.caps[0] if model.caps else None
+    """The cap that most likely is in the way: the one that leaves the least room over what there is."""
 
-    def room(pair: tuple[DayCap, Sequence[int]]) -> float:
-        cap, _ = pair
-        return sum(sum(cap.added) if most is None else most for most in cap.most) / max(1, sum(cap.added))
+    def room(cap: DayCap) -> float:
+        enough = sum(cap.added)
+        return sum(enough if most is None else most for most in cap.most) / max(1, enough)
 
-    return min(loads, key=room)[0]
+    return min(model.caps, key=room, default=None)
 
 
 def _capacity_of(model: Model, cap: DayCap) -> Sequence[int] | None:
