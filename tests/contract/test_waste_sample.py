@@ -14,7 +14,7 @@ from cityloop_common import invented
 from cityloop_common.districts import read
 from cityloop_waste import sample
 from cityloop_waste.ledger.tables import generation_estimate, load
-from cityloop_waste.planning import store, use_cases
+from cityloop_waste.planning import night, store, use_cases
 from cityloop_waste.planning.plans import PlanState
 from cityloop_waste.planning.tables import plan
 from cityloop_waste.points.tables import collection_point
@@ -89,3 +89,21 @@ async def test_a_sample_that_somebody_took_apart_stops_nobody(tmp_path: Path, mo
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert (await city.count(plan), await city.count(load)) == (0, 0)
+
+
+async def test_what_the_night_job_asked_for_is_published_by_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The night job was first, and leaves its plans to a dispatcher: nobody would be there, and the page without routes."""
+    monkeypatch.setattr(sample, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(sample, "LOOK_AT_PLAN_EVERY_S", 0.02)
+    monkeypatch.setattr(sample, "DAYS_BACK", 0)
+    monkeypatch.setattr("cityloop_common.jobs.POLL_S", 0.02)
+    async with town(f"sqlite:///{tmp_path / 'w.db'}", tmp_path, pool=PlayedPool(one_round), night_until="23:00") as city:
+        await sample.seed(city.ctx)
+        assert await night.ask(city.ctx) == 4
+        by_hand = await city.ask()
+        city.clock.go_on()
+        async with alive(city):
+            await wait_until(lambda: _is(city, 3), 30)
+        assert (await city.count(plan), await city.state(by_hand.id)) == (5, PlanState.READY), (
+            "a dispatcher's own plan stays the dispatcher's"
+        )

@@ -25,9 +25,10 @@ from cityloop_waste.fleet import use_cases as fleet
 from cityloop_waste.fleet.domain import Depot, DepotId, Site, SiteId, SiteKind, Truck, TruckId
 from cityloop_waste.ledger import use_cases as ledger
 from cityloop_waste.ledger.domain import Ticket
+from cityloop_waste.planning import night
 from cityloop_waste.planning import store as plans
 from cityloop_waste.planning import use_cases as planning
-from cityloop_waste.planning.plans import OPEN, Publish
+from cityloop_waste.planning.plans import OPEN, PlanState, Publish
 from cityloop_waste.planning.use_cases import Wish
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.points.domain import CollectionPoint, Demand, PointId
@@ -157,17 +158,19 @@ async def seed(ctx: WasteCtx) -> None:
 
 
 async def keep_alive(ctx: WasteCtx) -> None:
-    """Each stream's plan of the day, one after the other, published when ready; loads as they are weighed; yesterday's estimates."""
+    """Each stream's plan of the day, published when ready, also one of the night job; loads as they are weighed; yesterday's estimates."""
     began = city_day(ctx.clock.now())
     told = _Told()
     while True:
         day = city_day(ctx.clock.now())
+        plans_too = (day - began).days < MOST_DAYS_OF_PLANS
         try:
+            if plans_too:
+                await _ask(ctx, day)
             if (day - began).days < MOST_DAYS_OF_LOADS:
                 told = await _go_on(ctx, day, told)
-            if (day - began).days < MOST_DAYS_OF_PLANS:
-                for stream in PLANNED:
-                    await _plan_once(ctx, stream, day)
+            if plans_too:
+                await _settle(ctx, day)
         except CityLoopError as error:  # somebody changed the registry, or the database is away: the city goes on without it
             _log.warning("sample-waits", reason=error.slug)
         await ctx.clock.sleep(LOOK_EVERY_S)
@@ -193,13 +196,24 @@ async def _go_on(ctx: WasteCtx, day: date, told: _Told) -> _Told:
     return _Told(day, due)
 
 
-async def _plan_once(ctx: WasteCtx, stream: Stream, day: date) -> None:
-    """Asks for the day's plan unless somebody did, and waits until its search has ended."""
-    wanted = plans.Wanted(stream, day)
-    if not await planning.page(ctx, wanted, most=1) and city_day(ctx.clock.now()) == day:
-        await planning.ask_for_day(ctx, stream, Wish(day, Publish.WHEN_READY), seconds=ctx.settings.sample_plan_seconds)
-    while any(plan.state in OPEN for plan in await planning.page(ctx, wanted, most=1)):
-        await ctx.clock.sleep(LOOK_AT_PLAN_EVERY_S)
+async def _ask(ctx: WasteCtx, day: date) -> None:
+    """Asks for each stream's plan of the day unless somebody did, the night job among them."""
+    for stream in PLANNED:
+        if not await planning.page(ctx, plans.Wanted(stream, day), most=1) and city_day(ctx.clock.now()) == day:
+            await planning.ask_for_day(ctx, stream, Wish(day, Publish.WHEN_READY), seconds=ctx.settings.sample_plan_seconds)
+
+
+async def _settle(ctx: WasteCtx, day: date) -> None:
+    """Waits until each search has ended, and publishes what the night job leaves to a dispatcher: here is none."""
+    for stream in PLANNED:
+        wanted = plans.Wanted(stream, day)
+        while any(plan.state in OPEN for plan in await planning.page(ctx, wanted, most=1)):
+            await ctx.clock.sleep(LOOK_AT_PLAN_EVERY_S)
+        nightly = {run.plan_id for run in await night.runs(ctx, day)}
+        for plan in await planning.page(ctx, wanted, most=1):
+            if plan.state is PlanState.READY and plan.id in nightly:
+                async with ctx.db.write() as tx:
+                    await planning.publish_in(tx, ctx, plan.id)
 
 
 async def _weigh(ctx: WasteCtx, day: date, now: datetime) -> None:
