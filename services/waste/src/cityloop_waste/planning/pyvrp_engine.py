@@ -34,13 +34,15 @@ class Caps(StrEnum):
 
     NONE: there are none, or they are not kept here. TRIPS: no more trips than the cap holds full trucks, exact where the truck
     divides the cap. SMALLER: as many trips as the cap needs, of a truck that is smaller by so much that they never exceed it.
-    LENGTH: the "length" of a route is what it takes, and its time is what is made small.
+    LENGTH: the "length" of a route is what it takes, and its time is what is made small. BESIDE: its length is its way, with what it
+    takes beside it in larger units: no more of those than the cap. All that is served takes the same in every plan.
     """
 
     NONE = "none"
     TRIPS = "trips"
     SMALLER = "smaller"
     LENGTH = "length"
+    BESIDE = "beside"
 
 
 def ways(model: Model) -> tuple[Caps, ...]:
@@ -50,7 +52,7 @@ def ways(model: Model) -> tuple[Caps, ...]:
         return (Caps.NONE,)
     capacity = _capacity_of(model, cap)
     if capacity is None:
-        return (Caps.LENGTH, Caps.NONE)
+        return (Caps.BESIDE,)
     if not all(most is None or (most >= size and most % size == 0) for most, size in zip(cap.most, capacity, strict=True)):
         return (Caps.LENGTH, Caps.SMALLER)
     return (Caps.TRIPS,) if _trips(model, cap, capacity) else (Caps.LENGTH, Caps.TRIPS)
@@ -151,6 +153,7 @@ class _There:
     def __init__(self, model: Model, caps: Caps) -> None:
         self.model, self.caps = model, caps
         self.cap = _tightest(model) if caps is not Caps.NONE else None
+        self.unit = _longer_than_any_way(model)
         sites = list({model.places[node]: node for node in range(model.starts_from - 1, model.copies_from - 1, -1)}.values())
         self.sites = sorted(sites)
         self.starts = list(range(model.starts_from, model.end))
@@ -277,11 +280,15 @@ class _There:
         return pyvrp.Client(
             self.location[node],
             pickup=[loads.added[node] for loads in model.loads],
-            prize=0 if prize is None else self._scaled(prize),
+            prize=0 if prize is None else self._scaled(prize) + self._beside(node),
             required=prize is None and group is None,
             group=group,
             **hours,
         )
+
+    def _beside(self, node: int) -> int:
+        """What serving a stop costs beside its way."""
+        return self.unit * self.cap.added[node] if self.caps is Caps.BESIDE and self.cap is not None else 0
 
     def _depot(self, node: int) -> pyvrp.Depot:
         clock = self.model.clock
@@ -313,6 +320,8 @@ class _There:
             number = next((at for at, loads in enumerate(model.loads) if loads.name == self.cap.name), None)
             if timed:
                 more["max_distance"] = most
+            elif self.caps is Caps.BESIDE:
+                more["max_distance"] = self.unit * (most + 1) - 1
             elif number is not None:
                 trips = max(1, most // capacity[number] if self.caps is Caps.TRIPS else -(-most // capacity[number]))
                 more["max_reloads"] = trips - 1
@@ -353,6 +362,8 @@ class _There:
         if self.caps is Caps.LENGTH and self.cap is not None:
             taken = np.array([self.cap.added[node] for node in self.nodes], dtype=np.int64)
             costs = np.tile(taken, (len(taken), 1))
+        elif self.caps is Caps.BESIDE and self.cap is not None:
+            costs += self.unit * np.array([self.cap.added[node] for node in self.nodes], dtype=np.int64)
         np.fill_diagonal(costs, 0)
         np.fill_diagonal(seconds, 0)
         return costs, seconds
@@ -373,6 +384,13 @@ class _There:
             return cost
         row_c, row_s = self.model.cost[0][1 : self.model.copies_from], self.model.clock.seconds[0][1 : self.model.copies_from]
         return max(1, cost * sum(row_s) // max(1, sum(row_c))) if cost else 0
+
+
+def _longer_than_any_way(model: Model) -> int:
+    """More than the way of any route that is worth a thought: thrice from each stop to its nearest, and ten times there and back."""
+    stops = range(1, model.copies_from)
+    nearest = (min((model.cost[node][other] for other in stops if other != node), default=0) for node in stops)
+    return 1 + 3 * sum(nearest) + 20 * max((model.cost[0][node] for node in stops), default=0)
 
 
 def _tightest(model: Model) -> DayCap | None:
