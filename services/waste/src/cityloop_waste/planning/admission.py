@@ -174,9 +174,10 @@ class _Door:
         roads = [(truck, way) for truck in fitting for way in self._ways(row, stop, truck)]
         if not roads:
             return Reason.UNREACHABLE
-        driven = [way for truck, way in roads if day.drive(truck, way)]
-        if driven:
-            return min({way[-1] for way in driven}, key=lambda site: self._closing(row, site))
+        sites = sorted({way[-1] for _, way in roads}, key=lambda site: self._closing(row, site))
+        for site in sites:
+            if any(day.drive(truck, way) for truck, way in roads if way[-1] == site):
+                return site
         timeless = any(self._timeless(truck, way) for truck, way in roads)
         return Reason.WINDOW if timeless else Reason.NOT_ENOUGH_TIME
 

@@ -14,7 +14,7 @@ from cityloop_waste.planning.model import Model
 from cityloop_waste.planning.searching import State, Watch
 
 TRIAL = 0.15
-"""Share of the time that a trial gets: of one truck less, of one of two ways to keep a cap."""
+"""Share of the time that a trial gets: of one truck less, of one of several ways to keep a cap."""
 MOST_TRIALS = 2
 EARLY = 0.25
 LARGE = 1_500
@@ -100,7 +100,7 @@ def _with(model: Model, fleet: Sequence[int], watch: Watch, seconds: float, near
 
 
 def _ways(model: Model, watch: Watch, near: Sequence[Sequence[int]]) -> Nodes | None:
-    """Where there are two ways to keep a cap each is tried, and the better one goes on."""
+    """Where there are several ways to keep a cap each is tried, and the best one goes on."""
     ways = pyvrp_engine.ways(model)
     best: Nodes | None = None
     if len(ways) > 1:

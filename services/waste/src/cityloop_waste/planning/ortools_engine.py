@@ -174,6 +174,9 @@ def _hours(routing: Any, manager: Any, model: Model, clock: Clock) -> None:
     dimension = routing.GetDimensionOrDie("time")
     for node, windows in enumerate(clock.windows):
         if windows and 0 < node < model.starts_from:
+            if node >= model.copies_from and windows[0].start_s > clock.horizon_s:
+                routing.ActiveVar(manager.NodeToIndex(node)).SetValue(0)
+                continue
             _open(dimension.CumulVar(manager.NodeToIndex(node)), windows, clock.horizon_s)
     for node, windows in clock.last.items():
         index = manager.NodeToIndex(node)

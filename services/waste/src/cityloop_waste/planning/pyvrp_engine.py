@@ -46,15 +46,15 @@ class Caps(StrEnum):
 
 
 def ways(model: Model) -> tuple[Caps, ...]:
-    """The ways to keep the caps of a model that are worth a try, at most two."""
+    """The ways to keep the caps of a model that are worth a try: none was best on all that was tried."""
     cap = _tightest(model)
     if cap is None:
         return (Caps.NONE,)
     capacity = _capacity_of(model, cap)
     if capacity is None:
-        return (Caps.BESIDE,)
+        return (Caps.BESIDE, Caps.LENGTH)
     if not all(most is None or (most >= size and most % size == 0) for most, size in zip(cap.most, capacity, strict=True)):
-        return (Caps.LENGTH, Caps.SMALLER)
+        return (Caps.BESIDE, Caps.LENGTH, Caps.SMALLER)
     return (Caps.TRIPS,) if _trips(model, cap, capacity) else (Caps.LENGTH, Caps.TRIPS)
 
 

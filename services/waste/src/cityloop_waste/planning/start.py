@@ -63,6 +63,8 @@ def _repeated(tours: Sequence[Tour], rounds: Sequence[tuple[str, Sequence[int]]]
         tour = by_id.get(truck)
         for row in rows if tour is not None else ():
             assert tour is not None
+            if not tour.takes(row):
+                continue
             end = len(tour.rows)
             ways = [each for each in tour.between(row) if each[1] == end]
             if ways:
@@ -253,6 +255,7 @@ class Tour:
             kg, dm3 = self._demand(row)
             loads.append((0, 0) if self.day.is_site(row) else (loads[-1][0] + kg, loads[-1][1] + dm3))
             place = row
+        self.loads = loads  # the way home from a site depends on them
         latest, rest = [self.duty.end_s], [(0, 0)]
         after: int | None = None
         for row in reversed(self.rows):
@@ -294,9 +297,9 @@ class Tour:
     def _windows(self, row: int, *, ends: bool) -> Sequence[Window]:
         """When its service may start; as the last visit before the folded unload, that one's hours count too."""
         last = self.day.last(row) if ends and self.day.is_stop(row) else None
-        return self.day.starts[row] if last is None else last
+        return self.day.starts[row] if last is None else last or (Window(-1, -1),)
 
 
 def _latest(windows: Sequence[Window], until_s: int) -> int:
     """The latest start within the windows that is not after `until_s`."""
-    return max(min(window.end_s, until_s) for window in windows if window.start_s <= until_s)
+    return max((min(window.end_s, until_s) for window in windows if window.start_s <= until_s), default=-1)
