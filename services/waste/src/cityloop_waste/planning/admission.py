@@ -95,6 +95,11 @@ def on_duty(truck: Truck) -> Window:
     return Window(from_s, truck.shift.end_s + truck.overtime_s)
 
 
+def kind(truck: Truck) -> tuple[object, ...]:
+    """Equal for trucks that do the same day alike, where no stop names one of them."""
+    return truck.capacity_kg, truck.capacity_dm3, on_duty(truck), truck.overtime_s, truck.day, truck.underway
+
+
 def left_of_day(truck: Truck) -> Caps:
     """What a truck may still take today."""
     taken = truck.underway.taken if truck.underway else Caps()
@@ -157,7 +162,7 @@ class _Door:
         self._day = day
         classes: dict[tuple[object, ...], Truck] = {}
         for truck in day.trucks:
-            classes.setdefault((truck.capacity_kg, truck.capacity_dm3, on_duty(truck), truck.day, truck.underway), truck)
+            classes.setdefault(kind(truck), truck)
         self._classes = list(classes.values())
 
     def of(self, row: int, stop: Stop) -> int | Reason:
@@ -171,15 +176,16 @@ class _Door:
         fitting = [truck for truck in trucks if _fits(stop, truck)]
         if not fitting:
             return Reason.TOO_MUCH
-        roads = [(truck, way) for truck in fitting for way in self._ways(row, stop, truck)]
-        if not roads:
+        known = False
+        for site in sorted(day.sites, key=lambda site: self._closing(row, site)):
+            for truck, way in self._ways(row, stop, fitting, site):
+                known = True
+                if day.drive(truck, way):
+                    return site
+        if not known:
             return Reason.UNREACHABLE
-        sites = sorted({way[-1] for _, way in roads}, key=lambda site: self._closing(row, site))
-        for site in sites:
-            if any(day.drive(truck, way) for truck, way in roads if way[-1] == site):
-                return site
-        timeless = any(self._timeless(truck, way) for truck, way in roads)
-        return Reason.WINDOW if timeless else Reason.NOT_ENOUGH_TIME
+        ways = (pair for site in day.sites for pair in self._ways(row, stop, fitting, site))
+        return Reason.WINDOW if any(self._timeless(truck, way) for truck, way in ways) else Reason.NOT_ENOUGH_TIME
 
     def home(self, row: int, truck: Truck) -> int | None:
         """The site where a truck that is at a row tips what it has on board."""
@@ -188,17 +194,18 @@ class _Door:
         in_time = [site for site in ways if day.drive(truck, (site,))]
         return min(in_time or ways, key=lambda site: self._closing(row, site), default=None)
 
-    def _ways(self, row: int, stop: Stop, truck: Truck) -> Iterator[tuple[int, ...]]:
-        """Rows on the ways that have roads: over a site first where the load on board leaves no room."""
-        day, on_board = self._day, truck.underway
-        full = on_board is not None and (
-            on_board.load_kg + stop.demand_kg > truck.capacity_kg or on_board.load_dm3 + stop.demand_dm3 > truck.capacity_dm3
-        )
-        for before in ((site,) for site in day.sites) if full else ((),):
-            for site in day.sites:
+    def _ways(self, row: int, stop: Stop, trucks: Sequence[Truck], site: int) -> Iterator[tuple[Truck, tuple[int, ...]]]:
+        """Trucks with rows on the ways to a stop and a site that have roads: over a site first where what is on board leaves no room."""
+        day = self._day
+        for truck in trucks:
+            on_board = truck.underway
+            full = on_board is not None and (
+                on_board.load_kg + stop.demand_kg > truck.capacity_kg or on_board.load_dm3 + stop.demand_dm3 > truck.capacity_dm3
+            )
+            for before in ((first,) for first in day.sites) if full else ((),):
                 way = (*before, row, site)
                 if _legs(day, day.begin(truck), way):
-                    yield way
+                    yield truck, way
 
     def _timeless(self, truck: Truck, rows: Sequence[int]) -> bool:
         """Whether the way could be driven if everything were open at any time."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from cityloop_waste.planning.admission import Day
-from cityloop_waste.planning.domain import Truck
+from cityloop_waste.planning.admission import Day, kind
 
 
 def same_trucks(day: Day, routes: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -19,7 +18,7 @@ def same_trucks(day: Day, routes: Sequence[Sequence[int]]) -> list[list[int]]:
     alike: dict[tuple[object, ...], list[int]] = {}
     for number, truck in enumerate(day.trucks):
         if truck.underway is None and truck.id not in named:
-            alike.setdefault(_kind(truck), []).append(number)
+            alike.setdefault(kind(truck), []).append(number)
     for numbers in alike.values():
         stops = [{day.stop(row).id for row in routes[number] if day.is_stop(row)} for number in numbers]
         shared = np.array([[len(known.get(day.trucks[number].id, set()) & each) for each in stops] for number in numbers])
@@ -27,7 +26,3 @@ def same_trucks(day: Day, routes: Sequence[Sequence[int]]) -> list[list[int]]:
             for truck, route in zip(*linear_sum_assignment(shared, maximize=True), strict=True):
                 given[numbers[truck]] = list(routes[numbers[route]])
     return given
-
-
-def _kind(truck: Truck) -> tuple[object, ...]:
-    return truck.capacity_kg, truck.capacity_dm3, truck.shift, truck.overtime_s, truck.day

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from cityloop_common.geo import Position
-from cityloop_waste.planning.admission import DEPOT, Day, left_of_day, on_duty
+from cityloop_waste.planning.admission import DEPOT, Day, kind, left_of_day, on_duty
 from cityloop_waste.planning.domain import LATEST_S, Caps, Truck, Window
 from cityloop_waste.planning.schedule import service_start
 
@@ -95,7 +95,7 @@ def _insert(tours: Sequence[Tour], row: int, open_cost: int) -> bool:
     found = [(cost, at, number, (row,)) for number, tour in enumerate(used) for cost, at in tour.between(row)]
     if not found:
         found = [(cost, at, number, rows) for number, tour in enumerate(used) for cost, at, rows in tour.with_unload(row, tour.near(row))]
-        resting = list({tour.kind(): tour for tour in reversed(fitting) if not tour.out}.values())  # of equal trucks the first
+        resting = list({kind(tour.truck): tour for tour in reversed(fitting) if not tour.out}.values())  # of equal trucks the first
         found += [
             (cost + open_cost, at, len(used) + number, (row,)) for number, tour in enumerate(resting) for cost, at in tour.between(row)
         ]
@@ -152,10 +152,6 @@ class Tour:
             and (self.left.stops is None or len(stops) < self.left.stops)
             and all(most is None or sum(getattr(each, what) for each in (*stops, stop)) <= most for most, what in taken)
         )
-
-    def kind(self) -> tuple[object, ...]:
-        """What tells trucks apart."""
-        return self.truck.capacity_kg, self.truck.capacity_dm3, self.truck.shift, self.truck.overtime_s, self.truck.day
 
     def cost(self) -> int:
         """What its way costs, home included."""

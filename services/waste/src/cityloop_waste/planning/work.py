@@ -38,7 +38,7 @@ Raises InvalidProblem, InvalidRoads, InvalidTravel, BadPosition, NoPlanFound, Pl
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,12 +55,14 @@ from cityloop_waste.planning.same_trucks import same_trucks
 from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, State
 from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads import graph, matrices
-from cityloop_waste.roads.domain import Closed, Side, Travel, TravelSource, read_closed, read_roads, read_travel
+from cityloop_waste.roads.domain import Closed, InvalidRoads, Side, Travel, TravelSource, read_closed, read_roads, read_travel
 from cityloop_waste.roads.network import Network, network
 
 BOUND, MOST_BOUND_S = 0.06, 6.0
 """Share of a search's time that looking for a bound may take, and the most of it."""
 EVEN_S = 3.0
+LEAST_SEARCH = 1 / 3
+"""The share of a problem's seconds that is left to plan in, however long its matrices took."""
 
 
 class Progress(Protocol):
@@ -78,7 +80,7 @@ def solve(payload: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     began = clock.monotonic()
     problem = problem_json.read(payload.get("problem"))
     travel, driven_on = travel_of(payload, problem)
-    outcome = searched(problem, travel, clock, progress, solutions=payload.get("solutions"))
+    outcome = searched(problem, travel, clock, progress, solutions=payload.get("solutions"), spent_s=clock.monotonic() - began)
     answer = problem_json.write_plan(outcome.plan, stream=problem.stream, travel=travel.source)
     if travel.source is TravelSource.GRAPH:
         answer["lines"] = lines(problem, answer["routes"], driven_on, travel)
@@ -119,12 +121,15 @@ class Outcome:
     engines: tuple[Effort, ...] = ()
 
 
-def searched(problem: Problem, travel: Travel, clock: Clock, progress: Progress, *, solutions: int | None = None) -> Outcome:
+def searched(
+    problem: Problem, travel: Travel, clock: Clock, progress: Progress, *, solutions: int | None = None, spent_s: float = 0.0
+) -> Outcome:
     """Bound, search, even hours, judgement. Raises InvalidProblem, NoPlanFound, PlanRefused.
 
+    `spent_s` of the problem's seconds have gone into matrices; a third of them is for the search all the same.
     Should the verifier refuse what the engines found, the first plan by insertion takes its place.
     """
-    began = clock.monotonic()
+    began = clock.monotonic() - min(spent_s, problem.options.seconds * (1 - LEAST_SEARCH))
     day = admit(problem, travel)
     _homeward(day)
     if not day.stops:
@@ -138,15 +143,14 @@ def searched(problem: Problem, travel: Travel, clock: Clock, progress: Progress,
     def tell(state: State) -> bool:
         return progress(_told(state, built) | {"distance_m": state.way(built), "bound_m": bound.value})
 
-    limits = Limits(max(0.5, problem.options.seconds - (clock.monotonic() - began)), clock, tell, solutions)
+    left_s = problem.options.seconds - (clock.monotonic() - began)
+    limits = Limits(max(0.5, problem.options.seconds * LEAST_SEARCH / 2, left_s), clock, tell, solutions)
     nodes = built.numbered(begin)
     found = engines.search(built, limits, engine=problem.options.engine, begin=nodes, near=nodes if problem.yesterday else ())
     rows: Sequence[Sequence[int]] = found.model.rows(found.routes)
-    if problem.options.even_percent:
-        rows = _even(day, rows, clock, progress)
-    rows = same_trucks(day, rows)
-    plan = _judged(day, [rows, begin])
-    return Outcome(plan, found.ended, _evidence(day, found, bound, bound_s, plan, clock), found.engines)
+    evened = _even(day, rows, clock, progress) if problem.options.even_percent else rows
+    plan = _judged(day, [same_trucks(day, evened), rows, begin])
+    return Outcome(plan, found.ended, _evidence(day, found, bound, bound_s, plan, clock, progress.stopped), found.engines)
 
 
 def _first(built: model.Model, begin: Sequence[Sequence[int]]) -> dict[str, object]:
@@ -163,12 +167,12 @@ def _even(day: Day, rows: Sequence[Sequence[int]], clock: Clock, progress: Progr
         return rows
 
 
-def _evidence(day: Day, found: Found, bound: Bound, bound_s: float, plan: Plan, clock: Clock) -> Evidence:
+def _evidence(day: Day, found: Found, bound: Bound, bound_s: float, plan: Plan, clock: Clock, stopped: Callable[[], bool]) -> Evidence:
     """What is known of the plan as it is told; where stops are left out, of plans that serve the same."""
     served = {visit.id for route in plan.routes for visit in route.visits if visit.kind is VisitKind.STOP}
     out = [node for node, row in enumerate(day.stops, 1) if day.stop(row).id not in served]
     if missed := not_asked(found.model, out):
-        bound = q_route_bound(found.model, bound_s, clock, left_out=missed)
+        bound = q_route_bound(found.model, bound_s, clock, stopped=stopped, left_out=missed)
     first = found.engines[0] if len(found.engines) > 1 else None
     return evidence(
         found.model,
@@ -214,6 +218,8 @@ def travel_of(payload: Mapping[str, Any], problem: Problem) -> tuple[Travel, Net
     """The matrices that the payload gives or describes, and the roads that they were counted on."""
     roads, matrix = payload.get("roads"), payload.get("matrix")
     places = problem.positions()
+    if payload.get("closed") and roads is None:
+        raise InvalidRoads("roads can be closed only where there is a base map")
     if roads is not None and matrix is not None:
         raise InvalidProblem("give roads or a matrix, not both")
     if matrix is not None:
