@@ -13,7 +13,7 @@ import pytest
 
 from cityloop_common import http
 from cityloop_common.clock import day_begins, rfc3339
-from cityloop_waste.planning import night
+from cityloop_waste.planning import night, use_cases
 from cityloop_waste.planning.plans import PlanState
 from cityloop_waste.service import SERVICE, api_parts
 from tests.contract.test_waste_http import Desk, Tokens
@@ -120,6 +120,18 @@ async def test_what_is_not_there_has_no_manifest_and_no_comparison(counter: Desk
     ):
         answer = await counter.send("GET", path, "dispatcher")
         assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (status, slug), path
+
+
+async def test_what_was_emptied_is_compared_with_nothing(counter: Desk) -> None:
+    """30 days after its day a plan that never held has no routes any more, on either side."""
+    held = await published(counter)
+    other = await counter.town.ready()
+    assert (await counter.send("GET", f"/plans/{held['id']}/comparison?with={other.id}", "crew")).status_code == 200
+    counter.town.clock.move(days=31)
+    assert await use_cases.empty(counter.town.ctx) == 1
+    for path in (f"/plans/{held['id']}/comparison?with={other.id}", f"/plans/{other.id}/comparison?with={held['id']}"):
+        answer = await counter.send("GET", path, "crew")
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "plan-without-routes")
 
 
 BAD: list[tuple[dict[str, Any], str, str | None]] = [

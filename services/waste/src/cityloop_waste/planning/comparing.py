@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from cityloop_waste.planning.plans import NoRoutes, figures_of
+
 Document = Mapping[str, Any]
 
 
@@ -31,12 +33,18 @@ class Comparison:
 
 
 def compare(before: Document, after: Document) -> Comparison:
-    """Two results of searches (documents as `work.solve` answers them). Differences are of the later one."""
+    """Two results of searches (documents as `work.solve` answers them). Differences are of the later one.
+
+    Raises NoRoutes: one of them sends nobody out, or its documents were emptied.
+    """
+    if not (before["routes"] and after["routes"]):
+        raise NoRoutes("both need routes")
     old, new = _trucks(before["routes"]), _trucks(after["routes"])
     moved = tuple(Moved(stop, old.get(stop), new.get(stop)) for stop in sorted(old.keys() | new.keys()) if old.get(stop) != new.get(stop))
     followed, follows = _pairs(before["routes"]), _pairs(after["routes"])
-    difference = {name: after["cost"][name] - before["cost"][name] for name in ("distance_m", "duration_s")}
-    return Comparison(moved, difference["distance_m"], difference["duration_s"], len(followed & follows), len(followed))
+    was, comes_to = figures_of(before), figures_of(after)
+    metres, seconds = comes_to.distance_m - was.distance_m, comes_to.duration_s - was.duration_s
+    return Comparison(moved, metres, seconds, len(followed & follows), len(followed))
 
 
 def _trucks(routes: Sequence[Document]) -> dict[str, str]:
