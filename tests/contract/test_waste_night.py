@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.domain import Depot, DepotId
-from cityloop_waste.planning import night, use_cases
+from cityloop_waste.planning import night, night_store, use_cases
 from cityloop_waste.planning.night_store import Outcome
 from cityloop_waste.planning.plans import PlanState, Publish
 from cityloop_waste.planning.tables import night_run, plan
@@ -139,6 +139,81 @@ async def test_what_cannot_be_asked_for_leaves_its_reason(url: str, tmp_path: Pa
         assert found[Stream.HAZARDOUS].reason == "no truck of the stream is on duty"
         assert "depot-1, depot-2" in (found[Stream.KITCHEN].reason or "")
         assert await opened.count(plan) == 1
+
+
+async def test_what_could_not_be_asked_for_is_asked_for_again(url: str, tmp_path: Path) -> None:
+    """Trucks that are imported at half past three have their plan soon after; ten minutes apart, and one worker asks."""
+    async with asleep(url, tmp_path) as opened, town(url, tmp_path) as other:
+        async with opened.db.write() as tx:
+            await points.keep_in(tx, opened.ctx, [replace(point(9), demands=(Demand(Stream.HAZARDOUS, 5, 20, 60),))])
+        at(opened, "03:00")
+        assert await night.ask(opened.ctx) == 3
+        at(opened, "03:09")
+        assert await night.ask(opened.ctx) == 0
+        at(opened, "03:10")
+        assert [await night.ask(opened.ctx), await night.ask(opened.ctx)] == [1, 0], "refused again"
+        async with opened.db.write() as tx:
+            await fleet.put_trucks(tx, [truck("T09", Stream.HAZARDOUS)])
+        at(opened, "03:30")
+        other.clock.at = opened.clock.at
+        assert sum(await asyncio.gather(*(night.ask(each.ctx) for each in (opened, other) for _ in range(3)))) == 1
+        found = {each.stream: each for each in await night.runs(opened.ctx, TODAY)}[Stream.HAZARDOUS]
+        assert (found.outcome, found.reason, found.recorded_at) == (Outcome.ASKED, None, opened.clock.at)
+        assert found.plan_id is not None
+        assert await opened.count(plan) == 3
+        at(opened, "09:59")
+        assert await night.ask(opened.ctx) == 0
+
+
+async def test_a_search_that_failed_is_asked_for_again_until_its_time(url: str, tmp_path: Path) -> None:
+    """Not while the day has another plan; not after a dispatcher's cancel or withdrawal; never beyond the night's end."""
+    async with asleep(url, tmp_path) as opened:
+
+        async def asked(stream: Stream = Stream.KITCHEN) -> str:
+            plan_id = {each.stream: each.plan_id for each in await night.runs(opened.ctx, TODAY)}[stream]
+            assert plan_id is not None
+            return plan_id
+
+        at(opened, "03:00")
+        assert await night.ask(opened.ctx) == 2
+        first = await asked()
+        await use_cases.fail(opened.ctx, first, "the solver's process ended")
+        await opened.cancel(await asked(Stream.OTHER))
+        at(opened, "03:09")
+        assert await night.ask(opened.ctx) == 0
+        at(opened, "03:10")
+        assert [await night.ask(opened.ctx), await night.ask(opened.ctx)] == [1, 0]
+        again = await asked()
+        assert again != first
+        at(opened, "03:30")
+        assert await night.ask(opened.ctx) == 0, "it is being searched"
+        await use_cases.fail(opened.ctx, again, "no")
+        by_hand = await opened.ready()
+        assert await night.ask(opened.ctx) == 0, "a dispatcher made one"
+        await opened.publish(by_hand.id)
+        await opened.withdraw(by_hand.id)
+        assert await night.ask(opened.ctx) == 0, "and took it back"
+        opened.clock.move(days=1)
+        assert await night.ask(opened.ctx) == 2
+        async with opened.db.read() as tx:
+            (tomorrow,) = [each for each in await night_store.runs(tx, TODAY + timedelta(days=1)) if each.stream is Stream.KITCHEN]
+        assert tomorrow.plan_id is not None
+        await use_cases.fail(opened.ctx, tomorrow.plan_id, "no")
+        opened.clock.move(hours=6, minutes=30)
+        assert await night.ask(opened.ctx) == 0, "it is ten"
+
+
+async def test_an_evening_plan_that_fails_at_night_is_made_up_for(url: str, tmp_path: Path) -> None:
+    """The day had a plan at three, which came to nothing."""
+    async with asleep(url, tmp_path) as opened:
+        evening = await opened.ask()
+        at(opened, "03:00")
+        assert await night.ask(opened.ctx) == 2
+        assert (await outcomes(opened))[Stream.KITCHEN] is Outcome.KEPT
+        await use_cases.fail(opened.ctx, evening.id, "no")
+        at(opened, "03:10")
+        assert await night.ask(opened.ctx) == 1
+        assert (await outcomes(opened))[Stream.KITCHEN] is Outcome.ASKED
 
 
 async def test_a_full_queue_is_waited_for(url: str, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """The night job: at a set local time a plan of the day that begins is asked for, one a stream, and what is missing later is told.
 
 A sweep on every worker; a row a stream and day is the right to ask, so that one of them does. A night that was missed (nothing ran
-at the time) is caught up by the first sweep after it, until a set time of the same day. Nothing is searched here: that is a job.
+at the time) is caught up by the first sweep after it, until a set time of the same day; until then it is also asked for again, every ten
+minutes, where nothing could be asked for or the search failed. Nothing is searched here: that is a job.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 
 from cityloop_common import telemetry
 from cityloop_common.clock import CITY_TZ
@@ -30,12 +31,13 @@ _log = telemetry.get_logger(__name__)
 
 async def ask(ctx: WasteCtx) -> int:
     """Sweep: asks for the day's plans when it is time; answers how many streams got an outcome."""
-    settings, local = ctx.settings, _local(ctx)
+    now = ctx.clock.now()
+    settings, local = ctx.settings, now.astimezone(CITY_TZ)
     if settings.night_plans is NightPlans.OFF or not read_time(settings.night_at) <= local.time() < read_time(settings.night_until):
         return 0
     day = local.date()
     async with ctx.db.read() as tx:
-        settled = {each.stream for each in await night_store.runs(tx, day)}
+        settled = await night_store.settled(tx, day, now=now)
         due = [stream for stream in await points.streams_due(tx) if stream not in settled]
     moved = 0
     for stream in due:
@@ -48,7 +50,7 @@ async def ask(ctx: WasteCtx) -> int:
 
 async def measure(ctx: WasteCtx) -> int:
     """Sweep: tells of streams with due points and trucks on duty that have no plan, ready or published, when they should have one."""
-    settings, local = ctx.settings, _local(ctx)
+    settings, local = ctx.settings, ctx.clock.now().astimezone(CITY_TZ)
     missing: set[Stream] = set()
     if settings.night_plans is not NightPlans.OFF and local.time() >= read_time(settings.plans_due_at):
         async with ctx.db.read() as tx:
@@ -85,7 +87,3 @@ async def _ask_once(ctx: WasteCtx, stream: Stream, day: date) -> int:
         await night_store.settle(tx, NightRun(stream, day, outcome, plan_id, reason))
     _log.info("night-plan", stream=stream.value, on=str(day), outcome=outcome.value, plan_id=plan_id, reason=reason)
     return 1
-
-
-def _local(ctx: WasteCtx) -> datetime:
-    return ctx.clock.now().astimezone(CITY_TZ)
