@@ -14,9 +14,10 @@ import orjson
 import pytest
 from sqlalchemy import update
 
-from cityloop_common.jobs import LEASE_S
+from cityloop_common.jobs import LEASE_S, run_jobs
 from cityloop_common.pool import PoolFull, SpawnedPool, WorkDied, WorkKilled, WorkRaised
 from cityloop_common.tables import job
+from cityloop_waste.jobs import JOBS
 from cityloop_waste.planning import jobs as planning_jobs
 from cityloop_waste.planning import use_cases
 from cityloop_waste.planning.plans import CityPlan, PlanState, Publish
@@ -62,6 +63,30 @@ async def test_a_plan_is_searched_and_kept(url: str, tmp_path: Path) -> None:
         assert (ready.figures.trucks, ready.figures.stops, ready.figures.unserved) == (1, 3, 0)
         assert pool.asked[0]["problem"] == asked.problem
         assert "roads" not in pool.asked[0]
+
+
+async def test_two_releases_of_workers_beside_each_other(url: str, tmp_path: Path) -> None:
+    """Today's plans wait for today's workers; what the release before asked for is searched by them too."""
+    kinds = {kind.name: kind for kind in JOBS}
+    assert set(kinds) == {"plan", "plan-day"}
+    async with city(url, tmp_path) as (opened, _):
+        new, old = await opened.ask(), await opened.ask(Stream.OTHER)
+        async with opened.db.write() as tx:
+            await tx.run(update(job).where(job.c.id == old.job_id).values(kind="plan"))
+        before = asyncio.get_running_loop().create_task(run_jobs(opened.ctx, [kinds["plan"]], "w0"))
+        await opened.until(old.id, PlanState.READY)
+        await wait_until(lambda: _ended(opened, old, "done"))
+        before.cancel()
+        await asyncio.gather(before, return_exceptions=True)
+        assert (await opened.job(new)).state == "waiting"
+        again = await opened.ask(Stream.OTHER)
+        async with opened.db.write() as tx:
+            await tx.run(update(job).where(job.c.id == again.job_id).values(kind="plan"))
+        today = asyncio.get_running_loop().create_task(run_jobs(opened.ctx, JOBS, "w1"))
+        for each in (new, again):
+            await opened.until(each.id, PlanState.READY)
+        today.cancel()
+        await asyncio.gather(today, return_exceptions=True)
 
 
 async def test_a_plan_may_publish_itself(url: str, tmp_path: Path) -> None:

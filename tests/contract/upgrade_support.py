@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Table, insert, inspect, select, text
+from sqlalchemy import Connection, Table, insert, inspect, select, text, update
 
 from cityloop_common import inbox, outbox
 from cityloop_common.cache import open_cache
@@ -118,7 +118,8 @@ async def _under_way(ctx: Ctx[Any]) -> None:
         await tx.run(insert(job).values(id=ctx.ids.new(), **done))
         if ctx.service == "waste":
             wish = Wish(city_day(ctx.clock.now()) + timedelta(days=1))
-            await planning.ask_for_day_in(tx, ctx, Stream.RECYCLABLE, wish, seconds=1)
+            asked = await planning.ask_for_day_in(tx, ctx, Stream.RECYCLABLE, wish, seconds=1)
+            await tx.run(update(job).where(job.c.id == asked.job_id).values(kind="plan"))  # as the releases before called it
     if ctx.service == "parking":
         starts_at = (ctx.clock.now().astimezone(CITY_TZ) + timedelta(hours=2)).replace(minute=0, second=0, microsecond=0)
         for hours in (1, 2):

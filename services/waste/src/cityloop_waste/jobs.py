@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cityloop_waste.planning.jobs import PLAN
+from cityloop_waste.planning.jobs import PLAN, PLAN_BEFORE
 
-JOBS = (PLAN,)
+JOBS = (PLAN, PLAN_BEFORE)

@@ -75,6 +75,8 @@ async def search(run: JobRun) -> object:
 
 
 PLAN = JobKind(use_cases.JOB, search, max_attempts=MOST_ATTEMPTS)
+PLAN_BEFORE = JobKind("plan", search, max_attempts=MOST_ATTEMPTS)
+"""What the release before asks for. Its workers refuse the problems of this one, and take no job of the other kind."""
 
 
 async def _found(run: JobRun, task: Task) -> Mapping[str, Any]:

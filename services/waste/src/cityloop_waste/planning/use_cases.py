@@ -43,7 +43,7 @@ from cityloop_waste.roads import store as roads
 from cityloop_waste.settings import read_lunch
 from cityloop_waste.streams import Stream
 
-JOB = "plan"
+JOB = "plan-day"
 TRAVEL_CACHE = "waste-travel"
 CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
 PROGRESS = "plan-progress"
