@@ -201,6 +201,27 @@ async def test_a_newer_plan_supersedes_and_an_old_one_may_come_back(city: Town) 
     assert [row.corrects for row in rows] == [None, rows[0].id, rows[1].id]
 
 
+async def test_a_replan_that_is_published_again_replaces_what_has_held_since(city: Town) -> None:
+    """First the plan that it was made from, then the one that took its place; after a withdrawal none: it is told as any plan."""
+    base, replan, newer = await city.ready(), await city.ready(), await city.ready()
+    async with city.db.write() as tx:
+        await tx.run(update(plan).where(plan.c.id == replan.id).values(replaces=base.id, reasons=["breakdown"]))
+    for each in (base, replan, newer, replan):
+        await city.publish(each.id)
+    await city.withdraw(replan.id)
+    await city.publish(replan.id)
+    told = [(event.type.split(".")[2], event.body().get("replaces"), event.body()["version"]) for event in await city.told("waste.plan")]
+    assert told == [
+        ("published", None, 1),
+        ("replanned", base.id, 2),
+        ("published", None, 3),
+        ("replanned", newer.id, 4),
+        ("withdrawn", None, 5),
+        ("published", None, 6),
+    ]
+    assert [event async for event in use_cases.republished(city.ctx, None)] == await city.told("waste.plan")
+
+
 async def test_a_plan_is_withdrawn_as_a_version_of_its_own(city: Town) -> None:
     """Whoever keeps the highest version of a stream and day knows that nothing holds."""
     ready = await city.ready()

@@ -149,7 +149,7 @@ class Change(StrEnum):
 class PlanVersion:
     """A journal row: what was said of a stream and day from then on. `corrects` is the row that it replaces.
 
-    Of a replan, `replaces` is the plan that it was made from, and `reasons` say why.
+    Of a replan, `replaces` is the plan that held until then, and `reasons` say why it was made.
     """
 
     id: str

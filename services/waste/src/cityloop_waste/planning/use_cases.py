@@ -296,7 +296,7 @@ async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
     if published is None:
         raise NotPublishable("its state has just changed")
     closed = await _closures(tx, published)
-    version = _version_of(tx, ctx, published, Change.PUBLISHED, closed)
+    version = _version_of(tx, ctx, published, Change.PUBLISHED, closed, instead_of=superseded)
     await _tell(tx, ctx, replace(version, corrects=before.id if before else None))
     for each in (superseded, published):
         if each is not None:
@@ -381,9 +381,12 @@ async def _closures(tx: Tx, plan: CityPlan) -> tuple[Closure, ...]:
     return closures(plan.on, calls(plan.problem, plan.result), await store.open_sections(tx))
 
 
-def _version_of(tx: WriteTx, ctx: WasteCtx, plan: CityPlan, change: Change, closed: tuple[Closure, ...]) -> PlanVersion:
+def _version_of(
+    tx: WriteTx, ctx: WasteCtx, plan: CityPlan, change: Change, closed: tuple[Closure, ...], *, instead_of: CityPlan | None = None
+) -> PlanVersion:
     assert plan.figures is not None
     assert plan.publication is not None
+    anew = instead_of if plan.replaces is not None else None  # one that is published again replaces what has held since
     return PlanVersion(
         id=ctx.ids.new(),
         plan_id=plan.id,
@@ -398,8 +401,8 @@ def _version_of(tx: WriteTx, ctx: WasteCtx, plan: CityPlan, change: Change, clos
         happened_at=ctx.clock.now(),
         recorded_at=tx.recorded_at,
         event_id=ctx.ids.new(),
-        replaces=plan.replaces if change is Change.PUBLISHED else None,
-        reasons=plan.reasons if change is Change.PUBLISHED else (),
+        replaces=None if anew is None else anew.id,
+        reasons=() if anew is None else plan.reasons,
     )
 
 
