@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from cityloop_common import http
 from cityloop_common.clock import day_begins, rfc3339
+from cityloop_common.network import parse_networks
 from cityloop_waste.planning import night, use_cases
 from cityloop_waste.planning.plans import PlanState
 from cityloop_waste.service import SERVICE, api_parts
@@ -104,6 +106,34 @@ async def test_a_manifest_comes_as_it_is_wanted(counter: Desk, wanted: dict[str,
     assert (answer.status_code, answer.headers["content-type"], answer.headers["vary"]) == (200, media, "Accept")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert f"2026-11-26-kitchen-{plan['routes'][0]['truck']}." in answer.headers["content-disposition"]
+
+
+async def test_the_papers_code_opens_on_a_phone(counter: Desk) -> None:
+    """The address as the caller sees it; a proxy that is trusted may say it; a setting has the last word; no header breaks the paper."""
+    plan = await published(counter)
+    truck = plan["routes"][0]["truck"]
+    address = f"/waste/v1/plans/{plan['id']}/manifests/{truck}"
+
+    async def base(**headers: str) -> str:
+        told = {"authorization": "Bearer crew", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        answer = await counter.client.get(address, headers=told)
+        assert answer.status_code == 200
+        found = re.search(r": ([^<]*)</footer>", answer.text)
+        assert found is not None
+        assert found[1].endswith(address)
+        return found[1].removesuffix(address)
+
+    proxy = {"x_forwarded_proto": "https", "x_forwarded_host": "city.example"}
+    assert [await base(), await base(**proxy), await base(host="h" * 3000), await base(host="a b")] == ["http://city"] * 2 + [""] * 2
+    app = counter.client._transport.app  # type: ignore[attr-defined]
+    app.state.trusted_proxies = parse_networks(["127.0.0.1/32"])
+    assert [await base(), await base(**proxy)] == ["http://city", "https://city.example"]
+    assert await base(x_forwarded_proto="javascript") == ""
+    counter.town.ctx.settings.__dict__["public_url"] = "https://waste.example/city"
+    assert await base(**proxy) == "https://waste.example/city"
+    by_name = f"/plans/{plan['id']}/manifests?truck={truck}&format=csv"
+    assert (await counter.send("GET", by_name, "crew")).content == (await counter.send("GET", f"{address[9:]}?format=csv", "crew")).content
+    assert (await counter.send("GET", f"/plans/{plan['id']}/manifests?truck=a%2Fb", "crew")).json()["type"].endswith("route-unknown")
 
 
 async def test_what_is_not_there_has_no_manifest_and_no_comparison(counter: Desk) -> None:

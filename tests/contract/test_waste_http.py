@@ -396,6 +396,7 @@ CALLERS: dict[tuple[str, str], Access] = {
     ("POST", "/plans/{plan_id}/replans"): frozenset({Role.DISPATCHER}),
     ("GET", "/plans/{plan_id}/comparison"): frozenset({Role.DISPATCHER, Role.CREW, Role.CITY_ADMIN}),
     ("GET", "/plans/{plan_id}/manifests/{truck}"): frozenset({Role.DISPATCHER, Role.CREW, Role.CITY_ADMIN}),
+    ("GET", "/plans/{plan_id}/manifests"): frozenset({Role.DISPATCHER, Role.CREW, Role.CITY_ADMIN}),
     ("GET", "/night-runs"): frozenset({Role.DISPATCHER, Role.CITY_ADMIN}),
     ("GET", "/routes"): PUBLIC,
     ("GET", "/stream"): PUBLIC,

@@ -255,12 +255,13 @@ def test_settings_that_contradict_are_refused() -> None:
     contradictions: tuple[dict[str, Any], ...] = (
         {"night_at": "3"}, {"night_at": "24:00"}, {"night_at": "05:00"}, {"plans_due_at": "02:00"}, {"night_until": "04:00"},
         {"night_plans": "sometimes"}, {"lunch": "11:00-12:00"}, {"lunch": "12:00-11:00/60"}, {"lunch": "11:00-12:00/0"},
-        {"lunch": "11:00-12:00;13:00-14:00/60"}, {"lunch": "noon"},
+        {"lunch": "11:00-12:00;13:00-14:00/60"}, {"lunch": "noon"}, {"public_url": "city.example"}, {"public_url": "https://city.example/?a"},
     )  # fmt: skip
     for wrong in contradictions:
         with pytest.raises(ValidationError):
             WasteSettings(**wrong)
     assert WasteSettings(night_at="3:05", lunch="11:00-12:00/60").night_at == "03:05"
+    assert WasteSettings(public_url="https://city.example/").public_url == "https://city.example"
     assert read_lunch("11:00-12:00/60") == (39_600, 43_200, 3_600)
 
 

@@ -12,7 +12,9 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import gpxpy
+import httpx
 import pytest
+import segno
 from shapely.geometry import shape
 
 from cityloop_waste.planning import problem_json
@@ -152,5 +154,19 @@ def test_a_paper_of_a_broken_truck_says_so_and_a_draft_too() -> None:
 
 
 def test_the_qr_code_leads_to_the_manifest() -> None:
-    """The address of the plan and the truck, nothing of a person."""
-    assert made().path == "/waste/v1/plans/01a217ab-753f-7547-abba-97ab025aa1b1/manifests/T1"
+    """The address of the plan and the truck as a phone opens it, nothing of a person."""
+    of = made()
+    assert of.path == "/waste/v1/plans/01a217ab-753f-7547-abba-97ab025aa1b1/manifests/T1"
+    page = to_html(of, Language.EN, base="https://city.example").decode()
+    assert f"https://city.example{of.path}</footer>" in page
+    code = segno.make(f"https://city.example{of.path}", error="m", micro=False).svg_inline(scale=3, border=2)
+    assert code in page
+
+
+@pytest.mark.parametrize("truck", ["a/b", "..", ".", "蒙K 12?#&", "%2e%2e", "t" * 79 + "é", "𠀀" * 80])
+def test_a_truck_by_any_name_has_an_address_and_a_code(truck: str) -> None:
+    """It survives what clients do to a path, and comes back as it was."""
+    of = replace(made(), truck=truck)
+    read = httpx.URL("https://city.example").join(of.path)
+    assert (read.path, dict(read.params)) == (f"/waste/v1/plans/{of.plan_id}/manifests", {"truck": truck})
+    assert "<svg" in to_html(of, Language.ZH, base="https://city.example").decode()

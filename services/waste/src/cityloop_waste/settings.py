@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time
 from enum import StrEnum
 
@@ -11,6 +12,7 @@ from cityloop_common.settings import ServiceSettings, service_config
 from cityloop_waste.registry import read_hours
 
 LONGEST_LUNCH_MIN = 480
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,253}(/[A-Za-z0-9._~/-]{0,200})?", re.ASCII)
 
 
 class NightPlans(StrEnum):
@@ -40,6 +42,17 @@ class WasteSettings(ServiceSettings):
     night_seconds: int = Field(120, ge=1, le=600, description="How long each of them is searched.")
     plans_due_at: str = Field("04:30", description="A stream without a plan of the day is told of from then on, local time.")
     replan_seconds: int = Field(10, ge=1, le=600, description="How long a replan is searched when nobody says.")
+
+    public_url: str = Field(
+        "", description="The city's address for the QR codes of manifests, such as https://city.example; empty: as the caller sees it."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and _PUBLIC_URL.fullmatch(value) is None:
+            raise ValueError("an address such as https://city.example is needed")
+        return value.rstrip("/")
 
     @field_validator("lunch")
     @classmethod

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 import orjson
@@ -24,6 +26,7 @@ COLUMNS = (
     "number", "kind", "id", "name", "name_en", "lon", "lat", "arrives_at", "starts_at", "departs_at", "windows", "containers", "kg", "dm3",
     "load_kg", "load_dm3",
 )  # fmt: skip
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -69,8 +72,9 @@ class Manifest:
 
     @property
     def path(self) -> str:
-        """Where it is, under the service's address."""
-        return f"/waste/v1/plans/{self.plan_id}/manifests/{self.truck}"
+        """Where it is, under the city's address: the truck in the path, or beside it where clients and proxies would rewrite the path."""
+        there, truck = f"/waste/v1/plans/{self.plan_id}/manifests", quote(self.truck, safe="")
+        return f"{there}/{truck}" if _PLAIN.fullmatch(self.truck) else f"{there}?truck={truck}"
 
     @property
     def stops(self) -> int:

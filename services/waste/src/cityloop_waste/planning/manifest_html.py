@@ -58,11 +58,11 @@ tr.unload td, tr.lunch td { background: #eee; -webkit-print-color-adjust: exact;
 """
 
 
-def to_html(of: Manifest, language: Language) -> bytes:
-    """The paper. What comes from a registry is escaped."""
+def to_html(of: Manifest, language: Language, *, base: str = "") -> bytes:
+    """The paper. What comes from a registry is escaped. `base` is the city's address without a slash at its end, for the QR code."""
     words = _WORDS[language]
     title = f"{words['title']} {of.truck} {of.on}"
-    code = segno.make(of.path, error="m", micro=False).svg_inline(scale=3, border=2)
+    code = segno.make(base + of.path, error="m", micro=False).svg_inline(scale=3, border=2)
     head = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in _about(of, words))
     warn = f'<p class="warn">{words["stranded"]}</p>' if of.stranded else ""
     columns = "".join(f'<th scope="col">{words[name]}</th>' for name in _COLUMNS)
@@ -70,7 +70,7 @@ def to_html(of: Manifest, language: Language) -> bytes:
         f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body><header><div><h1>{escape(title)}</h1>'
         f"<dl>{head}</dl></div>{code}</header>{warn}\n<table><thead><tr>{columns}</tr></thead>\n<tbody>\n"
-        f"{''.join(_rows(of, language))}</tbody></table>\n<footer>{words['printed']}: {escape(of.path)}</footer></body></html>\n"
+        f"{''.join(_rows(of, language))}</tbody></table>\n<footer>{words['printed']}: {escape(base + of.path)}</footer></body></html>\n"
     ).encode()
 
 

@@ -295,8 +295,7 @@ async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
         raise NotPublishable("another plan of this stream and day has just been published") from violated
     if published is None:
         raise NotPublishable("its state has just changed")
-    closed = await _closures(tx, published)
-    version = _version_of(tx, ctx, published, Change.PUBLISHED, closed, instead_of=superseded)
+    version = _version_of(tx, ctx, published, Change.PUBLISHED, await _closures(tx, published), instead_of=superseded)
     await _tell(tx, ctx, replace(version, corrects=before.id if before else None))
     for each in (superseded, published):
         if each is not None:
