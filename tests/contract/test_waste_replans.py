@@ -31,7 +31,7 @@ from cityloop_waste.planning.plans import (
     ReplanRunning,
     UnknownPlan,
 )
-from cityloop_waste.planning.replanning import InvalidReplan
+from cityloop_waste.planning.replanning import InvalidReplan, Seen
 from cityloop_waste.planning.replans import ReplanWish
 from cityloop_waste.planning.tables import plan
 from cityloop_waste.planning.views import PlaceView
@@ -206,6 +206,56 @@ async def test_what_is_closed_is_passed_on_and_the_way_is_drawn_on(url: str, tmp
         assert new.result["cost"]["distance_m"] == pytest.approx(rest_m + 86, abs=2), "the metres of the drawn line are driven already"
 
 
+async def test_a_closed_road_stays_closed_until_it_is_reopened(url: str, tmp_path: Path) -> None:
+    """Also in later replans that do not name it; what is not closed cannot be reopened."""
+    corner = Position(109.79, 39.565)
+    async with city(url, tmp_path) as (opened, pool, old):
+        first = await opened.publish((await made(opened, old, closed=("road-7", corner))).id)
+        second = await opened.publish((await made(opened, first, closed=("road-9", "road-7"))).id)
+        assert pool.asked[-1]["closed"] == ["road-7", [109.79, 39.565], "road-9"]
+        third = await made(opened, second, reopened=("road-7", corner))
+        assert (pool.asked[-1]["closed"], third.reasons) == (["road-9"], ("closed-road",))
+        with pytest.raises(InvalidReplan, match="road-5 is not closed"):
+            await ask(opened, second, reopened=("road-5",))
+
+
+async def test_the_instant_never_goes_back(url: str, tmp_path: Path) -> None:
+    """What the plan that holds drove before its own instant is of another plan: an earlier one is refused, the same is not."""
+    async with city(url, tmp_path) as (opened, _, old):
+        first = await opened.publish((await made(opened, old)).id)
+        with pytest.raises(InvalidReplan, match="before that of the plan that holds"):
+            await ask(opened, first, at=midway(old) - timedelta(seconds=1))
+        assert (await ask(opened, first, at=midway(old))).state is PlanState.WAITING
+
+
+async def test_what_trucks_drive_to_until_the_plan_is_there_stays(url: str, tmp_path: Path) -> None:
+    """The search, and then the time until the crews have the plan: as wished, else a minute by itself, five by hand."""
+    async with city(url, tmp_path) as (opened, pool, old):
+        left = [visit["departure_s"] for visit in route_of(old)["visits"] if visit["kind"] == "stop"]
+        told = midway(old, 1)
+        for wish in ({}, {"margin_s": left[3] - left[0]}, {"publish": Publish.WHEN_READY}):
+            await made(opened, old, at=told, **wish)
+        margins = [1 + 300, 1 + left[3] - left[0], 1 + 60]
+        served = [8 - len(asked["problem"]["stops"]) for asked in pool.asked[-3:]]
+        expected = [min(8, 1 + sum(1 for at in left if at <= left[0] + 1 + margin)) for margin in margins]
+        assert (served, expected[1]) == (expected, 5)
+
+
+async def test_a_broken_truck_tells_where_it_stands(url: str, tmp_path: Path) -> None:
+    """Its position and scale are kept with the plan, also in later replans, and go on with it when it is mended."""
+    async with city(url, tmp_path) as (opened, pool, old):
+        broken, spot = route_of(old)["truck"], Position(CENTRE.lon + 0.001, CENTRE.lat)
+        first = await opened.publish((await made(opened, old, broken=(broken,), seen={broken: Seen(spot, 250, 410)})).id)
+        told = [{"truck": broken, "load_kg": 250, "load_dm3": 410, "position": {"lon": spot.lon, "lat": spot.lat}}]
+        assert (first.result or {})["stranded"] == told
+        second = await opened.publish((await made(opened, first)).id)
+        assert (second.result or {})["stranded"] == told
+        mended = await made(opened, second, seen={broken: Seen(CENTRE)})
+        assert (mended.result or {})["stranded"] == []
+        begun = next(each["underway"] for each in pool.asked[-1]["problem"]["trucks"] if each["id"] == broken)
+        assert (begun["load_kg"], begun["load_dm3"]) == (250, 410)
+
+
 async def test_points_of_the_registry_can_be_urgent(url: str, tmp_path: Path) -> None:
     """As they stand there; one of another stream, or unknown, is refused."""
     async with city(url, tmp_path) as (opened, _, old):
@@ -230,6 +280,7 @@ async def test_what_cannot_be_made_anew_is_refused_before_anything_is_written(ur
             (old, {"at": FIVE - timedelta(hours=6)}, InvalidReplan),
             (old, {"at": FIVE + timedelta(hours=8)}, InvalidReplan),
             (old, {"broken": ("T02",)}, InvalidReplan),
+            (old, {"points": ("P1", "P1")}, InvalidReplan),
         ]
         for of, wish, error in refused:
             with pytest.raises(error):

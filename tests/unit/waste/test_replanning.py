@@ -18,7 +18,7 @@ from cityloop_waste.planning.checking import check
 from cityloop_waste.planning.domain import Caps, InvalidProblem, Lunch, Plan, Problem, Round, Underway, VisitKind, Window
 from cityloop_waste.planning.replanning import Happened, InvalidReplan, Replan, Seen, Stranded, joined, merged, replan
 from cityloop_waste.roads.domain import TravelSource
-from tests.unit.waste.towns import SIX, TWO_PM, by_hand, place, planned, problem, site, stop, travel, truck
+from tests.unit.waste.towns import SIX, TWO_PM, by_hand, place, planned, problem, site, stop, travel, truck, underway
 
 ELEVEN = 11 * 3600
 TOWN = problem(
@@ -137,7 +137,7 @@ def test_a_truck_that_is_out_before_the_plan_says_so_is_out() -> None:
     for at_s, name in ((SIX - 50, "T1"), (SIX + 50, "T3")):
         made = replan(TOWN, found, Happened(at_s, seen={name: Seen(spot, load_kg=150)}), seconds=1)
         free = next(each.underway for each in made.rest.trucks if each.id == name)
-        assert free == Underway(spot, at_s, 150, 0)
+        assert free == Underway(spot, at_s, 150, 0, Caps(kg=0, dm3=0, stops=0, containers=0))
         result = solved(made)
         assert joined(made, result) == []
         visits = next(route for route in result["routes"] if route["truck"] == name)["visits"]
@@ -145,14 +145,16 @@ def test_a_truck_that_is_out_before_the_plan_says_so_is_out() -> None:
 
 
 def test_what_the_scale_said_is_added_to_while_a_stop_is_served() -> None:
-    """The stop that is served stays, and its load comes on top, up to what the truck bears."""
+    """The stop that is served stays, and its load comes on top; more than the truck bears is refused, never lost."""
     found = routes(TOWN, WAYS)
     visit = next(v for v in found[1]["visits"] if v["id"] == "B2")
-    for told, then in ((500, 800), (900, 1000)):
-        made = replan(TOWN, found, Happened(visit["start_s"], seen={"T2": Seen(place((0, 0)), load_kg=told)}), seconds=1)
-        free = next(each.underway for each in made.rest.trucks if each.id == "T2")
-        assert free is not None
-        assert (free.position, free.load_kg) == (place((-6000, 100)), then)
+    happened = Happened(visit["start_s"], seen={"T2": Seen(place((0, 0)), load_kg=700)})
+    made = replan(TOWN, found, happened, seconds=1)
+    free = next(each.underway for each in made.rest.trucks if each.id == "T2")
+    assert free is not None
+    assert (free.position, free.load_kg) == (place((-6000, 100)), 1000)
+    with pytest.raises(InvalidReplan, match="T2 has 701 kg on board and cannot carry what it takes at B2"):
+        replan(TOWN, found, replace(happened, seen={"T2": Seen(place((0, 0)), load_kg=701)}), seconds=1)
 
 
 def test_an_urgent_stop_is_taken_in() -> None:
@@ -181,9 +183,11 @@ def test_a_second_replan_goes_on_where_the_first_led() -> None:
     held = solved(first)
     later = max(visit["departure_s"] for route in held["routes"] for visit in route["visits"][:-2])
     wish = Happened(later - 1, urgent=(stop("U1", (700, 0), 50),))
-    second = replan(first.whole, held["routes"], wish, stranded=["T1"], seconds=1)
+    second = replan(first.whole, held["routes"], wish, stranded=[Stranded("T1", 800, 0)], seconds=1)
     assert (second.stranded, "T1" in {each.id for each in second.rest.trucks}) == ((Stranded("T1", 800, 0),), False)
-    mended = replan(first.whole, held["routes"], replace(wish, seen={"T1": Seen(place((1000, 0)))}), stranded=["T1"], seconds=1)
+    mended = replan(
+        first.whole, held["routes"], replace(wish, seen={"T1": Seen(place((1000, 0)))}), stranded=[Stranded("T1", 800, 0)], seconds=1
+    )
     again = next(each.underway for each in mended.rest.trucks if each.id == "T1")
     assert again is not None
     assert (mended.stranded, again.load_kg, again.at_s) == ((), 800, later - 1)
@@ -213,6 +217,121 @@ def test_what_a_site_has_taken_today_it_does_not_take_again() -> None:
     driven_t2 = next(each for each in made.driven if each.truck == "T2").visits
     taken = 800 + (900 if driven_t2[-1]["kind"] != "stop" else 0)
     assert made.rest.sites[0].day_kg == 3000 - taken
+
+
+def test_a_truck_that_is_home_when_its_shift_is_over_stays_there() -> None:
+    """It keeps what it has driven and asks for no overtime; one with time left stands at the depot, what it has taken counted."""
+    short = replace(TOWN, trucks=(replace(TOWN.trucks[0], shift=Window(SIX, SIX + 3 * 3600)), *TOWN.trucks[1:]))
+    found = routes(short, WAYS)
+    home_s = found[0]["visits"][-1]["arrival_s"]
+    assert home_s < SIX + 3 * 3600
+    urgent = (stop("U1", (-500, 0), 100),)
+    for at_s, overtime_s, there in ((home_s + 60, None, True), (SIX + 3 * 3600 + 1, None, False), (SIX + 3 * 3600 + 1, 3600, True)):
+        made = replan(short, found, Happened(at_s, urgent=urgent, overtime_s=overtime_s), seconds=1)
+        begun = {each.id: each.underway for each in made.rest.trucks}
+        assert ("T1" in begun) is there
+        if there:
+            assert begun["T1"] == Underway(TOWN.depot, at_s, 0, 0, Caps(kg=1600, dm3=0, stops=4, containers=0))
+        result = solved(made)
+        assert joined(made, result) == []
+        assert ids(next(route for route in result["routes"] if route["truck"] == "T1")["visits"])[:7] == ids(found[0]["visits"])[:7]
+
+
+def test_what_trucks_do_until_the_plan_can_be_with_them_stays() -> None:
+    """The visit that is driven to then, not the one at the instant; who is seen elsewhere waits; who has not left leaves later."""
+    found = routes(TOWN, WAYS)
+    at_s = after(found, "T2", "B1") - 1
+    margin_s = after(found, "T2", "B2") + 1 - at_s
+    made = replan(TOWN, found, Happened(at_s, margin_s=margin_s), seconds=1)
+    behind = next(each for each in made.driven if each.truck == "T2")
+    assert ids(behind.visits) == ["depot-start", "B1", "B2", "B3"]
+    assert next(each.shift.start_s for each in made.rest.trucks if each.id == "T3") == at_s + margin_s
+    spot = place((-300, 700))
+    seen = replan(TOWN, found, Happened(at_s + 2, seen={"T2": Seen(spot)}, margin_s=margin_s), seconds=1)
+    free = next(each.underway for each in seen.rest.trucks if each.id == "T2")
+    assert free is not None
+    assert (free.position, free.at_s) == (spot, at_s + 2 + margin_s)
+    lost = replan(TOWN, found, Happened(at_s + 2, broken=("T2",), margin_s=margin_s), seconds=1)
+    assert lost.stranded == (Stranded("T2", 300, 0),), "a truck that broke down drives nowhere"
+
+
+def test_a_broken_truck_may_tell_where_it_stands() -> None:
+    """And what its scale says; one that was out when the day began has its load on board, whatever it has passed."""
+    found = routes(TOWN, WAYS)
+    spot = place((700, 100))
+    happened = Happened(after(found, "T1", "A1") + 1, broken=("T1",), seen={"T1": Seen(spot, load_kg=450)})
+    made = replan(TOWN, found, happened, seconds=1)
+    assert made.stranded == (Stranded("T1", 450, 0, spot),)
+    assert solved(made)["stranded"] == [{"truck": "T1", "load_kg": 450, "load_dm3": 0, "position": {"lon": spot.lon, "lat": spot.lat}}]
+    out = replace(TOWN, trucks=(replace(TOWN.trucks[0], underway=underway((100, 0), SIX + 600, kg=350)), *TOWN.trucks[1:]))
+    begun = routes(out, {"T2": WAYS["T2"]})
+    assert replan(out, begun, Happened(SIX + 60, broken=("T1",)), seconds=1).stranded == (Stranded("T1", 350, 0),)
+
+
+def test_the_evidence_says_that_it_is_of_the_rest() -> None:
+    """Its bound is of what was left to plan, never of the whole day."""
+    found = routes(TOWN, WAYS)
+    made = replan(TOWN, found, Happened(after(found, "T1", "A2") + 1), seconds=1)
+    answer = {**document(planned(made.rest)[0]), "evidence": {"gap_percent": 1.0}}
+    assert merged(made, answer, {})["evidence"] == {"gap_percent": 1.0, "of": "rest"}
+    assert merged(made, {**answer, "evidence": None}, {})["evidence"] is None
+
+
+LATE = problem(
+    [stop(f"A{n}", (1000 * n, 100), 400, service_s=600) for n in range(1, 4)] + [stop("FAR", (30_000, 0), 100, service_s=600)],
+    [truck("T1", 4000, shift=Window(9 * 3600, 18 * 3600)), truck("T2", 4000, shift=Window(9 * 3600, 18 * 3600))],
+    [site("S1", (500, 500))],
+    lunch=Lunch(ELEVEN, ELEVEN + 1800, 3600),
+)
+
+
+def lunchless(urgent_at: str, *, shift_end_s: int = 18 * 3600) -> tuple[Problem, Replan, list[dict[str, Any]]]:
+    """T1 was to be home before lunch had to begin; when it leaves a stop within the hours of lunch, T2 breaks down before FAR."""
+    trucks = (replace(LATE.trucks[0], shift=Window(9 * 3600, shift_end_s)), LATE.trucks[1])
+    day = replace(LATE, trucks=trucks)
+    ways = {"T1": ["A1", "A2", "A3", "S1"], "T2": ["FAR", "S1"]}
+    plan = by_hand(day, travel(day), ways, leaves={"T1": ELEVEN - 1400, "T2": ELEVEN - 1400}, eats={"T2": ELEVEN})
+    found = document(plan)["routes"]
+    assert (found[0]["lunch"], found[0]["visits"][-1]["arrival_s"] <= ELEVEN + 1800) == (None, True)
+    at_s = after(found, "T1", urgent_at) - 1
+    return day, replan(day, found, Happened(at_s, broken=("T2",)), seconds=1), found
+
+
+def test_a_crew_that_was_to_be_home_for_lunch_eats_before_it_takes_more() -> None:
+    """Free within the hours of lunch, with stops to serve: it eats there, and its day says so."""
+    day, made, found = lunchless("A2")
+    assert ELEVEN <= after(found, "T1", "A2") <= ELEVEN + 1800
+    (behind,) = (each for each in made.driven if each.truck == "T1")
+    free_s = after(found, "T1", "A2")
+    assert behind.underway is not None
+    assert (behind.lunch, behind.underway.at_s) == ({"start_s": free_s, "end_s": free_s + 3600}, free_s + 3600)
+    result = solved(made)
+    assert joined(made, result) == []
+    route = next(route for route in result["routes"] if route["truck"] == "T1")
+    assert (route["lunch"], route["visits"][-1]["arrival_s"] > ELEVEN + 1800) == (behind.lunch, True)
+    hungry = [{**each, "lunch": None} for each in result["routes"]]
+    assert [each.text for each in joined(made, {**result, "routes": hungry})] == ["its crew has no lunch"]
+    assert day.lunch is not None
+
+
+@pytest.mark.parametrize("at, shift_end_s", [("A3", 18 * 3600), ("A2", ELEVEN + 1800)])
+def test_a_crew_that_eats_at_home_is_home_for_lunch(at: str, shift_end_s: int) -> None:
+    """With nothing left but its way home, or no time to eat before: it ends its round, and takes more after lunch at home."""
+    _, made, found = lunchless(at, shift_end_s=shift_end_s)
+    (behind,) = (each for each in made.driven if each.truck == "T1")
+    home_s = found[0]["visits"][-1]["arrival_s"]
+    assert behind.visits == tuple(found[0]["visits"])
+    assert behind.lunch == {"start_s": home_s, "end_s": home_s + 3600}
+    begun = {each.id: each.underway for each in made.rest.trucks}
+    result = solved(made)
+    assert joined(made, result) == []
+    route = next(route for route in result["routes"] if route["truck"] == "T1")
+    if shift_end_s > ELEVEN + 1800:
+        assert begun["T1"] == behind.underway
+        assert (route["lunch"], "FAR" in ids(route["visits"])) == (behind.lunch, True)
+    else:
+        assert "T1" not in begun
+        assert (route["lunch"], route["visits"]) == (None, found[0]["visits"])
 
 
 @pytest.mark.parametrize("minutes, at", [(-20, "later"), (20, "taken"), (90, "taken")])
@@ -250,7 +369,7 @@ def test_the_instant_of_a_plan_that_nobody_can_keep_is_refused() -> None:
     for happened in (
         Happened(SIX, broken=("T9",)),
         Happened(SIX, seen={"T9": Seen(place((0, 0)))}),
-        Happened(SIX, broken=("T1",), seen={"T1": Seen(place((0, 0)))}),
+        Happened(SIX, urgent=(stop("U1", (0, 2000)), stop("U1", (0, 3000)))),
         Happened(SIX, seen={"T1": Seen(place((0, 0)), load_kg=1001)}),
         Happened(TWO_PM),
     ):
@@ -329,7 +448,7 @@ def anything(chance: random.Random, of: Problem, found: Sequence[Any], number: i
     spots = {name: place((chance.randint(-4000, 4000), chance.randint(-4000, 4000))) for name in names if name not in broken}
     seen = {name: Seen(at, chance.choice([None, 300])) for name, at in spots.items() if chance.random() < 0.2}
     urgent = (stop(f"U{number}", (chance.randint(-3000, 3000), 500), 100),) if chance.random() < 0.4 else ()
-    return Happened(chance.randint(begins - 300, ends + 60), broken, urgent, seen, chance.choice([None, 7200]))
+    return Happened(chance.randint(begins - 300, ends + 60), broken, urgent, seen, chance.choice([None, 7200]), chance.choice([0, 90, 900]))
 
 
 @hypothesis.settings(max_examples=30)
@@ -345,15 +464,16 @@ def test_whatever_happens_the_day_stays_whole(seed: int) -> None:
     for number in range(2):
         if not result["routes"]:
             return
-        stranded, said = [each["truck"] for each in result.get("stranded", ())], ""
+        lost = [Stranded(each["truck"], each["load_kg"], each["load_dm3"]) for each in result.get("stranded", ())]
+        said = ""
         try:
-            made = replan(whole, result["routes"], anything(chance, whole, result["routes"], number), stranded=stranded, seconds=1)
+            made = replan(whole, result["routes"], anything(chance, whole, result["routes"], number), stranded=lost, seconds=1)
             check(made.whole)
             plan, _ = planned(made.rest, solutions=5)
         except (InvalidReplan, InvalidProblem) as refused:
             said = refused.detail
         if said:
-            assert said == "nothing is left to be collected" or "cannot be back in its shift" in said
+            assert any(each in said for each in ("nothing is left to be collected", "cannot be back in its shift", "and cannot carry"))
             return
         result = merged(made, document(plan), {})
         assert joined(made, result) == []

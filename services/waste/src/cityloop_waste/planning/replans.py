@@ -28,7 +28,19 @@ from cityloop_waste.planning.plans import (
     ReplanReason,
     UnknownPlan,
 )
-from cityloop_waste.planning.replanning import Document, Driven, Happened, InvalidReplan, Replan, Seen, joined, merged, place_of, replan
+from cityloop_waste.planning.replanning import (
+    Document,
+    Driven,
+    Happened,
+    InvalidReplan,
+    Replan,
+    Seen,
+    Stranded,
+    joined,
+    merged,
+    place_of,
+    replan,
+)
 from cityloop_waste.planning.solver import DRAW, GRACE_S
 from cityloop_waste.planning.use_cases import Anew, Task, Wish
 from cityloop_waste.points import store as points
@@ -36,29 +48,40 @@ from cityloop_waste.roads.domain import Closed, TravelSource
 
 Drawn = Mapping[str, list[list[float]]]
 """The line of what each truck has driven; a truck without one has driven straight, as far as anybody knows."""
+ITSELF_S, BY_HAND_S = 60, 300  # from the end of a search until the crews have its plan, unless the dispatcher says otherwise
 DETOUR = 1.3  # of roads.graph, for a way that nobody draws
 _log = telemetry.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplanWish:
-    """What happened, and what is wanted. `points` are urgent ones of the registry, `urgent` stops that are given in full."""
+    """What happened, and what is wanted. `points` are urgent ones of the registry, `urgent` stops that are given in full.
+
+    `margin_s` is how long after its search the new plan is with the trucks; None: 60 s when it is published by itself, else 300 s.
+    """
 
     at: datetime
     seconds: int
     broken: tuple[str, ...] = ()
     closed: tuple[Closed, ...] = ()
+    reopened: tuple[Closed, ...] = ()
     urgent: tuple[Stop, ...] = ()
     points: tuple[str, ...] = ()
     seen: Mapping[str, Seen] = field(default_factory=dict)
     overtime_s: int | None = None
     publish: Publish = Publish.BY_HAND
+    margin_s: int | None = None
+
+    def with_trucks_s(self) -> int:
+        """How long after `at` the new plan is with the trucks: it is searched, then somebody looks at it."""
+        looked_at_s = ITSELF_S if self.publish is Publish.WHEN_READY else BY_HAND_S
+        return self.seconds + (looked_at_s if self.margin_s is None else self.margin_s)
 
     def reasons(self) -> tuple[str, ...]:
         """Why, in words of the events."""
         found = {
             ReplanReason.BREAKDOWN: self.broken,
-            ReplanReason.CLOSED_ROAD: self.closed,
+            ReplanReason.CLOSED_ROAD: (*self.closed, *self.reopened),
             ReplanReason.URGENT_STOP: (*self.urgent, *self.points),
             ReplanReason.POSITION: self.seen,
         }
@@ -90,19 +113,24 @@ async def ask_in(tx: WriteTx, ctx: WasteCtx, plan_id: str, wish: ReplanWish) -> 
     at_s = int((wish.at - day_begins(base.on)).total_seconds())
     if not 0 <= at_s <= LATEST_S:
         raise InvalidReplan(f"the instant is not on {base.on}")
+    if base.replan and at_s < base.replan["at_s"]:
+        raise InvalidReplan(
+            "the instant is before that of the plan that holds, which was made anew itself: what it drives is not known there"
+        )
     problem = _whole(base)
     urgent = (*wish.urgent, *await _points(tx, wish.points, base, problem))
-    happened = Happened(at_s, wish.broken, urgent, wish.seen, wish.overtime_s)
+    happened = Happened(at_s, wish.broken, urgent, wish.seen, wish.overtime_s, wish.with_trucks_s())
     made = _made(base, happened, wish.seconds)
     check(made.whole)
     check(made.rest)
     kept = {
         "at_s": at_s,
         "broken": list(wish.broken),
-        "closed": [each if isinstance(each, str) else list(each) for each in wish.closed],
+        "closed": _closed(base, wish),
         "urgent": [stop.id for stop in urgent],
         "seen": {truck: {"position": s.position._asdict(), "load_kg": s.load_kg, "load_dm3": s.load_dm3} for truck, s in wish.seen.items()},
         "overtime_s": wish.overtime_s,
+        "margin_s": happened.margin_s,
     }
     return await use_cases.add_in(tx, ctx, made.whole, Wish(base.on, wish.publish), Anew(plan_id, wish.reasons(), kept))
 
@@ -151,7 +179,10 @@ def whole(work: Work, answer: Document, drawn: Drawn) -> dict[str, Any]:
 
 def _made(base: CityPlan, happened: Happened, seconds: int) -> Replan:
     assert base.result is not None
-    stranded = [str(each["truck"]) for each in base.result.get("stranded", ())]
+    stranded = [
+        Stranded(str(each["truck"]), each["load_kg"], each["load_dm3"], Position(**at) if (at := each.get("position")) else None)
+        for each in base.result.get("stranded", ())
+    ]
     return replan(_whole(base), base.result["routes"], happened, stranded=stranded, seconds=seconds)
 
 
@@ -162,7 +193,28 @@ def _whole(plan: CityPlan) -> Problem:
 def _happened(kept: Document, whole: Problem) -> Happened:
     stops = {stop.id: stop for stop in whole.stops}
     seen = {truck: Seen(Position(**each["position"]), each["load_kg"], each["load_dm3"]) for truck, each in kept["seen"].items()}
-    return Happened(kept["at_s"], tuple(kept["broken"]), tuple(stops[each] for each in kept["urgent"]), seen, kept["overtime_s"])
+    urgent = tuple(stops[each] for each in kept["urgent"])
+    return Happened(kept["at_s"], tuple(kept["broken"]), urgent, seen, kept["overtime_s"], kept.get("margin_s", 0))
+
+
+def _closed(base: CityPlan, wish: ReplanWish) -> list[Any]:
+    """What is closed from now on, as documents hold it: what was closed before stays closed until it is reopened.
+
+    Raises InvalidReplan for a road that is to be reopened and is not closed.
+    """
+    closed = [*(base.replan["closed"] if base.replan else ())]
+    for each in map(_as_kept, wish.reopened):
+        if each not in closed:
+            raise InvalidReplan(f"{each} is not closed: it cannot be reopened")
+        closed.remove(each)
+    for each in map(_as_kept, wish.closed):
+        if each not in closed:
+            closed.append(each)
+    return closed
+
+
+def _as_kept(road: Closed) -> Any:
+    return road if isinstance(road, str) else list(road)
 
 
 async def _points(tx: Tx, wanted: Sequence[str], base: CityPlan, problem: Problem) -> list[Stop]:

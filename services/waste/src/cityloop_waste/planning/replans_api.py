@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Annotated
@@ -36,7 +36,7 @@ from cityloop_waste.planning.plans import Publish, ReplanReason
 from cityloop_waste.planning.problem_json import PositionBody, StopBody
 from cityloop_waste.planning.replanning import Seen
 from cityloop_waste.planning.replans import ReplanWish
-from cityloop_waste.roads.domain import MOST_CLOSED
+from cityloop_waste.roads.domain import MOST_CLOSED, Closed
 from cityloop_waste.streams import Stream
 
 router = APIRouter(tags=["plans"])
@@ -74,12 +74,20 @@ class ReplanWanted(BaseModel):
     closed_roads: list[Name | PositionBody] = Field(
         [], max_length=MOST_CLOSED, description="Roads by id or name of the base map, or a position on the piece that is closed."
     )
+    reopened: list[Name | PositionBody] = Field(
+        [], max_length=MOST_CLOSED, description="Of the roads closed in replans before, which are open again: named as they were then."
+    )
     urgent: list[PointBody | StopBody] = Field(
         [], max_length=MOST_STOPS, description="Stops to be taken in: points of the registry, or given in full."
     )
-    positions: dict[Name, SeenBody] = Field({}, max_length=MOST_TRUCKS, description="By truck, where it is not where the plan has it.")
+    positions: dict[Name, SeenBody] = Field(
+        {}, max_length=MOST_TRUCKS, description="By truck, where it is not where the plan has it, or broke down."
+    )
     overtime_s: int | None = Field(None, strict=True, ge=0, le=LONGEST_SERVICE_S, description="All may be back so late, for once.")
     seconds: int | None = Field(None, strict=True, ge=1, le=MOST_SECONDS, description="How long to search.")
+    margin_s: int | None = Field(
+        None, strict=True, ge=0, le=3600, description="How long after its search crews have the plan; 60 published by itself, else 300."
+    )
     publish: Publish = Publish.BY_HAND
 
 
@@ -206,9 +214,8 @@ def _wish(wanted: ReplanWanted, now: datetime, within: geo.Bounds, seconds: int)
         at=wanted.at or now,
         seconds=wanted.seconds or seconds,
         broken=tuple(dict.fromkeys(wanted.broken)),
-        closed=tuple(
-            each if isinstance(each, str) else at[f"/body/closed_roads/{number}"] for number, each in enumerate(wanted.closed_roads)
-        ),
+        closed=_roads("closed_roads", wanted.closed_roads, at),
+        reopened=_roads("reopened", wanted.reopened, at),
         urgent=tuple(_stop(each, at[f"/body/urgent/{number}/position"]) for number, each in urgent if isinstance(each, StopBody)),
         points=_points(wanted.urgent),
         seen={
@@ -217,14 +224,20 @@ def _wish(wanted: ReplanWanted, now: datetime, within: geo.Bounds, seconds: int)
         },
         overtime_s=wanted.overtime_s,
         publish=wanted.publish,
+        margin_s=wanted.margin_s,
     )
+
+
+def _roads(field: str, roads: Sequence[str | PositionBody], at: Mapping[str, Position]) -> tuple[Closed, ...]:
+    return tuple(each if isinstance(each, str) else at[f"/body/{field}/{number}"] for number, each in enumerate(roads))
 
 
 def _positions(wanted: ReplanWanted) -> Iterator[tuple[str, PositionBody]]:
     """Every position with its pointer."""
-    for number, road in enumerate(wanted.closed_roads):
-        if isinstance(road, PositionBody):
-            yield f"/body/closed_roads/{number}", road
+    for field, roads in (("closed_roads", wanted.closed_roads), ("reopened", wanted.reopened)):
+        for number, road in enumerate(roads):
+            if isinstance(road, PositionBody):
+                yield f"/body/{field}/{number}", road
     for number, stop in enumerate(wanted.urgent):
         if isinstance(stop, StopBody):
             yield f"/body/urgent/{number}/position", stop.position
@@ -238,7 +251,7 @@ def _escaped(name: str) -> str:
 
 
 def _points(urgent: Sequence[PointBody | StopBody]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.point_id for each in urgent if isinstance(each, PointBody)))
+    return tuple(each.point_id for each in urgent if isinstance(each, PointBody))
 
 
 def _stop(body: StopBody, position: Position) -> Stop:
