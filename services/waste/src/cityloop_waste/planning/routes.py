@@ -9,6 +9,7 @@ from typing import Any
 from cityloop_common.clock import day_begins
 from cityloop_common.geo import Position
 from cityloop_waste.planning.domain import VisitKind
+from cityloop_waste.planning.forgetting import was_seen
 from cityloop_waste.planning.plans import CityPlan
 from cityloop_waste.roads.domain import TravelSource
 from cityloop_waste.roads.lines import Line, drawn
@@ -46,7 +47,10 @@ def for_crews(plan: CityPlan, lines: Sequence[Document] | None) -> list[Document
 
 
 def for_everybody(plan: CityPlan, lines: Sequence[Document] | None) -> Document:
-    """A published plan: figures, and of each route its truck, when it leaves and is back, how much it does, and its line."""
+    """A published plan: figures, and of each route its truck, when it leaves and is back, how much it does, and its line.
+
+    A truck that was seen off its plan has a straight line from call to call: where it was is for crews and dispatchers only.
+    """
     assert plan.problem is not None
     assert plan.result is not None
     assert plan.figures is not None
@@ -69,11 +73,17 @@ def for_everybody(plan: CityPlan, lines: Sequence[Document] | None) -> Document:
                 "stops": _count(route, VisitKind.STOP),
                 "trips": _count(route, VisitKind.UNLOAD),
                 "distance_m": route["distance_m"],
-                **line_of(plan.result, route, places, lines, number),
+                **_public_line(plan.result, route, places, lines, number),
             }
             for number, route in enumerate(plan.result["routes"])
         ],
     }
+
+
+def _public_line(result: Document, route: Document, places: Places, lines: Sequence[Document] | None, number: int) -> Document:
+    calls = [visit for visit in route["visits"] if not was_seen(visit)]
+    seen = len(calls) < len(route["visits"])
+    return line_of(result, {**route, "visits": calls}, places, None if seen else lines, number)
 
 
 def _span(midnight: datetime, span: Document | None) -> Document | None:

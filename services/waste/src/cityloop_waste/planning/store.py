@@ -15,6 +15,7 @@ from cityloop_common.db import Tx, WriteTx
 from cityloop_common.geo import Position
 from cityloop_common.tables import job
 from cityloop_waste.planning.closures import Closure, Section
+from cityloop_waste.planning.forgetting import forget_seen
 from cityloop_waste.planning.plans import (
     OPEN,
     PUBLISHABLE,
@@ -266,7 +267,9 @@ async def put_lines(tx: WriteTx, plan_id: str, lines: Lines) -> CityPlan | None:
 
 
 async def empty(tx: WriteTx, before: date) -> int:
-    """Empties the documents of plans of days before `before` that never held, a batch at most; answers how many.
+    """Empties the documents of plans of days before `before` that never held, and takes out of the others where trucks were seen.
+
+    A batch at most; answers how many.
 
     What the plan came to stays: state, figures, reason. Its version is the same: there is nothing to tell.
     """
@@ -280,7 +283,7 @@ async def empty(tx: WriteTx, before: date) -> int:
         "replan": None,
         "emptied_at": tx.recorded_at,
     }
-    return await tx.run(update(plan).where(_P.id.in_(batch), never).values(**emptied))
+    return await tx.run(update(plan).where(_P.id.in_(batch), never).values(**emptied)) + await forget_seen(tx, before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,7 @@ async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
 
 
 async def empty(ctx: WasteCtx) -> int:
-    """Sweep: empties the documents of plans that never held, 30 days after their day; answers how many."""
+    """Sweep: 30 days after their day, empties the documents of plans that never held, and forgets where trucks were; answers how many."""
     async with ctx.db.write() as tx:
         return await store.empty(tx, city_day(ctx.clock.now()) - DOCUMENTS_KEPT_FOR)
 
