@@ -168,7 +168,7 @@ BAD: list[tuple[dict[str, Any], str, str | None]] = [
     ({"broken": ["T99"]}, "replan-invalid", None),
     ({"broken": "T01"}, "invalid", "/body/broken"),
     ({"broken": ["T\x00"]}, "invalid", "/body/broken/0"),
-    ({"broken": ["T01"], "positions": {"T01": {"position": HERE}}, "datum": "wgs84"}, "replan-invalid", None),
+    ({"urgent": [STOP, STOP], "datum": "wgs84"}, "replan-invalid", None),
     ({"positions": {"T01": {"position": HERE}}}, "datum-missing", None),
     ({"positions": {"T01": {"position": HERE}}, "datum": "mars"}, "datum-unknown", None),
     (
