@@ -154,11 +154,12 @@ class ClosureView(BaseModel):
 
 
 class StrandedView(BaseModel):
-    """A truck that broke down, and what stays on board."""
+    """A truck that broke down, and what stays on board; `position` where somebody said it."""
 
     truck: str
     load_kg: int
     load_dm3: int
+    position: PositionView | None = None
 
 
 class PlanView(PlanSummary):
@@ -174,7 +175,9 @@ class PlanView(PlanSummary):
     unserved: list[UnservedView]
     closures: list[ClosureView]
     stranded: list[StrandedView]
-    evidence: dict[str, Any] | None = Field(description="How good it is: bounds, the other engine's figure, likeness to the day before.")
+    evidence: dict[str, Any] | None = Field(
+        description="How good it is: bounds, the other engine's figure, likeness to the day before; `of` rest: of what a replan had left."
+    )
 
 
 class PlanPage(BaseModel):
