@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from cityloop_common.clock import SystemClock
 from cityloop_waste.planning import driven, engines, model, problem_json, verifier, work
 from cityloop_waste.planning.admission import admit
-from cityloop_waste.planning.domain import PlanRefused, Problem, Reason, Truck, VisitKind, Window
+from cityloop_waste.planning.domain import Lunch, Plan, PlanRefused, Problem, Reason, Truck, Underway, VisitKind, Window
 from cityloop_waste.planning.searching import Ended, Found
 from cityloop_waste.planning.start import first_routes
 from cityloop_waste.roads.domain import InvalidTravel, Travel, TravelSource
-from tests.unit.waste.towns import DAY, SIX, Quiet, planned, problem, served, site, stop, travel, truck, unserved, visits
+from tests.unit.waste.towns import DAY, SIX, Quiet, place, planned, problem, served, site, stop, travel, truck, unserved, visits
 
 
 def test_a_truck_that_must_come_back_empty_serves_three_full_loads() -> None:
@@ -352,3 +352,46 @@ def test_the_clock_of_the_search_is_the_port() -> None:
     plan, ended = work.planned(asked, travel(asked), SystemClock(), Quiet(), solutions=1)
     assert ended is Ended.TIME
     assert served(plan) == ["P1"]
+
+
+SHUT_AT_NOON = (Window(SIX, 12 * 3600), Window(14 * 3600, 18 * 3600))
+
+
+def _noon(last_start_s: int) -> Plan:
+    """One stop whose service can only begin at that second, 10 minutes from a site that is shut from twelve to two; 300 s of service."""
+    asked = problem(
+        [stop("P1", (6000, 0), service_s=300, windows=[Window(last_start_s, last_start_s)])],
+        [truck(shift=Window(SIX, 16 * 3600))],
+        [site("S1", (0, 0), service_s=900, opening=SHUT_AT_NOON)],
+    )
+    return planned(asked)[0]
+
+
+def test_story_6_an_unload_that_starts_before_noon_may_end_behind_it() -> None:
+    """There at 11:55 with 900 s to go: the start counts, so it is tipped until 12:10."""
+    unload = next(visit for visit in _noon(11 * 3600 + 40 * 60).routes[0].visits if visit.kind is VisitKind.UNLOAD)
+    assert (unload.arrival_s, unload.start_s, unload.departure_s) == (42_900, 42_900, 43_800)
+
+
+def test_story_6_no_unload_starts_while_the_site_is_shut() -> None:
+    """There at 12:01: it waits until two."""
+    unload = next(visit for visit in _noon(11 * 3600 + 46 * 60).routes[0].visits if visit.kind is VisitKind.UNLOAD)
+    assert (unload.arrival_s, unload.start_s) == (43_260, 14 * 3600)
+
+
+def test_a_thousand_stops_at_one_point_are_a_day_like_any_other() -> None:
+    """No way between them, a service each; as many as the shift has time for, the rest with its reason, and no endless search."""
+    stops = [stop(f"P{n:04}", (2000, 0), 5, service_s=20) for n in range(1000)]
+    plan, _ = planned(problem(stops, [truck("T1", 2000), truck("T2", 2000)]), solutions=3)
+    assert len(served(plan)) + len(unserved(plan)) == 1000
+    assert len(served(plan)) >= 900
+    assert set(unserved(plan).values()) <= {"not-reached"}
+
+
+def test_a_first_plan_that_only_the_clock_on_the_wall_has_room_for_is_judged_by_it() -> None:
+    """Free at 11:10 with a load, back by 11:30, lunch from 11:00: the clock without its lunch has no time left between; there is a plan."""
+    out = truck("T1", shift=Window(SIX, 11 * 3600 + 1800))
+    out = replace(out, underway=Underway(place((1500, 0)), 11 * 3600 + 600, 100, 0))
+    asked = problem([stop("P1", (1200, 0))], [out], [site("S1", (1000, 0))], lunch=Lunch(11 * 3600, 11 * 3600 + 1800, 1800))
+    plan, _ = planned(asked)
+    assert plan.routes[0].visits[-1].load_kg == 0

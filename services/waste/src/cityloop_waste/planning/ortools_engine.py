@@ -19,7 +19,7 @@ from ortools.util import optional_boolean_pb2
 
 from cityloop_waste.planning.domain import NoPlanFound, PlanRefused, Window
 from cityloop_waste.planning.model import Clock, DayCap, Loads, Model
-from cityloop_waste.planning.searching import Found, Limits, Routes, Watch
+from cityloop_waste.planning.searching import BeginRefused, Found, Limits, Routes, Watch
 
 JUDGES_MS = 60_000
 """Time to judge routes: reading them is a little search that ends with nothing, as if a rule were broken, when its limit is over."""
@@ -72,7 +72,7 @@ def search(model: Model, recipe: Recipe, watch: Watch, begin: Sequence[Sequence[
     else:
         first = engine.read(begin)
         if first is None:
-            raise PlanRefused("the routes to begin with break a rule of the model")
+            raise BeginRefused("the routes to begin with break a rule of the model")
         assignment = engine.routing.SolveFromAssignmentWithParameters(first, engine.parameters)
     if told.raised is not None:
         raise told.raised

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cityloop_common.clock import Clock
+from cityloop_waste.planning.domain import PlanRefused
 from cityloop_waste.planning.model import Model
 
 TELLS_EVERY_S = 0.25
@@ -19,6 +20,10 @@ class Ended(StrEnum):
     TIME = "time"
     ASKED = "asked"
     COMPLETE = "complete"
+
+
+class BeginRefused(PlanRefused):
+    """The routes that a search was to begin with break a rule of its model."""
 
 
 @dataclass(frozen=True, slots=True)
