@@ -23,7 +23,7 @@ class ClosureView(BaseModel):
 
 
 class PlanPublishedView(BaseModel):
-    """Of `waste.plan.published.v1` and `waste.plan.replanned.v1`: it replaces the closures of earlier versions of the same stream and day."""
+    """Of `waste.plan.published.v1` and `waste.plan.replanned.v1`: replaces the closures of earlier versions of its stream and day."""
 
     plan_id: Id
     stream: Stream
