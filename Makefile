@@ -18,7 +18,7 @@ help:
 	@echo "make test-stack  the tests on those servers, then the ones that break them"
 	@echo "make stack-down  stops the servers, keeps their data in .run"
 	@echo "make bench       measures beside baselines, writes docs/benchmarks.md (needs make stack)"
-	@echo "make screenshots pictures of the page into docs/images (needs Chromium)"
+	@echo "make screenshots pictures of the page and maps of a planned day into docs/images (needs Chromium)"
 	@echo "make soak        the stress suites in full size (needs make stack; an hour or more)"
 	@echo "make compose-up  the distributed form with Docker Compose; writes .env with fresh secrets when there is none"
 	@echo "make judge       what others wrote judges Dockerfile, Compose file, Kubernetes manifests, nginx, Prometheus"
@@ -71,6 +71,7 @@ bench:
 screenshots:
 	@scripts/setup dev
 	$(BIN)/python -m tests.e2e.web.screenshots
+	$(BIN)/python -m benchmarks.plan_maps
 
 soak: STRICT = 1
 soak:
