@@ -13,7 +13,7 @@ def result(metres: int, **ways: str) -> dict[str, Any]:
     for truck, stops in ways.items():
         visits = [{"kind": "stop", "id": stop} for stop in stops]
         routes.append({"truck": truck, "visits": [*visits[:1], {"kind": "unload", "id": "S"}, *visits[1:]]})
-    return {"routes": routes, "cost": {"distance_m": metres, "duration_s": metres // 10}}
+    return {"routes": routes, "unserved": [], "cost": {"distance_m": metres, "duration_s": metres // 10}}
 
 
 def test_a_plan_beside_itself_is_the_same() -> None:
