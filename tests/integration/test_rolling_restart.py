@@ -194,9 +194,8 @@ def _check_streams(rush: Rush) -> None:
             status = states(_of(listener.heard, "evse.changed"), "evse_uid", "status")
             for uid, pushed in rush.told.statuses.items():
                 wanted = [OCPI[each] for each in pushed]
-                assert _in_order(status[uid], wanted), (
-                    f"{uid}: {len(status[uid])} heard to {status[uid][-3:]}, {len(wanted)} told to {wanted[-3:]}"
-                )
+                heard = status[uid]
+                assert _in_order(heard, wanted), f"{uid}: {len(heard)} heard to {heard[-3:]}, {len(wanted)} told to {wanted[-3:]}"
         else:
             plans = states(_of(listener.heard, "plan.changed"), "plan_id", "state")
             for plan_id in rush.told.plans:
