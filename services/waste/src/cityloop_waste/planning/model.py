@@ -271,18 +271,14 @@ def _caps(day: Day, rest: int) -> tuple[DayCap, ...]:
 
 def _clock(day: Day, places: Sequence[int], seconds: list[list[int]], horizon_s: int) -> Clock:
     last = {node: hours for node, row in enumerate(day.stops, 1) if (hours := day.last(row)) is not None}
+    duties = [day.axis.shift(on_duty(truck)) for truck in day.trucks]
+    ends = [max(duty.start_s, day.axis.cut(truck.shift.end_s)) for duty, truck in zip(duties, day.trucks, strict=True)]
     return Clock(
         seconds=seconds,
         windows=tuple(() if (starts := day.starts.get(row, ANY_TIME)) == ANY_TIME else starts for row in places),
-        shifts=tuple(
-            Window(day.axis.cut(on_duty(truck).start_s), max(day.axis.cut(on_duty(truck).start_s), day.axis.cut(truck.shift.end_s)))
-            for truck in day.trucks
-        ),
+        shifts=tuple(Window(duty.start_s, end_s) for duty, end_s in zip(duties, ends, strict=True)),
         horizon_s=horizon_s,
-        overtime_s=tuple(
-            day.axis.cut(on_duty(truck).end_s) - max(day.axis.cut(on_duty(truck).start_s), day.axis.cut(truck.shift.end_s))
-            for truck in day.trucks
-        ),
+        overtime_s=tuple(duty.end_s - end_s for duty, end_s in zip(duties, ends, strict=True)),
         overtime_cost=-(-day.problem.options.overtime_m // 3600),
         last=last,
     )

@@ -196,7 +196,7 @@ class ProblemBody(_Body):
         problem = Problem(
             stream=self.stream,
             depot=places.at("depot", self.depot),
-            stops=tuple(_stop(stop, places.at(f"stops[{n}].position", stop.position)) for n, stop in enumerate(self.stops)),
+            stops=tuple(stop_of(stop, places.at(f"stops[{n}].position", stop.position)) for n, stop in enumerate(self.stops)),
             trucks=tuple(_truck(truck, places, f"trucks[{n}]") for n, truck in enumerate(self.trucks)),
             sites=tuple(_site(site, places.at(f"sites[{n}].position", site.position)) for n, site in enumerate(self.sites)),
             options=Options(**self.options.model_dump()),
@@ -252,7 +252,8 @@ class _Places:
             return Position(0.0, 0.0)
 
 
-def _stop(body: StopBody, position: Position) -> Stop:
+def stop_of(body: StopBody, position: Position) -> Stop:
+    """A body's stop; its service is that of its containers too."""
     return Stop(
         id=body.id,
         position=position,

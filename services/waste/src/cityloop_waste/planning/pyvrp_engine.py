@@ -143,7 +143,7 @@ class _Hearing(IteratedLocalSearchCallbacks):
         assert self._best is not None
         self._told = self._best
         routes = self._there.back(self._best)
-        if self._there.exact() or self._there.kept(routes):
+        if self._there.kept(routes):
             self._watch.found(self._there.model.price(routes), routes)
 
 
@@ -175,12 +175,6 @@ class _There:
             duration_matrices=[seconds for _ in profiles],
             groups=groups,
         )
-
-    def exact(self) -> bool:
-        """Whether no rule of the model is left out here."""
-        clock = self.model.clock
-        held = [self.cap] if self.cap is not None else []
-        return held == list(self.model.caps) and (clock is None or not clock.last)
 
     def kept(self, routes: Sequence[Sequence[int]]) -> bool:
         """Whether routes keep what was left out here, as far as that is quickly seen."""

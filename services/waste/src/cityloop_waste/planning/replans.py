@@ -44,12 +44,11 @@ from cityloop_waste.planning.replanning import (
 from cityloop_waste.planning.solver import DRAW, GRACE_S
 from cityloop_waste.planning.use_cases import Anew, Task, Wish
 from cityloop_waste.points import store as points
-from cityloop_waste.roads.domain import Closed, TravelSource
+from cityloop_waste.roads.domain import DETOUR, Closed, TravelSource
 
 Drawn = Mapping[str, list[list[float]]]
 """The line of what each truck has driven; a truck without one has driven straight, as far as anybody knows."""
 ITSELF_S, BY_HAND_S = 60, 300  # from the end of a search until the crews have its plan, unless the dispatcher says otherwise
-DETOUR = 1.3  # of roads.graph, for a way that nobody draws
 _log = telemetry.get_logger(__name__)
 
 

@@ -28,12 +28,10 @@ from cityloop_waste.planning.domain import (
     MOST_STOPS,
     MOST_TRUCKS,
     InvalidProblem,
-    Stop,
-    Window,
 )
 from cityloop_waste.planning.night_store import Outcome
 from cityloop_waste.planning.plans import Publish, ReplanReason
-from cityloop_waste.planning.problem_json import PositionBody, StopBody
+from cityloop_waste.planning.problem_json import PositionBody, StopBody, stop_of
 from cityloop_waste.planning.replanning import Seen
 from cityloop_waste.planning.replans import ReplanWish
 from cityloop_waste.roads.domain import MOST_CLOSED, Closed
@@ -216,7 +214,7 @@ def _wish(wanted: ReplanWanted, now: datetime, within: geo.Bounds, seconds: int)
         broken=tuple(dict.fromkeys(wanted.broken)),
         closed=_roads("closed_roads", wanted.closed_roads, at),
         reopened=_roads("reopened", wanted.reopened, at),
-        urgent=tuple(_stop(each, at[f"/body/urgent/{number}/position"]) for number, each in urgent if isinstance(each, StopBody)),
+        urgent=tuple(stop_of(each, at[f"/body/urgent/{number}/position"]) for number, each in urgent if isinstance(each, StopBody)),
         points=_points(wanted.urgent),
         seen={
             truck: Seen(at[f"/body/positions/{_escaped(truck)}/position"], each.load_kg, each.load_dm3)
@@ -252,17 +250,3 @@ def _escaped(name: str) -> str:
 
 def _points(urgent: Sequence[PointBody | StopBody]) -> tuple[str, ...]:
     return tuple(each.point_id for each in urgent if isinstance(each, PointBody))
-
-
-def _stop(body: StopBody, position: Position) -> Stop:
-    return Stop(
-        id=body.id,
-        position=position,
-        demand_kg=body.demand_kg,
-        demand_dm3=body.demand_dm3,
-        service_s=body.service_s + body.containers * body.container_s,
-        windows=tuple(Window(each.start_s, each.end_s) for each in body.windows),
-        containers=body.containers,
-        trucks=tuple(body.trucks),
-        prize_m=body.prize_m,
-    )

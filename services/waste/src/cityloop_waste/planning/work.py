@@ -141,7 +141,7 @@ def searched(
     bound = q_route_bound(built, bound_s, clock, stopped=progress.stopped)
 
     def tell(state: State) -> bool:
-        return progress(_told(state, built) | {"distance_m": state.way(built), "bound_m": bound.value})
+        return progress(_told(state, built) | {"bound_m": bound.value})
 
     left_s = problem.options.seconds - (clock.monotonic() - began)
     limits = Limits(max(0.5, problem.options.seconds * LEAST_SEARCH / 2, left_s), clock, tell, solutions)
@@ -159,7 +159,7 @@ def searched(
 def _first(built: model.Model, begin: Sequence[Sequence[int]]) -> dict[str, object]:
     nodes = tuple(tuple(route) for route in built.numbered(begin))
     state = State(0.0, 0, built.price(nodes), nodes)
-    return _told(state, built) | {"distance_m": state.way(built)}
+    return _told(state, built)
 
 
 def _even(day: Day, rows: Sequence[Sequence[int]], clock: Clock, progress: Progress) -> Sequence[Sequence[int]]:
@@ -253,6 +253,7 @@ def _told(state: State, built: model.Model) -> dict[str, object]:
         "solutions": state.solutions,
         "vehicles": state.vehicles(),
         "unserved": state.unserved(built),
+        "distance_m": state.way(built),
     }
 
 

@@ -18,6 +18,8 @@ LONGEST_NAME = 200
 MOST_BANS = 100
 MOST_CLOSED = 1_000
 UNREACHABLE = "unreachable"
+DETOUR = 1.3
+"""How much longer than straight a way is taken to be where no road was asked."""
 """A pair without a way, as JSON: not null, because that is what JSON makes of NaN."""
 
 

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import dijkstra
 
 from cityloop_common.geo import Position, distance_m
-from cityloop_waste.roads.domain import Road, Travel, TravelSource
+from cityloop_waste.roads.domain import DETOUR, Road, Travel, TravelSource
 from cityloop_waste.roads.network import DM, Network, network
 from cityloop_waste.roads.sections import Floats, Ints
 
 ACCESS_KMH = 10
 """Pace of the straight way between a place and the road beside it."""
-DETOUR = 1.3
 ESTIMATE_KMH = 25
 _AT_ONCE = 32
 """Places searched from at a time: each holds a number for every node, so 1,051 at once would take 840 MB on 100,000 nodes."""
