@@ -14,6 +14,7 @@ from cityloop_waste.planning.domain import Engine
 from cityloop_waste.planning.formats import Format
 from cityloop_waste.planning.instances import FilePlan, UnreadableInstance
 from cityloop_waste.planning.searching import Limits, State
+from tests.unit.waste.refusals import is_refused_at_its_line
 
 BEST = {"X-n101-k25": 27591, "X-n200-k36": 58578, "X-n219-k73": 117595, "X-n401-k29": 66154}
 SMALL = """NAME : small
@@ -155,11 +156,7 @@ def test_a_file_cut_anywhere_is_refused_with_a_line() -> None:
 )
 def test_another_file_is_refused_with_its_line(old: str, new: str, told: str) -> None:
     """One clear sentence that begins with the line."""
-    assert old in SMALL
-    with pytest.raises(UnreadableInstance) as refused:
-        read(SMALL.replace(old, new, 1))
-    assert told in refused.value.detail
-    assert refused.value.detail.startswith("line ")
+    is_refused_at_its_line(read, SMALL, old, new, told)
 
 
 @pytest.mark.parametrize(

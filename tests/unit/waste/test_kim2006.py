@@ -13,6 +13,7 @@ from cityloop_waste.planning import file_tasks, kim2006_problem
 from cityloop_waste.planning.formats import Format
 from cityloop_waste.planning.instances import FilePlan, UnreadableInstance
 from cityloop_waste.planning.kim2006 import Kim2006, read
+from tests.unit.waste.refusals import is_refused_at_its_line
 
 HEAD = """20.0 \t\t\t// vehicle capacity (yards), real number\r
 50\t//\ttotal\tyardage\tallowed\t"(day),"\treal number\r
@@ -112,11 +113,7 @@ def test_a_published_file_is_what_is_known_of_it(data_dir: Path, name: str) -> N
 )
 def test_another_file_is_refused_with_its_line(old: str, new: str, told: str) -> None:
     """One clear sentence that begins with the line."""
-    assert old in SMALL
-    with pytest.raises(UnreadableInstance) as refused:
-        read(SMALL.replace(old, new, 1))
-    assert told in refused.value.detail
-    assert refused.value.detail.startswith("line ")
+    is_refused_at_its_line(read, SMALL, old, new, told)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "NAME : X-n101\nTYPE : CVRP\n", '{"a": 1}', "id,lon,lat\n1,2,3\n", "280\n400\n", "<html>"])

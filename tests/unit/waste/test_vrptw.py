@@ -14,6 +14,7 @@ from cityloop_waste.planning.formats import Format
 from cityloop_waste.planning.instances import FilePlan, UnreadableInstance
 from cityloop_waste.planning.searching import Limits
 from cityloop_waste.planning.vrptw import read
+from tests.unit.waste.refusals import is_refused_at_its_line
 
 BEST = {"C1_10_2": (413378, 94), "RC2_10_5": (257975, 27)}
 SMALL = """NAME : small
@@ -136,11 +137,7 @@ def test_published_routes_with_planted_faults_are_named(data_dir: Path) -> None:
 )
 def test_another_file_is_refused_with_its_line(old: str, new: str, told: str) -> None:
     """One clear sentence that begins with the line."""
-    assert old in SMALL
-    with pytest.raises(UnreadableInstance) as refused:
-        read(SMALL.replace(old, new, 1))
-    assert told in refused.value.detail
-    assert refused.value.detail.startswith("line ")
+    is_refused_at_its_line(read, SMALL, old, new, told)
 
 
 def test_a_file_cut_anywhere_is_refused_with_a_line() -> None:
