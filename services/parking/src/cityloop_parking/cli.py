@@ -13,6 +13,7 @@ from cityloop_common import geo
 from cityloop_common.errors import Unavailable
 from cityloop_common.migrating import behind
 from cityloop_common.terminal import AsJson, fail, opened, out, print_json, print_rows, progress_bar, run_async, service_named
+from cityloop_parking.availability.cli import evaluate_forecast
 from cityloop_parking.observations.cli import replay
 from cityloop_parking.places import taipei
 from cityloop_parking.places.domain import FileTooLarge, ImportReport, UnreadableFile, Verdict
@@ -20,6 +21,7 @@ from cityloop_parking.places.use_cases import import_places
 
 app = typer.Typer()
 app.command("replay")(replay)
+app.command("evaluate-forecast")(evaluate_forecast)
 _ID_MARKS = "-._"
 
 

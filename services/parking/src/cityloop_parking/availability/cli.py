@@ -1,0 +1,114 @@
+"""`cityloop parking evaluate-forecast`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cityloop_common.clock import SystemClock
+from cityloop_common.errors import CityLoopError
+from cityloop_common.terminal import AsJson, fail, out, print_json, print_rows, progress_bar
+from cityloop_parking.availability import files
+from cityloop_parking.availability.evaluation import Forecaster, Report, Span, Task, evaluate
+from cityloop_parking.availability.files import LAYOUTS, MOST_BYTES, Format, Layout, Table
+from cityloop_parking.places.domain import FileTooLarge, UnreadableFile
+
+_DAY = ["%Y-%m-%d"]
+_COLUMNS = ("minutes", "n", "mae", "coverage_80", "width", "pinball", "brier_95", "brier_full")
+
+
+def evaluate_forecast(
+    file: Annotated[Path, typer.Argument(help="The file.")],
+    format: Annotated[Format, typer.Option("--format", help="birmingham, or csv with place, capacity, occupied, at (RFC 3339).")],
+    train_until: Annotated[datetime, typer.Option(formats=_DAY, help="The first day that is judged; days before it are the training.")],
+    test_until: Annotated[
+        datetime | None, typer.Option(formats=_DAY, help="The last day that is judged; the file's last day when left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judges the forecast on a file of counts, beside last value, weekday profile and damped profile. The model starts empty, reads
+    the file in the order of time and learns on through the judged days; it is asked at each reading for 30 to 180 minutes later."""
+    if test_until is not None and test_until < train_until:
+        fail("--test-until lies before --train-until: no day is left to judge", 2)
+    span = Span(train_until.date(), _date(test_until))
+    try:
+        report = _evaluated(file, LAYOUTS[format], span)
+    except CityLoopError as error:
+        fail(f"{error.title}: {error.detail}" if error.detail else error.title)
+    except KeyboardInterrupt:
+        fail("stopped", 130)
+    if as_json:
+        print_json(report.view())
+    else:
+        _print(report)
+
+
+def _date(at: datetime | None) -> date | None:
+    return None if at is None else at.date()
+
+
+def _evaluated(file: Path, layout: Layout, span: Span) -> Report:
+    task = Task.prepared(_read(file, layout), layout, span)
+    with progress_bar("evaluate") as advance:
+        return evaluate(_model(layout), task, SystemClock().monotonic, lambda done, total: advance(done, total, ""))
+
+
+def _model(layout: Layout) -> Forecaster:
+    """A model that knows nothing, cut into the format's slots; no calendar: a file's city and its holidays are not known."""
+    from cityloop_parking.availability.model import Model
+
+    model: Forecaster = Model(layout.step_s // 60, shift_s=layout.shift_s)
+    return model
+
+
+def _read(file: Path, layout: Layout) -> Table:
+    try:
+        size = file.stat().st_size
+        if size > MOST_BYTES:
+            raise FileTooLarge(f"A file has at most {MOST_BYTES // 1_000_000:,} MB.")
+        with file.open("rb") as raw, progress_bar(f"read {file.name}") as advance:
+            return files.read(raw, layout, lambda done: advance(done, size, "bytes"))
+    except OSError as error:
+        raise UnreadableFile(f"{file}: {error.strerror or error}.") from error
+
+
+def _print(report: Report) -> None:
+    view, table = report.view(), report.table
+    test = view["test"]
+    assert isinstance(test, dict)
+    out.print(
+        f"{table.rows:,} rows of {len(table.places)} places, {table.refused:,} refused;"
+        f" judged on {test['days']} days from {test['from']} to {test['to']}"
+    )
+    if table.listed:
+        rows = [{"row": each.row, "reason": each.reason} for each in table.listed]
+        print_rows(("row", "reason"), rows, title="refused" if table.refused <= len(rows) else f"refused, the first {len(rows)}")
+    print_rows(_COLUMNS, [_shown(each) for each in report.horizons], title="forecast, all points")
+    for name, lines in report.baselines.items():
+        print_rows((*_COLUMNS, "ours / its mae"), _beside(report.horizons, lines), title=name.replace("_", " "))
+    out.print(
+        f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s, {report.bytes_per_place:,} bytes a place"
+        + (f"; {report.unanswered:,} points without an answer took the last value" if report.unanswered else "")
+    )
+
+
+def _beside(ours: Sequence[Mapping[str, object]], lines: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """A baseline's figures, with our error over the same points divided by its own."""
+    rows: list[dict[str, object]] = []
+    for mine, its in zip(ours, lines, strict=True):
+        over = "mae" if mine["n"] == its["n"] else "mae_profile"
+        ratio = _ratio(mine.get(over), its["mae"])
+        rows.append({**_shown(its), "ours / its mae": ratio})
+    return rows
+
+
+def _ratio(mine: object, its: object) -> str:
+    return f"{mine / its:.2f}" if isinstance(mine, float) and isinstance(its, float) and its > 0 else ""
+
+
+def _shown(figures: Mapping[str, object]) -> dict[str, object]:
+    return {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in figures.items()}

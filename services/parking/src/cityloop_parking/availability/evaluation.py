@@ -1,0 +1,310 @@
+"""Judges a forecast on a file of counts, causally: at each origin the model knows what was stamped until then, and nothing later.
+
+Days before `train_until` are the training; the model learns on through the days that it is judged on, the baselines do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Protocol
+
+import numpy as np
+
+from cityloop_parking.availability import baselines, scores
+from cityloop_parking.availability.domain import Forecast, Question, Reading
+from cityloop_parking.availability.files import Floats, Ints, Layout, Table
+from cityloop_parking.availability.scores import NEARLY_FULL, Predicted
+from cityloop_parking.availability.slots import DAY_S, HORIZONS_MIN, Cells, Flags, Points, cells, points
+from cityloop_parking.places.domain import UnreadableFile
+
+BATCH = 500  # readings at a time at most, as the log is polled
+PAGE = 50  # places at a time, as a page of the search asks
+TIMED_READINGS = 20_000
+ARRIVALS_MIN = (5, 15, 30, 60, 90, 120, 180, 1440)
+_FIRST_DAY = date(1970, 1, 1)
+Progress = Callable[[int, int], object]
+Figures = dict[str, float | int | None]
+
+
+class Forecaster(Protocol):
+    """What is judged: it learns from readings in the order of time and answers questions from what it was told until then."""
+
+    def observe(self, readings: Iterable[Reading]) -> set[str]: ...
+
+    def forecast(self, questions: Sequence[Question]) -> list[Forecast | None]: ...
+
+    @property
+    def bytes_per_place(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which days are judged: from `train_until` on, to `test_until` and with it, or to the end of the file."""
+
+    train_until: date
+    test_until: date | None = None
+
+    def days(self, truth: Cells) -> tuple[int, int]:
+        """The first and the last day, in days since 1970."""
+        last = truth.day.max() if self.test_until is None else (self.test_until - _FIRST_DAY).days
+        return (self.train_until - _FIRST_DAY).days, int(last)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file prepared: its slots, and for each horizon the points that are judged and those that the baselines are fitted on."""
+
+    table: Table
+    layout: Layout
+    truth: Cells
+    judged: tuple[Points, ...]
+    fitted: tuple[Points, ...]
+    first_day: int
+    last_day: int
+
+    @staticmethod
+    def prepared(table: Table, layout: Layout, span: Span) -> Task:
+        """Raises UnreadableFile where no two slots of one judged day belong together."""
+        truth = cells(table, layout)
+        first, last = span.days(truth)
+        pairs = [points(truth, minutes) for minutes in HORIZONS_MIN]
+        days = [truth.day[each.target] for each in pairs]
+        judged = tuple(each.where((day >= first) & (day <= last)) for each, day in zip(pairs, days, strict=True))
+        fitted = tuple(each.where(day < first) for each, day in zip(pairs, days, strict=True))
+        if not any(len(each.origin) for each in judged):
+            newest = _FIRST_DAY + timedelta(days=int(truth.day.max()))
+            raise UnreadableFile(f"Nothing can be judged from {span.train_until} to {span.test_until or newest}; its last day is {newest}.")
+        return Task(table, layout, truth, judged, fitted, first, last)
+
+    def asked_at(self, asked: Points) -> Floats:
+        """For which moment the forecast is asked; the stamp of the target's reading is never used.
+
+        A `birmingham` slot lies half before and half after its half hour: the middle of the target slot is asked for. In `csv` the
+        last reading of the target slot counts, which lies late in it: the middle would be early by half a slot, so the question is
+        the moment of the origin's reading (the end of the slot, where its value was carried) plus the horizon.
+        """
+        step_s, shift_s = self.layout.step_s, self.layout.shift_s
+        if not self.layout.carries:
+            return (self.truth.slot[asked.target] * step_s - shift_s + step_s / 2).astype(np.float64)
+        own, row = self.truth.own[asked.origin], self.truth.row[asked.origin]
+        ends = (self.truth.slot[asked.origin] + 1) * step_s - shift_s
+        return np.where(own, self.table.at[row], ends) + asked.minutes * 60
+
+    def known_rows(self, asked: Points) -> Ints:
+        """How many of the table's rows are known at the origin: those stamped up to the origin's own last reading, of all places.
+
+        A slot that only carries has no reading of its own: what is stamped before the slot's end is known.
+        """
+        at = self.table.at
+        ends_run = np.append(np.flatnonzero(at[1:] != at[:-1]) + 1, len(at))
+        row, own = self.truth.row[asked.origin], self.truth.own[asked.origin]
+        until_row = ends_run[np.searchsorted(ends_run, row, side="right")]
+        ends = (self.truth.slot[asked.origin] + 1) * self.layout.step_s - self.layout.shift_s
+        until_end = np.searchsorted(np.maximum.accumulate(at), ends, side="left")
+        return np.where(own, until_row, np.maximum(until_end, until_row))
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model said to the points of each horizon; `unanswered` points took the last value."""
+
+    said: tuple[Predicted, ...]
+    unanswered: int
+    read: int
+
+
+def walk(model: Forecaster, task: Task, progress: Progress = lambda *_: None) -> Answers:
+    """Feeds the file in the order of time and asks each point at its origin; all that is asked at one moment is asked at once."""
+    place = np.concatenate([task.truth.place[each.origin] for each in task.judged])
+    at = np.concatenate([task.asked_at(each) for each in task.judged])
+    known = np.concatenate([task.known_rows(each) for each in task.judged])
+    order = np.lexsort((at, place, known))
+    moments, starts = np.unique(known[order], return_index=True)
+    feed = _Feed(model, task)
+    heard = np.full((5, len(order)), np.nan)
+    for moment, asked in zip(moments.tolist(), np.split(order, starts[1:]), strict=True):
+        feed.until(moment)
+        progress(moment, len(task.table.at))
+        questions = [Question(task.table.places[one], when) for one, when in zip(place[asked].tolist(), at[asked].tolist(), strict=True)]
+        heard[:, asked] = np.array([_figures(answer) for answer in model.forecast(questions)]).T
+    silent = np.isnan(heard[0])
+    heard[:, silent] = _unmoved(task)[:, silent]
+    ends = np.cumsum([len(each.origin) for each in task.judged])[:-1]
+    said = tuple(Predicted(*part) for part in np.split(heard, ends, axis=1))
+    return Answers(said, int(silent.sum()), feed.fed)
+
+
+def _figures(answer: Forecast | None) -> tuple[float, float, float, float, float]:
+    if answer is None:
+        return (np.nan,) * 5
+    return answer.rate, answer.low, answer.high, answer.above(NEARLY_FULL), 1 - answer.chance
+
+
+def _unmoved(task: Task) -> Floats:
+    """The last value as a forecast without any width."""
+    each = [baselines.last_value(task.truth, asked) for asked in task.judged]
+    rate, nearly, full = (np.concatenate(part) for part in zip(*((said.rate, said.nearly_full, said.full) for said in each), strict=True))
+    return np.stack([rate, rate, rate, nearly, full])
+
+
+class _Feed:
+    """Gives a model the rows of a table once and in their order, at most a slot of time and BATCH rows together."""
+
+    def __init__(self, model: Forecaster, task: Task) -> None:
+        self._model, self._task = model, task
+        slot = np.floor((task.table.at + task.layout.shift_s) / task.layout.step_s)
+        self._cuts = np.append(np.flatnonzero(slot[1:] != slot[:-1]) + 1, len(slot))
+        self.fed = 0
+
+    def until(self, row: int) -> None:
+        """Everything before this row that was not given yet."""
+        while self.fed < row:
+            cut = int(self._cuts[np.searchsorted(self._cuts, self.fed, side="right")])
+            stop = min(row, cut, self.fed + BATCH)
+            self._model.observe(readings(self._task.table, self.fed, stop))
+            self.fed = stop
+
+
+def readings(table: Table, start: int, stop: int, *, later_s: float = 0.0) -> list[Reading]:
+    """Rows of a table as a model takes them, stamped `later_s` later."""
+    columns = (table.at[start:stop] + later_s, table.occupied[start:stop], table.capacity[start:stop])
+    places = [table.places[place] for place in table.place[start:stop].tolist()]
+    return [Reading(*row) for row in zip(places, *(column.tolist() for column in columns), strict=True)]
+
+
+def speed(model: Forecaster, task: Task, read: int, now: Callable[[], float]) -> tuple[float, float]:
+    """Updates and answers per second of a model that has learnt `read` rows; only the time inside its two methods counts.
+
+    The last of these rows are given once more, moved on by whole weeks, up to 500 at a time as the service polls them; after each
+    such batch as many questions are asked, 50 places at a time for one arrival, as a page of the search does: no answer can be
+    one that was given before.
+    """
+    table, start = task.table, max(0, read - TIMED_READINGS)
+    week = 7 * DAY_S
+    later_s = week * (int((table.at[read - 1] - table.at[start]) // week) + 1)
+    observing = answering = 0.0
+    turn = answered = 0
+    for first in range(start, read, BATCH):
+        batch = readings(table, first, min(first + BATCH, read), later_s=later_s)
+        began = now()
+        model.observe(batch)
+        observing += now() - began
+        for _ in range(0, len(batch), PAGE):
+            at = batch[-1].at + 60 * ARRIVALS_MIN[turn % len(ARRIVALS_MIN)]
+            page = [Question(table.places[(turn * PAGE + one) % len(table.places)], at) for one in range(PAGE)]
+            turn += 1
+            began = now()
+            answered += len(model.forecast(page))
+            answering += now() - began
+    return (read - start) / max(observing, 1e-9), answered / max(answering, 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is printed: the model's figures by horizon, the baselines' beside them, speed and size."""
+
+    horizons: tuple[Figures, ...]
+    reliability: Mapping[str, object]
+    baselines: Mapping[str, tuple[Figures, ...]]
+    updates_per_s: float
+    answers_per_s: float
+    bytes_per_place: int
+    unanswered: int
+    task: Task
+
+    def view(self) -> dict[str, object]:
+        """As JSON."""
+        table, task = self.table, self.task
+        return {
+            "horizons": list(self.horizons),
+            "updates_per_s": round(self.updates_per_s),
+            "answers_per_s": round(self.answers_per_s),
+            "bytes_per_place": self.bytes_per_place,
+            "baselines": {name: list(figures) for name, figures in self.baselines.items()},
+            "reliability": self.reliability,
+            "test": {"from": _day(task.first_day), "to": _day(task.last_day), "days": task_days(task)},
+            "unanswered": self.unanswered,
+            "places": len(table.places),
+            "rows": table.rows,
+            "refused": {
+                "rows": table.refused,
+                "reasons": dict(table.reasons),
+                "first": [{"row": each.row, "reason": each.reason} for each in table.listed],
+            },
+        }
+
+    @property
+    def table(self) -> Table:
+        """The file's readings."""
+        return self.task.table
+
+
+def _day(number: int) -> str:
+    return (_FIRST_DAY + timedelta(days=number)).isoformat()
+
+
+def task_days(task: Task) -> int:
+    """How many days have at least one judged point."""
+    return len(np.unique(np.concatenate([task.truth.day[each.target] for each in task.judged])))
+
+
+def evaluate(model: Forecaster, task: Task, now: Callable[[], float], progress: Progress = lambda *_: None) -> Report:
+    """Judges a fresh model; `now` is a clock in seconds of which only differences count."""
+    answers = walk(model, task, progress)
+    size = model.bytes_per_place
+    updates, replies = speed(model, task, answers.read, now)
+    beside = _beside(task)
+    horizons = tuple(
+        _judged(task, asked, said, known)
+        for asked, said, known in zip(task.judged, answers.said, (each.known for each in beside), strict=True)
+    )
+    bins = {str(asked.minutes): scores.reliability(task.truth, asked, said) for asked, said in zip(task.judged, answers.said, strict=True)}
+    names = ("last_value", "profile", "damped")
+    lines = {name: tuple(getattr(each, name) for each in beside) for name in names}
+    return Report(horizons, bins, lines, updates, replies, size, answers.unanswered, task)
+
+
+def _judged(task: Task, asked: Points, said: Predicted, known: Flags) -> Figures:
+    """A model's figures over all points, and over those that the baselines can answer too (`_profile`)."""
+    figures = scores.scores(task.truth, asked, said)
+    worst, best = scores.by_day(task.truth, asked, said)
+    if worst is not None:
+        figures |= {"coverage_day_min": worst, "coverage_day_max": best}
+    common = scores.scores(task.truth, asked.where(known), said.where(known))
+    figures |= {f"{name}_profile": value for name, value in common.items() if name != "minutes"}
+    if task.layout.carries:
+        own = task.truth.own[asked.origin] & task.truth.own[asked.target]
+        read = scores.scores(task.truth, asked.where(own), said.where(own))
+        figures |= {"n_own": read["n"], "mae_own": read["mae"]}
+    return figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """The baselines' figures of one horizon, and which points profile and damped can answer."""
+
+    known: Flags
+    last_value: Figures
+    profile: Figures
+    damped: Figures
+
+
+def _beside(task: Task) -> list[_Beside]:
+    truth = task.truth
+    profile = baselines.Profile.fitted(truth, truth.day < task.first_day)
+    found: list[_Beside] = []
+    for asked, pairs in zip(task.judged, task.fitted, strict=True):
+        damped = baselines.Damped.fitted(truth, profile, pairs)
+        known = damped.known(truth, profile, asked)
+        common = asked.where(known)
+        found.append(
+            _Beside(
+                known,
+                _judged(task, asked, baselines.last_value(truth, asked), known),
+                scores.scores(truth, common, baselines.profiled(truth, profile, common)),
+                scores.scores(truth, common, damped.predicted(truth, profile, common)),
+            )
+        )
+    return found
