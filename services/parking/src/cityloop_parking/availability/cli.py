@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +12,16 @@ from cityloop_common.clock import SystemClock
 from cityloop_common.errors import CityLoopError
 from cityloop_common.terminal import AsJson, fail, out, print_json, print_rows, progress_bar
 from cityloop_parking.availability import files
-from cityloop_parking.availability.evaluation import Forecaster, Report, Span, Task, evaluate
+from cityloop_parking.availability.evaluation import Forecaster, Span, Task, calendar_day
 from cityloop_parking.availability.files import LAYOUTS, MOST_BYTES, Format, Layout, Table
+from cityloop_parking.availability.report import Report, evaluate
+from cityloop_parking.availability.scores import Figures
 from cityloop_parking.places.domain import FileTooLarge, UnreadableFile
 
 _DAY = ["%Y-%m-%d"]
-_COLUMNS = ("minutes", "n", "mae", "coverage_80", "width", "pinball", "brier_95", "brier_full")
+_SHOWN = {"MAE": "mae", "80 %": "coverage_80", "width": "width", "pinball": "pinball", "Brier .95": "brier_95"}
+_BETTER_LOW = {"mae", "pinball", "brier_95"}
+_COLUMNS = ("min", "", "points", *_SHOWN)
 
 
 def evaluate_forecast(
@@ -77,38 +80,39 @@ def _read(file: Path, layout: Layout) -> Table:
 
 
 def _print(report: Report) -> None:
-    view, table = report.view(), report.table
-    test = view["test"]
-    assert isinstance(test, dict)
+    table, task = report.task.table, report.task
     out.print(
         f"{table.rows:,} rows of {len(table.places)} places, {table.refused:,} refused;"
-        f" judged on {test['days']} days from {test['from']} to {test['to']}"
+        f" judged on {report.days} days from {calendar_day(task.first_day)} to {calendar_day(task.last_day)}"
     )
     if table.listed:
         rows = [{"row": each.row, "reason": each.reason} for each in table.listed]
         print_rows(("row", "reason"), rows, title="refused" if table.refused <= len(rows) else f"refused, the first {len(rows)}")
-    print_rows(_COLUMNS, [_shown(each) for each in report.horizons], title="forecast, all points")
-    for name, lines in report.baselines.items():
-        print_rows((*_COLUMNS, "ours / its mae"), _beside(report.horizons, lines), title=name.replace("_", " "))
+    print_rows(_COLUMNS, [line for number in range(len(report.horizons)) for line in _lines(report, number)])
+    out.print("In brackets: ours divided by theirs, over the points that both answer.")
     out.print(
         f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s, {report.bytes_per_place:,} bytes a place"
         + (f"; {report.unanswered:,} points without an answer took the last value" if report.unanswered else "")
     )
 
 
-def _beside(ours: Sequence[Mapping[str, object]], lines: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
-    """A baseline's figures, with our error over the same points divided by its own."""
-    rows: list[dict[str, object]] = []
-    for mine, its in zip(ours, lines, strict=True):
-        over = "mae" if mine["n"] == its["n"] else "mae_profile"
-        ratio = _ratio(mine.get(over), its["mae"])
-        rows.append({**_shown(its), "ours / its mae": ratio})
-    return rows
+def _lines(report: Report, number: int) -> list[dict[str, object]]:
+    """One horizon: our line and below it one of each baseline, with our figure over the same points divided by its own."""
+    ours = report.horizons[number]
+    lines: list[dict[str, object]] = [{"min": ours["minutes"], "": "forecast", "points": ours["n"]} | _shown(ours, {})]
+    for name, figures in report.baselines.items():
+        its = figures[number]
+        same = ours if its["n"] == ours["n"] else {key: ours[f"{key}_profile"] for key in _SHOWN.values()}
+        lines.append({"": name.replace("_", " "), "points": its["n"]} | _shown(its, same))
+    return lines
 
 
-def _ratio(mine: object, its: object) -> str:
-    return f"{mine / its:.2f}" if isinstance(mine, float) and isinstance(its, float) and its > 0 else ""
-
-
-def _shown(figures: Mapping[str, object]) -> dict[str, object]:
-    return {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in figures.items()}
+def _shown(figures: Figures, ours: Figures) -> dict[str, object]:
+    """Four digits of each figure, and the ratio where there is one of ours to compare with."""
+    shown: dict[str, object] = {}
+    for column, name in _SHOWN.items():
+        value, mine = figures[name], ours.get(name)
+        if value is not None:
+            over = f" ({mine / value:.2f})" if mine is not None and value > 0 and name in _BETTER_LOW else ""
+            shown[column] = f"{value:.4f}"[1 if value < 1 else 0 :] + over
+    return shown

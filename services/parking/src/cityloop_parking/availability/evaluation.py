@@ -5,18 +5,18 @@ Days before `train_until` are the training; the model learns on through the days
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Protocol
 
 import numpy as np
 
-from cityloop_parking.availability import baselines, scores
+from cityloop_parking.availability.baselines import last_value
 from cityloop_parking.availability.domain import Forecast, Question, Reading
 from cityloop_parking.availability.files import Floats, Ints, Layout, Table
 from cityloop_parking.availability.scores import NEARLY_FULL, Predicted
-from cityloop_parking.availability.slots import DAY_S, HORIZONS_MIN, Cells, Flags, Points, cells, points
+from cityloop_parking.availability.slots import DAY_S, HORIZONS_MIN, Cells, Points, cells, points
 from cityloop_parking.places.domain import UnreadableFile
 
 BATCH = 500  # readings at a time at most, as the log is polled
@@ -25,7 +25,6 @@ TIMED_READINGS = 20_000
 ARRIVALS_MIN = (5, 15, 30, 60, 90, 120, 180, 1440)
 _FIRST_DAY = date(1970, 1, 1)
 Progress = Callable[[int, int], object]
-Figures = dict[str, float | int | None]
 
 
 class Forecaster(Protocol):
@@ -52,15 +51,20 @@ class Span:
         return (self.train_until - _FIRST_DAY).days, int(last)
 
 
+def calendar_day(number: int) -> date:
+    """The day with this number since 1970."""
+    return _FIRST_DAY + timedelta(days=int(number))
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file prepared: its slots, and for each horizon the points that are judged and those that the baselines are fitted on."""
+    """A file prepared: its slots, and for each horizon all points and those that are judged."""
 
     table: Table
     layout: Layout
     truth: Cells
+    pairs: tuple[Points, ...]
     judged: tuple[Points, ...]
-    fitted: tuple[Points, ...]
     first_day: int
     last_day: int
 
@@ -69,14 +73,12 @@ class Task:
         """Raises UnreadableFile where no two slots of one judged day belong together."""
         truth = cells(table, layout)
         first, last = span.days(truth)
-        pairs = [points(truth, minutes) for minutes in HORIZONS_MIN]
+        pairs = tuple(points(truth, minutes) for minutes in HORIZONS_MIN)
         days = [truth.day[each.target] for each in pairs]
         judged = tuple(each.where((day >= first) & (day <= last)) for each, day in zip(pairs, days, strict=True))
-        fitted = tuple(each.where(day < first) for each, day in zip(pairs, days, strict=True))
         if not any(len(each.origin) for each in judged):
-            newest = _FIRST_DAY + timedelta(days=int(truth.day.max()))
-            raise UnreadableFile(f"Nothing can be judged from {span.train_until} to {span.test_until or newest}; its last day is {newest}.")
-        return Task(table, layout, truth, judged, fitted, first, last)
+            raise UnreadableFile(f"Nothing can be judged from {calendar_day(first)} on; its last day is {calendar_day(truth.day.max())}.")
+        return Task(table, layout, truth, pairs, judged, first, last)
 
     def asked_at(self, asked: Points) -> Floats:
         """For which moment the forecast is asked; the stamp of the target's reading is never used.
@@ -132,7 +134,7 @@ def walk(model: Forecaster, task: Task, progress: Progress = lambda *_: None) ->
     silent = np.isnan(heard[0])
     heard[:, silent] = _unmoved(task)[:, silent]
     ends = np.cumsum([len(each.origin) for each in task.judged])[:-1]
-    said = tuple(Predicted(*part) for part in np.split(heard, ends, axis=1))
+    said = tuple(Predicted(part) for part in np.split(heard, ends, axis=1))
     return Answers(said, int(silent.sum()), feed.fed)
 
 
@@ -144,9 +146,9 @@ def _figures(answer: Forecast | None) -> tuple[float, float, float, float, float
 
 def _unmoved(task: Task) -> Floats:
     """The last value as a forecast without any width."""
-    each = [baselines.last_value(task.truth, asked) for asked in task.judged]
-    rate, nearly, full = (np.concatenate(part) for part in zip(*((said.rate, said.nearly_full, said.full) for said in each), strict=True))
-    return np.stack([rate, rate, rate, nearly, full])
+    values = np.concatenate([last_value(task.truth, asked).values for asked in task.judged], axis=1)
+    values[1] = values[2] = values[0]
+    return values
 
 
 class _Feed:
@@ -199,112 +201,3 @@ def speed(model: Forecaster, task: Task, read: int, now: Callable[[], float]) ->
             answered += len(model.forecast(page))
             answering += now() - began
     return (read - start) / max(observing, 1e-9), answered / max(answering, 1e-9)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is printed: the model's figures by horizon, the baselines' beside them, speed and size."""
-
-    horizons: tuple[Figures, ...]
-    reliability: Mapping[str, object]
-    baselines: Mapping[str, tuple[Figures, ...]]
-    updates_per_s: float
-    answers_per_s: float
-    bytes_per_place: int
-    unanswered: int
-    task: Task
-
-    def view(self) -> dict[str, object]:
-        """As JSON."""
-        table, task = self.table, self.task
-        return {
-            "horizons": list(self.horizons),
-            "updates_per_s": round(self.updates_per_s),
-            "answers_per_s": round(self.answers_per_s),
-            "bytes_per_place": self.bytes_per_place,
-            "baselines": {name: list(figures) for name, figures in self.baselines.items()},
-            "reliability": self.reliability,
-            "test": {"from": _day(task.first_day), "to": _day(task.last_day), "days": task_days(task)},
-            "unanswered": self.unanswered,
-            "places": len(table.places),
-            "rows": table.rows,
-            "refused": {
-                "rows": table.refused,
-                "reasons": dict(table.reasons),
-                "first": [{"row": each.row, "reason": each.reason} for each in table.listed],
-            },
-        }
-
-    @property
-    def table(self) -> Table:
-        """The file's readings."""
-        return self.task.table
-
-
-def _day(number: int) -> str:
-    return (_FIRST_DAY + timedelta(days=number)).isoformat()
-
-
-def task_days(task: Task) -> int:
-    """How many days have at least one judged point."""
-    return len(np.unique(np.concatenate([task.truth.day[each.target] for each in task.judged])))
-
-
-def evaluate(model: Forecaster, task: Task, now: Callable[[], float], progress: Progress = lambda *_: None) -> Report:
-    """Judges a fresh model; `now` is a clock in seconds of which only differences count."""
-    answers = walk(model, task, progress)
-    size = model.bytes_per_place
-    updates, replies = speed(model, task, answers.read, now)
-    beside = _beside(task)
-    horizons = tuple(
-        _judged(task, asked, said, known)
-        for asked, said, known in zip(task.judged, answers.said, (each.known for each in beside), strict=True)
-    )
-    bins = {str(asked.minutes): scores.reliability(task.truth, asked, said) for asked, said in zip(task.judged, answers.said, strict=True)}
-    names = ("last_value", "profile", "damped")
-    lines = {name: tuple(getattr(each, name) for each in beside) for name in names}
-    return Report(horizons, bins, lines, updates, replies, size, answers.unanswered, task)
-
-
-def _judged(task: Task, asked: Points, said: Predicted, known: Flags) -> Figures:
-    """A model's figures over all points, and over those that the baselines can answer too (`_profile`)."""
-    figures = scores.scores(task.truth, asked, said)
-    worst, best = scores.by_day(task.truth, asked, said)
-    if worst is not None:
-        figures |= {"coverage_day_min": worst, "coverage_day_max": best}
-    common = scores.scores(task.truth, asked.where(known), said.where(known))
-    figures |= {f"{name}_profile": value for name, value in common.items() if name != "minutes"}
-    if task.layout.carries:
-        own = task.truth.own[asked.origin] & task.truth.own[asked.target]
-        read = scores.scores(task.truth, asked.where(own), said.where(own))
-        figures |= {"n_own": read["n"], "mae_own": read["mae"]}
-    return figures
-
-
-@dataclass(frozen=True, slots=True)
-class _Beside:
-    """The baselines' figures of one horizon, and which points profile and damped can answer."""
-
-    known: Flags
-    last_value: Figures
-    profile: Figures
-    damped: Figures
-
-
-def _beside(task: Task) -> list[_Beside]:
-    truth = task.truth
-    profile = baselines.Profile.fitted(truth, truth.day < task.first_day)
-    found: list[_Beside] = []
-    for asked, pairs in zip(task.judged, task.fitted, strict=True):
-        damped = baselines.Damped.fitted(truth, profile, pairs)
-        known = damped.known(truth, profile, asked)
-        common = asked.where(known)
-        found.append(
-            _Beside(
-                known,
-                _judged(task, asked, baselines.last_value(truth, asked), known),
-                scores.scores(truth, common, baselines.profiled(truth, profile, common)),
-                scores.scores(truth, common, damped.predicted(truth, profile, common)),
-            )
-        )
-    return found

@@ -39,11 +39,12 @@ class Cells:
         """Slots of a day."""
         return DAY_S // self.step_s
 
-    @property
-    def of_week(self) -> Ints:
-        """Which slot of which weekday of which place: a number of its own for each."""
-        weekday = (self.slot // self.per_day + 3) % 7  # 1970 began on a Thursday
-        return (self.place * 7 + weekday) * self.per_day + self.slot % self.per_day
+    def of_week(self, chosen: Ints | Flags) -> Ints:
+        """Which slot of which weekday of which place, of the chosen cells: a number of its own for each."""
+        slot = self.slot[chosen]
+        weekday = (slot // self.per_day + 3) % 7  # 1970 began on a Thursday
+        number: Ints = (self.place[chosen] * 7 + weekday) * self.per_day + slot % self.per_day
+        return number
 
 
 @dataclass(frozen=True, slots=True)
