@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import asyncpg
+import structlog
 from sqlalchemy import update
 from sqlalchemy.dialects.sqlite import insert
 
@@ -19,6 +20,7 @@ from cityloop_common.tables import lease
 
 LEASE_FOR_S = 10.0
 ASK_AGAIN_S = 1.0
+log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Unavailable):
@@ -85,6 +87,16 @@ async def hold_while(ctx: Ctx[Any], name: str, holder: str, work: Callable[[Held
             await work(held_row)
         finally:
             await _release(ctx, name, holder)
+
+
+async def run_while_held(ctx: Ctx[Any], name: str, holder: str, work: Callable[[Held], Awaitable[None]]) -> None:
+    """Runs `work` whenever this process has the right `name`, until cancelled. Work that cannot reach what it needs begins anew."""
+    while True:
+        try:
+            await hold_while(ctx, name, holder, work)
+        except (Unavailable, DeadlinePassed) as error:
+            log.warning("right_waits", right=name, reason=str(error))
+        await ctx.clock.sleep(ASK_AGAIN_S)
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ from cityloop_common.indicator.present import Present
 from cityloop_common.indicator.telling import tell_changes
 from cityloop_common.jobs import run_jobs
 from cityloop_common.jwks import KeySource, jwks_over_http
+from cityloop_common.leases import run_while_held
 from cityloop_common.migrating import behind
 from cityloop_common.network import Network, parse_networks
 from cityloop_common.pool import Pool, SpawnedPool
@@ -185,7 +186,7 @@ class Groups:
 
 
 def worker_loops(service: Service, ctx: Ctx[Any], groups: Groups | None = None) -> dict[str, Loop]:
-    """Relay, consumers, sweeps and jobs of a service; `groups` is told what they have joined."""
+    """Relay, consumers, sweeps, jobs and what runs only once of a service; `groups` is told what they have joined."""
     groups, worker = groups or Groups(service), worker_name(ctx.settings)
     loops: dict[str, Loop] = {"relay": partial(run_relay, ctx, worker), "fanout": ctx.fanout.run_publisher}
     for consumer in service.consumers:
@@ -198,6 +199,8 @@ def worker_loops(service: Service, ctx: Ctx[Any], groups: Groups | None = None) 
         sweeps=[sweep.name for sweep in sweeps],
         jobs=kinds,
     )
+    for name, work in service.only_once.items():
+        loops[f"only-once {name}"] = partial(run_while_held, ctx, name, worker, partial(work, ctx))
     for sweep in sweeps:
         loops[f"sweep {sweep.name}"] = partial(run_sweep, ctx, sweep)
     if service.jobs:  # a job that uses the pool waits for a process: as many jobs at a time as there are processes

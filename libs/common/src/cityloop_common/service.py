@@ -19,6 +19,7 @@ from cityloop_common.envelope import Event, EventType, Kind
 from cityloop_common.eventlog import Retention, TopicSpec
 from cityloop_common.http import Check
 from cityloop_common.jobs import JobKind
+from cityloop_common.leases import Held
 from cityloop_common.routes import SpokenProtocol
 from cityloop_common.settings import ServiceSettings
 from cityloop_common.sse import Hub
@@ -65,6 +66,7 @@ class Republish:
 class Service:
     """One of the city's services.
 
+    `only_once` are loops of the worker by name, each run by one process of the service at a time: it has the right of that name.
     `examples` answers lines to paste into a terminal, for an address and an instant; `sample` makes the invented city
     once, `live_sample` keeps it alive; `indicators` are its figures (their routes, sweep and events stand beside the
     others); `protocols` are the standards that it speaks besides its own API; `rebuild` makes what can be derived anew and
@@ -81,6 +83,7 @@ class Service:
     protocols: Sequence[SpokenProtocol] = ()
     consumers: Sequence[Consumer] = ()
     sweeps: Sequence[Sweep] = ()
+    only_once: Mapping[str, Callable[[Ctx[Any], Held], Awaitable[None]]] = field(default_factory=dict)
     jobs: Sequence[JobKind] = ()
     api_parts: Callable[[Ctx[Any]], ApiParts] = _no_parts
     republish: Sequence[Republish] = ()

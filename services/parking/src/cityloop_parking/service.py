@@ -9,6 +9,8 @@ from cityloop_common.clock import rfc3339
 from cityloop_common.service import ApiParts, Republish, Service
 from cityloop_common.sweeps import Sweep
 from cityloop_parking import cli, consumers, sample
+from cityloop_parking.availability import forecaster
+from cityloop_parking.availability import use_cases as availability
 from cityloop_parking.closures import use_cases as closures
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.indicators.figures import FIGURES
@@ -44,8 +46,8 @@ def api_parts(ctx: ParkingCtx) -> ApiParts:
 
 
 async def rebuild(ctx: ParkingCtx, progress: Callable[[int, int | None, str], None]) -> object:
-    """Makes the search entries anew from places and counts."""
-    return await search.rebuild(ctx, progress)
+    """Makes the search entries anew from places and counts, and what the forecaster has learnt from the journal."""
+    return {**await search.rebuild(ctx, progress), **await availability.rebuild(ctx, progress)}
 
 
 def examples(base: str, now: datetime) -> Sequence[str]:
@@ -81,6 +83,7 @@ SERVICE = Service(
         Sweep("places-journal", 60.0, places.write_missing_journal),
         FIGURES.sweep,
     ),
+    only_once={"forecaster": forecaster.run},
     api_parts=api_parts,
     republish=(
         Republish(PLACE_PUBLISHED.topic, places.republished),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from cityloop_common.settings import ServiceSettings, service_config
@@ -23,5 +25,10 @@ class ParkingSettings(ServiceSettings):
     guest_key: SecretStr | None = Field(None, description="Key of guest tokens, 32 bytes or more; embedded mode makes its own.")
     count_interval_s: int = Field(
         900, ge=10, description="Reporting interval of a source that declares none: live means younger than twice this."
+    )
+    forecast_store_every_s: int = Field(60, ge=1, le=3600, description="How often the forecaster stores what it has learnt.")
+    calendar: Path | None = Field(
+        None,
+        description="CSV `date,lived_as` of days lived as another weekday (2026-10-01,sunday), besides those of China that are built in.",
     )
     live_shrinks_for_s: int = Field(3600, ge=0, description="How far ahead a live count limits what can be held.")
