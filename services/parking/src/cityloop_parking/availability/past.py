@@ -1,0 +1,114 @@
+"""How a count becomes part of the past: today's curve, the profiles when the day is over, another capacity."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cityloop_parking.availability.calendar import KINDS, types_of
+from cityloop_parking.availability.city import City
+from cityloop_parking.availability.curves import Curves, Grid
+from cityloop_parking.availability.memory import FINE, FULL, NO_DAY, OWN_TERMS, Flags, Floats, Ints, Memory
+
+_BRIDGED_S = 5400  # between two counts further apart nothing is known
+_KEPT_A_WEEK = 0.8
+_DAYS_OF_TYPE = (5, 1, 1)
+_MOST_MOVE = 0.3  # of a profile by one day, once it is known
+_KNOWN_DAYS = 2.0
+_OWN_RIDGE = 0.05
+_OWN_DOUBT = 100.0
+_OWN_KEPT = 0.5 ** (1 / 30)
+_SAME_CAPACITY = 0.05
+
+
+def note(grid: Grid, memory: Memory, rows: Ints, at: Floats, rate: Floats, capacity: Floats) -> None:
+    """Draws today's curve on to a count: through the middles of the slots since the count before, in a straight line."""
+    before_at, before = memory.last_at[rows], memory.last_rate[rows]
+    slot = grid.slot(at)
+    day = slot // grid.slots
+    gap = at - before_at
+    bridged = (gap <= _BRIDGED_S) | ((gap <= 12 * 3600) & (np.abs(rate - before) <= np.maximum(0.03, 1.5 / capacity)))
+    passed, _ = grid.between(at)  # the newest slot whose middle is over
+    newest = np.where(np.isnan(before_at), passed, grid.between(np.nan_to_num(before_at))[0])
+    first = np.where(bridged, newest + 1, passed + 1)
+    first = np.maximum(first, day * grid.slots)
+    for number in range(int(np.max(passed - first, initial=-1)) + 1):
+        chosen = np.flatnonzero(first + number <= passed)
+        where = (first + number)[chosen]
+        way = (grid.middle(where) - before_at[chosen]) / gap[chosen]
+        values = before[chosen] + way * (rate[chosen] - before[chosen])
+        memory.today[rows[chosen], where % grid.slots] = values
+    unknown = np.isnan(memory.today[rows, slot % grid.slots]) | (passed < slot)
+    memory.today[rows[unknown], (slot % grid.slots)[unknown]] = rate[unknown]
+    changed = ~(before == rate)
+    memory.same_since[rows[changed]] = at[changed]
+    memory.last_at[rows], memory.last_rate[rows] = at, rate
+
+
+def fold(curves: Curves, city: City, rows: Ints, day: Ints) -> None:
+    """Ends the days of series that are counted on a later one: today's curve joins the profiles and the kept days."""
+    memory = curves.memory
+    over = memory.day[rows] < day
+    rows, day = rows[over], day[over]
+    ended = rows[memory.day[rows] != NO_DAY]
+    if ended.size:
+        kinds = curves.calendar.kinds(memory.day[ended].astype(np.int64))
+        today = memory.today[ended].astype(np.float64)
+        known = ~np.isnan(today)
+        types = types_of(kinds)
+        for index, kept in (
+            (kinds, np.full(kinds.shape, _KEPT_A_WEEK)),
+            (KINDS + types, _KEPT_A_WEEK ** (1 / np.array(_DAYS_OF_TYPE))[types]),
+            (np.full_like(kinds, KINDS + 3), np.full(kinds.shape, _KEPT_A_WEEK ** (1 / 7))),
+        ):
+            _learn_profile(memory, ended, index, today, known, kept)
+        city.learn_day(today)
+        place = memory.day[ended] % memory.shape.days
+        memory.curves[ended, place] = np.where(known, np.round(np.nan_to_num(today) * FULL), 255).astype(np.uint8)
+        memory.curve_day[ended, place] = memory.day[ended]
+        memory.days[ended] += 1
+        _solve_own(memory, ended)
+    memory.today[rows] = np.nan
+    memory.day[rows] = day
+
+
+def _learn_profile(memory: Memory, rows: Ints, index: Ints, today: Floats, known: Flags, kept: Floats) -> None:
+    weight = memory.weight[rows, index].astype(np.float64)
+    mean = memory.mean[rows, index] / FINE
+    apart = today - mean
+    apart = np.where(weight >= _KNOWN_DAYS, np.clip(apart, -_MOST_MOVE, _MOST_MOVE), apart)
+    more = np.where(known, weight * kept[:, None] + 1, weight)
+    moved = np.where(known, mean + apart / np.maximum(more, 1), mean)
+    memory.weight[rows, index] = more
+    memory.mean[rows, index] = np.round(moved * FINE)
+
+
+def _solve_own(memory: Memory, rows: Ints) -> None:
+    """Each series' own correction of the city's weights, held near none as long as little was seen."""
+    squares = memory.own_squares[rows].astype(np.float64)
+    diagonal = np.einsum("nkii->nki", squares)
+    doubt = (_OWN_RIDGE + _OWN_DOUBT / np.maximum(memory.scored[rows], 1))[:, :, None] * diagonal + 1e-6
+    solved = np.linalg.solve(squares + doubt[:, :, :, None] * np.eye(OWN_TERMS), memory.own_products[rows][..., None].astype(np.float64))
+    memory.own[rows] = solved[..., 0]
+    memory.own_squares[rows] *= _OWN_KEPT
+    memory.own_products[rows] *= _OWN_KEPT
+
+
+def rescale(memory: Memory, rows: Ints, capacity: Floats, confirmed: int) -> None:
+    """Another capacity, once it was told often enough in a row: as many are taken as before, of another number."""
+    fresh = memory.capacity[rows] == 0
+    memory.capacity[rows[fresh]] = capacity[fresh]
+    known = memory.capacity[rows]
+    other = capacity != known
+    memory.other_times[rows[~other]] = 0
+    again = other & (memory.other_capacity[rows] == capacity)
+    memory.other_times[rows] = np.where(other, np.where(again, memory.other_times[rows] + 1, 1), 0)
+    memory.other_capacity[rows[other]] = capacity[other]
+    sure = other & (memory.other_times[rows] >= confirmed)
+    for row, share in zip(rows[sure].tolist(), (known / capacity)[sure].tolist(), strict=True):
+        if abs(share - 1) > _SAME_CAPACITY:
+            memory.mean[row] = np.round(np.clip(memory.mean[row] * share, 0, FINE))
+            kept = memory.curves[row]
+            memory.curves[row] = np.where(kept == 255, 255, np.round(np.clip(kept * share, 0, FULL))).astype(np.uint8)
+            memory.today[row] = np.clip(memory.today[row] * share, 0, 1)
+            memory.last_rate[row] = min(memory.last_rate[row] * share, 1.0)
+    memory.capacity[rows[sure]] = capacity[sure]

@@ -1,0 +1,70 @@
+"""The city's weights of the terms: two sums a horizon, fed by each forecast whose truth is known, solved once a day."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cityloop_parking.availability.memory import Floats, Ints
+from cityloop_parking.availability.terms import NAMES, STEPS, TERMS
+
+_LEAST_ERROR = 0.004  # a row weighs 1 / its error: the absolute error counts, not its square
+_LONGEST_DAYS = 20.0  # half of the sums are kept after so many days
+_SHARE_OF_LIFE = 1 / 6
+_RIDGE = 0.003
+_DOUBT_ROWS = 60.0  # rows until which the weights of the start count more than what was seen
+_RETURN_MIN = 300.0  # at the start a deviation is taken to go back to the usual with this time constant
+_STEP_AT_START = 0.9
+
+
+class Weights:
+    """One set of weights a horizon; `horizons_min` rise."""
+
+    def __init__(self, horizons_min: tuple[int, ...]) -> None:
+        self.horizons_min = horizons_min
+        many = len(horizons_min)
+        self.squares = np.zeros((many, TERMS, TERMS))
+        self.products = np.zeros((many, TERMS))
+        self.rows = np.zeros(many)
+        self.days = np.zeros(1)
+        self.start = np.zeros((many, TERMS))
+        self.start[:, NAMES.index("deviation")] = 1 - np.exp(-np.array(horizons_min) / _RETURN_MIN)
+        self.start[:, NAMES.index("step")] = _STEP_AT_START
+        self.solved = self.start.copy()
+
+    def learn(self, horizon: int, terms: Floats, step: Floats, error: Floats, trust: Floats) -> None:
+        """Adds forecasts whose truth is known: n x terms, the step that was, and the error that was made."""
+        weight = trust / np.maximum(np.abs(error), _LEAST_ERROR)
+        weighted = terms * weight[:, None]
+        self.squares[horizon] += weighted.T @ terms
+        self.products[horizon] += weighted.T @ step
+        self.rows[horizon] += step.size
+
+    def solve(self) -> None:
+        """Solves for new weights and fades the sums by a day."""
+        for number in range(len(self.horizons_min)):
+            squares, products = self.squares[number], self.products[number]
+            spread = squares.diagonal()
+            if self.rows[number] > 0:
+                ridge = np.diag((_RIDGE + _DOUBT_ROWS / self.rows[number]) * spread + 1e-9)
+                self.solved[number] = self.start[number] + np.linalg.solve(squares + ridge, products - squares @ self.start[number])
+        self.days += 1
+        kept = 0.5 ** (1 / np.clip(self.days[0] * _SHARE_OF_LIFE, 2.0, _LONGEST_DAYS))
+        self.squares *= kept
+        self.products *= kept
+        self.rows *= kept
+
+    def at(self, minutes: Floats) -> Floats:
+        """Weights for any time ahead: between two horizons in proportion, before the first one from "it stays as it is"."""
+        low, way = self.place(minutes)
+        at_start = np.zeros(TERMS)
+        at_start[list(STEPS)] = self.solved[0, list(STEPS)]
+        known = np.concatenate([at_start[None, :], self.solved])
+        between: Floats = known[low] + way[..., None] * (known[low + 1] - known[low])
+        return between
+
+    def place(self, minutes: Floats) -> tuple[Ints, Floats]:
+        """The horizon below (0 is "now") and how far the way to the next is gone, 0..1."""
+        marks = np.array((0, *self.horizons_min), dtype=np.float64)
+        minutes = np.clip(minutes, 0, marks[-1])
+        low = np.clip(np.searchsorted(marks, minutes, side="right") - 1, 0, len(marks) - 2)
+        return low, (minutes - marks[low]) / (marks[low + 1] - marks[low])
