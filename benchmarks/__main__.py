@@ -12,7 +12,21 @@ from datetime import UTC, datetime
 import uvloop
 
 from benchmarks import report
-from benchmarks.rows import embedded, events, holds, indicators, observations, page, planner, planner_day, restart, search, stall, tcec
+from benchmarks.rows import (
+    embedded,
+    events,
+    forecast,
+    holds,
+    indicators,
+    observations,
+    page,
+    planner,
+    planner_day,
+    restart,
+    search,
+    stall,
+    tcec,
+)
 from cityloop_common.clock import city_day
 from tests.support import scaled
 
@@ -31,6 +45,7 @@ ROWS: dict[str, Callable[[int], Awaitable[list[report.Measured]]]] = {
     "l": planner.with_windows,
     "m": planner.waste,
     "n": planner_day.measure,
+    "o": forecast.measure,
 }
 ROUNDS = 5
 

@@ -1,0 +1,149 @@
+"""Rows o: the forecast's speed beside a plain loop of the same interpreter, and its error beside the damped profile's."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date
+from statistics import median
+
+from benchmarks.report import Measured
+from cityloop_parking.availability import files
+from cityloop_parking.availability.domain import Question, Reading
+from cityloop_parking.availability.evaluation import ARRIVALS_MIN, BATCH, PAGE, TIMED_READINGS, Span, Task, readings, speed, walk
+from cityloop_parking.availability.files import LAYOUTS, Format
+from cityloop_parking.availability.model import Model
+from cityloop_parking.availability.report import Report, evaluate
+from tests.support import data_folder
+
+FILE = data_folder() / "parking" / "birmingham_occupancy_2016.csv"
+LAYOUT = LAYOUTS[Format.BIRMINGHAM]
+FIRST_DAY = date(2016, 12, 13)
+ADDITIONS = 1_000_000
+COPIES = 17  # of 30 car parks: more places than a batch has counts
+WANTED_PER_S = 20_000.0
+WANTED_BYTES = 20_000
+WANTED_MAE = 0.85
+WEEK_S = 7 * 86_400
+
+
+async def measure(rounds: int) -> list[Measured]:
+    """Milliseconds for a thousand updates or answers beside those for a million additions; errors once, they come out the same."""
+    if not FILE.is_file():
+        sys.exit(f"row o needs {FILE.name}: set CITYLOOP_DATA")
+    with FILE.open("rb") as raw:
+        table = files.read(raw, LAYOUT)
+    task = Task.prepared(table, LAYOUT, Span(FIRST_DAY))
+    report = evaluate(_fresh(), task, time.perf_counter)
+    loop: list[float] = []
+    seen: dict[str, list[float]] = {"few updates": [], "few answers": [], "updates": [], "answers": []}
+    for _ in range(rounds):
+        model = _fresh()
+        read = walk(model, task).read
+        bodies = {name: (model.past(name), model.today(name)) for name in table.places if name in model.memory.rows}
+        loop.append(_loop_ms())
+        few = speed(model, task, read, time.perf_counter)
+        many = _many(model, task, read, bodies)
+        for name, per_s in zip(seen, (*few, *many), strict=True):
+            seen[name].append(1e6 / per_s)
+    return [*_speeds(seen, loop, report), *_errors(report)]
+
+
+def _fresh() -> Model:
+    return Model(LAYOUT.step_s // 60, shift_s=LAYOUT.shift_s)
+
+
+def _loop_ms() -> float:
+    """What this core needs to add a million integers in a plain loop."""
+    began, total = time.perf_counter(), 0
+    for number in range(ADDITIONS):
+        total += number
+    assert total
+    return (time.perf_counter() - began) * 1000
+
+
+def _many(warm: Model, task: Task, read: int, bodies: dict[str, tuple[bytes, bytes]]) -> tuple[float, float]:
+    """Updates and answers per second where the counts of a batch are of different places: the file's, each there 17 times."""
+    model = _fresh()
+    model.take_city(warm.city())
+    for name, (past, today) in bodies.items():
+        for copy in range(COPIES):
+            model.take(f"{name}#{copy}", past, today)
+    table, start = task.table, max(0, read - TIMED_READINGS)
+    later_s = WEEK_S * (int((table.at[read - 1] - table.at[start]) // WEEK_S) + 1)
+    counts = [
+        Reading(f"{each.series}#{copy}", *each[1:])
+        for same_time in _by_stamp(readings(table, start, read, later_s=later_s))
+        for copy in range(COPIES)
+        for each in same_time
+    ]
+    names = [f"{name}#{copy}" for copy in range(COPIES) for name in bodies]
+    observing = answering = 0.0
+    answered = turn = 0
+    for first in range(0, len(counts), BATCH):
+        batch = counts[first : first + BATCH]
+        began = time.perf_counter()
+        model.observe(batch)
+        observing += time.perf_counter() - began
+        for _ in range(0, len(batch), PAGE):
+            at = batch[-1].at + 60 * ARRIVALS_MIN[turn % len(ARRIVALS_MIN)]
+            page = [Question(names[(turn * PAGE + one) % len(names)], at) for one in range(PAGE)]
+            turn += 1
+            began = time.perf_counter()
+            answered += len(model.forecast(page))
+            answering += time.perf_counter() - began
+    return len(counts) / observing, answered / answering
+
+
+def _by_stamp(rows: Sequence[Reading]) -> list[list[Reading]]:
+    groups: list[list[Reading]] = []
+    for each in rows:
+        if not groups or groups[-1][0].at != each.at:
+            groups.append([])
+        groups[-1].append(each)
+    return groups
+
+
+def _speeds(seen: dict[str, list[float]], loop: list[float], report: Report) -> list[Measured]:
+    places = len(report.task.table.places)
+    few = f"the real file's last counts, up to {BATCH} at a time as the log is polled, after all its days were learnt; {places} car parks"
+    many = f"the same, each car park {COPIES} times: the counts of a batch are of different places"
+    paged = f"{PAGE} places a call for one arrival, 5 minutes to a day ahead, between the batches of the row above"
+    size = f"; state {report.bytes_per_place:,} bytes a place, {_verdict(report.bytes_per_place <= WANTED_BYTES)}"
+    lines = (
+        ("o1", "updates", "updates", many, size),
+        ("o2", "answers", "answers", paged, ""),
+        ("o3", "few updates", "updates", few, ""),
+        ("o4", "few answers", "answers", paged, ""),
+    )
+    rows: list[Measured] = []
+    for row, name, word, conditions, more in lines:
+        per_s = 1e6 / median(seen[name])
+        wanted = f"wanted: at least {WANTED_PER_S:,.0f} {word}/s on a core: {_verdict(per_s >= WANTED_PER_S)} ({per_s:,.0f})"
+        what = f"a thousand {word} of the forecast, against a million integers added in a plain Python loop"
+        rows.append(Measured(row, what, conditions, seen[name], loop, "ms", None, None, f"lower is better; {wanted}{more}"))
+    return rows
+
+
+def _errors(report: Report) -> list[Measured]:
+    """A row a horizon: mean error in thousandths of the capacity, over the points whose profile is known."""
+    rows: list[Measured] = []
+    for number, (ours, its) in enumerate(zip(report.horizons, report.baselines["damped"], strict=True), 5):
+        mine, theirs = ours["mae_profile"] or 0.0, its["mae"] or 0.0
+        what = f"error of the forecast for {ours['minutes']} minutes later, against the damped profile"
+        shares = ", ".join(f"{word} {(ours[f'{name}_profile'] or 0) / (its[name] or 1):.2f}" for word, name in _ALSO)
+        note = (
+            f"lower is better; wanted: at most {WANTED_MAE}: {_verdict(mine <= WANTED_MAE * theirs)}; of the damped one's: {shares};"
+            f" over all {ours['n']:,} points {(ours['mae'] or 0) * 1000:.1f}; 80 % interval covers {(ours['coverage_80'] or 0) * 100:.1f} %"
+        )
+        conditions = f"real file, {report.days} days from {FIRST_DAY}, {its['n']:,} points; one run, the same each time"
+        rows.append(Measured(f"o{number}", what, conditions, [mine * 1000], [theirs * 1000], "thousandths", None, None, note))
+    return rows
+
+
+_ALSO = (("pinball loss", "pinball"), ("Brier score of 95 %", "brier_95"))
+
+
+def _verdict(reached: bool) -> str:  # noqa: FBT001 - what it says
+    return "reached" if reached else "**missed**"
