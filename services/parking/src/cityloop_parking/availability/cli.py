@@ -14,6 +14,7 @@ from cityloop_common.terminal import AsJson, fail, out, print_json, print_rows, 
 from cityloop_parking.availability import files
 from cityloop_parking.availability.evaluation import Forecaster, Span, Task, calendar_day
 from cityloop_parking.availability.files import LAYOUTS, MOST_BYTES, Format, Layout, Table
+from cityloop_parking.availability.model import Model
 from cityloop_parking.availability.report import Report, evaluate
 from cityloop_parking.availability.scores import Figures
 from cityloop_parking.places.domain import FileTooLarge, UnreadableFile
@@ -62,10 +63,7 @@ def _evaluated(file: Path, layout: Layout, span: Span) -> Report:
 
 def _model(layout: Layout) -> Forecaster:
     """A model that knows nothing, cut into the format's slots; no calendar: a file's city and its holidays are not known."""
-    from cityloop_parking.availability.model import Model
-
-    model: Forecaster = Model(layout.step_s // 60, shift_s=layout.shift_s)
-    return model
+    return Model(layout.step_s // 60, shift_s=layout.shift_s)
 
 
 def _read(file: Path, layout: Layout) -> Table:
