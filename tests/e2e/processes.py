@@ -76,6 +76,11 @@ class Process:
         """The end of its output."""
         return self.output.read_text(errors="replace")[-2000:] if self.output.exists() else ""
 
+    def said_of(self, request_id: str) -> str:
+        """What it logged of one request, with the traceback of what failed; its log holds no personal data."""
+        lines = self.output.read_text(errors="replace").splitlines() if self.output.exists() else []
+        return "\n".join(line.replace("\\n", "\n") for line in lines if request_id in line)
+
     def kill(self) -> None:
         """kill -9: nothing of it runs any more."""
         if self.running is not None:

@@ -27,7 +27,7 @@ NO_ANSWER = 0
 class Insistent:
     """Asks replicas in turn until one gives an answer that is not "come again"; what was no answer is counted."""
 
-    urls: Sequence[str]
+    processes: Sequence[Process]
     settings: Mapping[str, str]
     http: httpx.AsyncClient
     refused: Counter[int] = field(default_factory=Counter)
@@ -39,17 +39,17 @@ class Insistent:
     async def ask(
         self, method: str, path: str, headers: Mapping[str, str], body: object = None, *, key: str | None = None
     ) -> httpx.Response:
-        """Raises AssertionError for a 500: nothing that the servers do may cause one."""
+        """Raises AssertionError for a 500, with what was logged of it: nothing that the servers do may cause one."""
         sent = {**headers, **({"idempotency-key": key} if key else {})}
         while True:
             self.turn += 1
-            url = self.urls[self.turn % len(self.urls)]
+            process = self.processes[self.turn % len(self.processes)]
             try:
-                answer = await self.http.request(method, f"{url}{V1}{path}", headers=sent, json=body)
+                answer = await self.http.request(method, f"{process.url}{V1}{path}", headers=sent, json=body)
             except httpx.TransportError:
                 self.refused[NO_ANSWER] += 1
             else:
-                assert answer.status_code != 500, f"{method} {path}: {answer.text}"
+                assert answer.status_code != 500, f"{method} {path}: {answer.text}\n{process.said_of(answer.headers['x-request-id'])}"
                 if answer.status_code not in AGAIN and not _waits_for_its_turn(answer):
                     return answer
                 self.refused[answer.status_code] += 1
@@ -65,7 +65,7 @@ async def insistent(processes: Sequence[Process], settings: Mapping[str, str]) -
     """People with a connection to every replica."""
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     async with httpx.AsyncClient(timeout=25, limits=limits) as http:
-        yield Insistent([each.url for each in processes], settings, http)
+        yield Insistent(processes, settings, http)
 
 
 @dataclass(slots=True)

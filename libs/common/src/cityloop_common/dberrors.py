@@ -48,15 +48,23 @@ class translated:  # noqa: N801 - reads as a statement: `with translated():`
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        found = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
-        cause = found.__cause__ if isinstance(found.__cause__, asyncpg.PostgresError | asyncpg.InterfaceError | sqlite3.Error) else found
-        if isinstance(cause, asyncpg.PostgresError):
-            cause.detail = None  # the row's values: they may be personal, and a logged error shows its causes
-        ours = _ours(cause)
+        said = _said_by_driver(error)
+        for each in (said, said.__cause__):  # asyncpg 0.32: a lost connection is caused by what the server said last
+            if isinstance(each, asyncpg.PostgresError):
+                each.detail = None  # the row's values: they may be personal, and a logged error shows its causes
+        ours = _ours(said)
         if ours is None and isinstance(error, exc.TimeoutError):
             ours = Unavailable("no database connection became free")
         if ours is not None:
             raise ours from error
+
+
+def _said_by_driver(error: BaseException) -> BaseException:
+    """The driver's own error beneath SQLAlchemy's; of asyncpg's it makes an emulated one first."""
+    if not isinstance(error, exc.DBAPIError) or error.orig is None:
+        return error
+    emulated = isinstance(error.orig, exc.EmulatedDBAPIException)  # its `driver_exception` is not always set, its cause is
+    return (error.orig.__cause__ if emulated else None) or error.orig
 
 
 class watched(translated):  # noqa: N801 - reads as a statement: `with self._watch:`
@@ -83,16 +91,20 @@ def _ours(error: BaseException) -> Exception | None:  # noqa: C901, PLR0911 - a 
             return Contention()
         case asyncpg.IdleInTransactionSessionTimeoutError():
             return DeadlinePassed("a unit did nothing for 20 s")
+        case asyncpg.ConnectionDoesNotExistError(__cause__=asyncpg.IdleInTransactionSessionTimeoutError()):
+            return DeadlinePassed("a unit did nothing for 20 s")
         case asyncpg.QueryCanceledError():
             return DeadlinePassed("a statement took longer than 20 s")
         case asyncpg.InterfaceError() if isinstance(error, ValueError):
             return _unstorable(error)
         case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | asyncpg.OperatorInterventionError():
             return Unavailable("the database does not answer")
-        case asyncpg.InternalClientError():  # asyncpg 0.32: the server closed the session while it lay in the pool
+        case asyncpg.InternalClientError():  # asyncpg 0.32: the server ended the session between two statements
             return Unavailable("the database does not answer")
         case asyncpg.InsufficientResourcesError() | asyncpg.CannotConnectNowError():
             return Unavailable("the database takes no connection")
+        case asyncpg.PostgresSystemError() | asyncpg.InternalServerError(severity_en="FATAL" | "PANIC"):
+            return Unavailable("the database's machine is in trouble")
         case sqlite3.IntegrityError():
             text = str(error)
             kind = UniqueViolation if text.startswith("UNIQUE") else CheckViolation
