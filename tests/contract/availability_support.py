@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
 
+from cityloop_common.rng import Rng
 from cityloop_parking.availability import forecaster, store
 from cityloop_parking.availability.forecaster import Course
 from cityloop_parking.availability.store import Part
@@ -37,11 +38,12 @@ class Row:
 
 
 def day(place_id: str, start: datetime, *, hours: float = 24, every_min: int = 15, categories: Sequence[str] = ("standard",)) -> list[Row]:
-    """A place's counts in a rhythm, full at noon of UTC; the categories are told together."""
-    rows = []
+    """A place's counts in a rhythm, fullest at noon of UTC, with deviations that go on for hours; the categories are told together."""
+    rows, beside, chance = [], 0.0, Rng("days").stream(f"{place_id}/{start}")
     for number in range(round(hours * 60 / every_min)):
         at = start + timedelta(minutes=number * every_min)
-        share = 0.5 + 0.4 * math.sin((at.hour + at.minute / 60 - 6) / 24 * 2 * math.pi) + (number * 7 % 5 - 2) / 100
+        beside = 0.97 * beside + chance.uniform(-0.02, 0.02)
+        share = min(1.0, max(0.0, 0.4 + 0.25 * math.sin((at.hour + at.minute / 60 - 6) / 24 * 2 * math.pi) + beside))
         rows += [Row(place_id, category, at, round(share * SPACES[category]), SPACES[category]) for category in categories]
     return rows
 

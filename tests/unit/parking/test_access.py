@@ -70,6 +70,7 @@ TABLE = (
     Row("GET", f"{V1}/overview", PUBLIC, 200),
     Row("GET", f"{V1}/stream", PUBLIC, 200),
     Row("GET", f"{V1}/places/{{place_id}}", PUBLIC, 200, foreign=200),  # a car park is no secret
+    Row("GET", f"{V1}/places/{{place_id}}/availability", PUBLIC, 200, foreign=200),
     Row("PUT", f"{V1}/places/{{place_id}}", frozenset({Role.LOT_OPERATOR}), 200, foreign=403, body=_PLACE),  # nor who operates it
     Row("POST", f"{V1}/places/{{place_id}}/observations", REPORTERS, 201, foreign=404, body=_OBSERVED, whole_city=ADMIN),
     Row("POST", f"{V1}/observations", REPORTERS, 200, body={"observations": [{**_OBSERVED, "place_id": "{place}"}]}),

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cityloop_common.indicator import Ask, Status, evaluated, moment
+from cityloop_parking.availability.freshness import Freshness
 from cityloop_parking.indicators.domain import CountFact, PlaceFact, live_places
 from cityloop_parking.indicators.figures import FIGURES, LIVE_PLACES
-from cityloop_parking.search.domain import Freshness, LiveCount, freshness
+from cityloop_parking.search.domain import LiveCount, freshness
 
 NOW = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)
 MOMENT = moment(date(2026, 6, 1), NOW)

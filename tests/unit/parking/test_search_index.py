@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from cityloop_common.clock import rfc3339
 from cityloop_common.geo import Position, distance_m
+from cityloop_parking.availability.freshness import Freshness
 from cityloop_parking.chargers.domain import EvBays
 from cityloop_parking.closures.domain import Window, merged
-from cityloop_parking.search.domain import NEVER, Freshness, LiveCount, Parts, Shown, freshness, render, shown, turned
+from cityloop_parking.search.domain import NEVER, LiveCount, Parts, Shown, freshness, render, shown, turned
 from cityloop_parking.search.index import Near, SearchIndex
 
 NOW = 1_800_000_000.0

@@ -9,6 +9,7 @@ from cityloop_common.clock import rfc3339
 from cityloop_common.service import ApiParts, Republish, Service
 from cityloop_common.sweeps import Sweep
 from cityloop_parking import cli, consumers, sample
+from cityloop_parking.availability import api as availability_api
 from cityloop_parking.availability import forecaster
 from cityloop_parking.availability import use_cases as availability
 from cityloop_parking.closures import use_cases as closures
@@ -33,11 +34,12 @@ from cityloop_parking.settings import ParkingSettings
 def api_parts(ctx: ParkingCtx) -> ApiParts:
     """What a replica of parking's API holds: the search index, the stream, the desk of guests, the counts on their way in."""
     desk = open_guest_desk(ctx)
-    found = search.open_search(ctx)
+    answers = availability.open_answers(ctx)
+    found = search.open_search(ctx, answers)
     counter = observations.open_counter(ctx)
     return ApiParts(
-        state={"guest_desk": desk, "search": found, "counter": counter},
-        loops={"index": found.follow, "turns": found.turn, "counts": counter.run},
+        state={"guest_desk": desk, "search": found, "counter": counter, "answers": answers},
+        loops={"index": found.follow, "turns": found.turn, "outlooks": found.foresee, "counts": counter.run},
         close_first=(found.hub.close,),
         hub=found.hub,
         checks={"index": found.check},
@@ -73,7 +75,14 @@ SERVICE = Service(
     metadata=metadata,
     migrations="cityloop_parking.migrations",
     publishes=(PLACE_PUBLISHED, OCCUPANCY_OBSERVED, *reservation_events.PUBLISHED, *FIGURES.publishes),
-    routers=(search_api.router, places_api.router, observations_api.router, reservations_api.router, FIGURES.router),
+    routers=(
+        search_api.router,
+        places_api.router,
+        availability_api.router,
+        observations_api.router,
+        reservations_api.router,
+        FIGURES.router,
+    ),
     consumers=consumers.CONSUMERS,
     sweeps=(
         Sweep("reservations-expire", 1.0, reservations.expire_due),

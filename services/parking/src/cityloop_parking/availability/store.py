@@ -176,17 +176,11 @@ async def page_parts(tx: Tx, run: Run, *, after: tuple[str, str, str, int], most
     return [Part._make(row) for row in rows]
 
 
-async def parts_of(tx: Tx, run: Run, model: str, series: Collection[str]) -> list[Part]:
-    """Valid parts of some series of a model."""
-    wanted = and_(_P.run == run.run, _P.model == model, _P.series.in_(sorted(series)), _P.version <= run.version)
-    return newest(Part._make(row) for row in await tx.all(select(*_PART).where(wanted)))
-
-
-async def versions_of(tx: Tx, run: Run, model: str, series: Collection[str]) -> dict[str, int]:
-    """The version at which each of some series was stored last."""
-    wanted = and_(_P.run == run.run, _P.model == model, _P.series.in_(sorted(series)), _P.version <= run.version)
-    rows = await tx.all(select(_P.series, func.max(_P.version).label("version")).where(wanted).group_by(_P.series))
-    return {row.series: row.version for row in rows}
+async def parts_of(tx: Tx, run: Run, model: str, series: Collection[str], *, after: int) -> list[Part]:
+    """Valid parts of some series of a model that were stored after a version."""
+    of_series = and_(_P.run == run.run, _P.model == model, _P.series.in_(sorted(series)))
+    rows = await tx.all(select(*_PART).where(of_series, _P.version > after, _P.version <= run.version))
+    return newest(Part._make(row) for row in rows)
 
 
 def newest(parts: Iterable[Part]) -> list[Part]:
@@ -276,7 +270,6 @@ async def put_skips(tx: WriteTx, found: Sequence[Skip]) -> None:
 class Newest(NamedTuple):
     """The newest count of a category of a place."""
 
-    place_id: str
     category: str
     occupied: int
     capacity: int
@@ -287,5 +280,5 @@ class Newest(NamedTuple):
 async def newest_counts(tx: Tx, place_id: str) -> list[Newest]:
     """The newest counts of a place."""
     c = live_count.c
-    asked = select(c.place_id, c.category, c.occupied, c.capacity, c.observed_at, c.interval_s).where(c.place_id == place_id)
+    asked = select(c.category, c.occupied, c.capacity, c.observed_at, c.interval_s).where(c.place_id == place_id)
     return [Newest._make(row) for row in await tx.all(asked.order_by(c.category))]

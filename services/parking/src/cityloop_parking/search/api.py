@@ -12,7 +12,10 @@ from cityloop_common import auth, compression, geo, http
 from cityloop_common.errors import Invalid
 from cityloop_common.ratelimit import SHARED_PER_MINUTE, By, limit
 from cityloop_common.routes import DirectRoute
-from cityloop_parking.search.domain import Freshness
+from cityloop_parking.availability.freshness import Freshness
+from cityloop_parking.availability.outlook import instant_asked
+from cityloop_parking.availability.shapes import ForecastAnswer, FreeAnswer, SpacesAnswer
+from cityloop_parking.context import ParkingCtx
 from cityloop_parking.search.index import Near
 from cityloop_parking.search.replica import Search
 
@@ -54,8 +57,9 @@ class PlaceOnMap(BaseModel):
     """A car park with what is known of its spaces.
 
     `free` has the categories counted within the last day. `as_of`, `source` and `freshness` are those of the oldest number in it.
-    `charging` is null where no charger is known. While waste collection needs a section of street its `state` is closed, until
-    `closed_until`; `closures` are the windows that begin within the next 24 hours.
+    `forecast` is there when `freshness` is `forecast`: every count is older than four intervals of its source, and this is what is
+    expected now, beside the old counts. `charging` is null where no charger is known. While waste collection needs a section of street
+    its `state` is closed, until `closed_until`; `closures` are the windows that begin within the next 24 hours.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -74,16 +78,29 @@ class PlaceOnMap(BaseModel):
     as_of: str | None
     source: str | None
     freshness: Freshness
+    forecast: ForecastAnswer | None
     charging: ChargingAnswer | None
     closed_until: str | None
     closed_for: str | None
     closures: list[ClosureAnswer]
 
 
+class ArrivalAnswer(BaseModel):
+    """What is expected at `arrives_at`; null: nothing was learnt of it yet. `state` is the car park's then; closed, the chance is 0."""
+
+    state: str
+    at: str
+    since: str | None
+    free: FreeAnswer | None
+    chance: float | None
+    categories: dict[str, SpacesAnswer]
+
+
 class NearbyPlace(PlaceOnMap):
-    """A car park with how far away it is."""
+    """A car park with how far away it is, and what is expected there when `arrives_at` was asked for."""
 
     distance_m: int
+    arrival: ArrivalAnswer | None = None
 
 
 class SearchAnswer(BaseModel):
@@ -103,8 +120,9 @@ class OverviewAnswer(BaseModel):
     places: list[PlaceOnMap]
 
 
-def _parameter(name: str, description: str, schema: dict[str, object], example: object) -> dict[str, object]:
-    return {"name": name, "in": "query", "required": name == "near", "description": description, "schema": schema, "example": example}
+def _parameter(name: str, description: str, schema: dict[str, object], example: object = None) -> dict[str, object]:
+    described = {"name": name, "in": "query", "required": name == "near", "description": description, "schema": schema}
+    return described if example is None else {**described, "example": example}
 
 
 def _bounds(limits: tuple[int, int, int]) -> dict[str, object]:
@@ -115,6 +133,11 @@ _PARAMETERS = [
     _parameter("near", "Longitude and latitude, with a comma between.", {"type": "string", "maxLength": 64}, "109.787,39.565"),
     _parameter("radius_m", "How far around, in metres.", _bounds(RADIUS_M), 1000),
     _parameter("limit", "How many at most.", _bounds(LIMIT), 20),
+    _parameter(
+        "arrives_at",
+        "When you arrive, RFC 3339, up to 7 days ahead: each car park then says how likely a space is.",
+        {"type": "string", "format": "date-time", "maxLength": 40},
+    ),
     _parameter("datum", "Datum of `near`; answers are always WGS-84.", {"enum": list(geo.Datum), "default": "wgs84"}, "gcj02"),
 ]
 
@@ -122,7 +145,12 @@ _PARAMETERS = [
 async def nearest(request: Request) -> Response:
     """Sorted by distance, each with its free spaces and how old that number is."""
     search: Search = request.app.state.search
-    return http.json_bytes_response(search.nearest(_near(request.scope["query_string"])))
+    given = _pairs(request.scope["query_string"])
+    arrives_at = given.get("arrives_at")
+    if arrives_at is None:
+        return http.json_bytes_response(search.nearest(_near(given)))
+    ctx: ParkingCtx = await http.current_ctx(request)
+    return http.json_bytes_response(await search.nearest_at(_near(given), instant_asked(arrives_at, ctx.clock.now())))
 
 
 router.add_api_route(
@@ -157,9 +185,8 @@ async def stream(request: Request, last_event_id: Annotated[str | None, Header(m
     return search.stream(last_event_id)
 
 
-def _near(query: bytes) -> Near:
+def _near(given: dict[str, str]) -> Near:
     """Raises Invalid with a pointer to each parameter that is wrong."""
-    given = _pairs(query)
     problems: list[dict[str, str]] = []
     radius_m = _whole(given, "radius_m", RADIUS_M, problems)
     limit = _whole(given, "limit", LIMIT, problems)

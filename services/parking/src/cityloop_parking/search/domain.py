@@ -6,32 +6,32 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 import orjson
 
 from cityloop_common.clock import rfc3339
+from cityloop_parking.availability.freshness import (
+    LATE_INTERVALS,
+    LIVE_INTERVALS,
+    UNKNOWN_AFTER_S,
+    Aged,
+    Freshness,
+    is_silent,
+    of_count,
+    of_counts,
+)
+from cityloop_parking.availability.outlook import Outlook
 from cityloop_parking.chargers.domain import EvBays
 from cityloop_parking.closures.domain import CLOSED_FOR, Window
 from cityloop_parking.places.domain import Category, PlaceKind, PlaceState
 
 CHANGE = "place"  # the kind of our entries in the fan-out stream
 HEARD = "chargers_heard_at"  # in such an entry: when charging had been heard for it
-LIVE_INTERVALS = 2
-UNKNOWN_AFTER_S = 24 * 3600.0
 CHARGERS_LIVE_S = 30 * 60.0  # of the whole charging service: a charger that stays as it is says nothing
 NEVER = -float("inf")
 ANNOUNCED_S = 24 * 3600.0  # how far ahead a closure is shown
 FOR_EVER = float("inf")
-
-
-class Freshness(StrEnum):
-    """How much a count can be trusted: `live` is younger than two of its source's intervals, `unknown` older than a day or none."""
-
-    LIVE = "live"
-    LATE = "late"
-    UNKNOWN = "unknown"
-    CLOSED = "closed"
+OUTLOOK_FOR_S = 300.0  # for how long a forecast of "now" is shown; it is made anew each minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,17 @@ def shown(place: Mapping[str, object], parts: Parts, *, version: int) -> Shown:
 
 def freshness(count: LiveCount, now_s: float) -> Freshness:
     """The class of one count at an instant; one from the near future is live."""
-    age_s = now_s - count.observed_at_s
-    if age_s > UNKNOWN_AFTER_S:
-        return Freshness.UNKNOWN
-    return Freshness.LIVE if age_s <= LIVE_INTERVALS * count.interval_s else Freshness.LATE
+    return of_count(_aged(count, now_s))
+
+
+def is_closed_at(place: Shown, at_s: float) -> bool:
+    """Whether a place takes nobody at an instant, as far as its windows are known."""
+    return not place.is_open or _closed_until(place, at_s) is not None
+
+
+def is_silent_at(place: Shown, now_s: float) -> bool:
+    """Whether a forecast says more of a place than its counts do, at an instant at which it takes cars."""
+    return not is_closed_at(place, now_s) and is_silent([_aged(count, now_s) for count in place.counts])
 
 
 def chargers_freshness(heard_s: float, now_s: float) -> Freshness:
@@ -116,14 +123,17 @@ def chargers_freshness(heard_s: float, now_s: float) -> Freshness:
     return Freshness.LIVE if age_s <= CHARGERS_LIVE_S else Freshness.LATE
 
 
-def class_of(place: Shown, now_s: float) -> Freshness:
-    """The class of what is shown of a place as a whole: that of its oldest number that is not too old to be shown."""
-    if not place.is_open or _closed_until(place, now_s) is not None:
+def class_of(place: Shown, now_s: float, outlook: Outlook | None = None) -> Freshness:
+    """The class of what is shown of a place as a whole: that of its oldest number that is not too old to be shown.
+
+    A place that is silent and has an outlook of these minutes is shown as it is expected.
+    """
+    if is_closed_at(place, now_s):
         return Freshness.CLOSED
-    classes = {freshness(count, now_s) for count in place.counts} - {Freshness.UNKNOWN}
-    if not classes:
-        return Freshness.UNKNOWN
-    return Freshness.LATE if Freshness.LATE in classes else Freshness.LIVE
+    ages = [_aged(count, now_s) for count in place.counts]
+    if outlook is not None and now_s <= outlook.at.timestamp() + OUTLOOK_FOR_S and is_silent(ages):
+        return Freshness.FORECAST
+    return of_counts(ages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +144,12 @@ class Rendered:
     valid_until_s: float
 
 
-def render(place: Shown, now_s: float, *, heard_s: float = NEVER) -> Rendered:
+def render(place: Shown, now_s: float, *, heard_s: float = NEVER, outlook: Outlook | None = None) -> Rendered:
     """Numbers older than a day are not shown; `as_of`, source and class are those of the oldest number that is.
 
-    `heard_s` is when charging said anything last.
+    `heard_s` is when charging said anything last. `outlook` is shown beside the numbers of a silent place, never in their stead.
     """
-    overall, closed_until_s = class_of(place, now_s), _closed_until(place, now_s)
+    overall, closed_until_s = class_of(place, now_s, outlook), _closed_until(place, now_s)
     is_open = overall is not Freshness.CLOSED
     known = [count for count in place.counts if is_open and freshness(count, now_s) is not Freshness.UNKNOWN]
     spoken_for = min(known, key=_age) if known else max(place.counts, key=_age, default=None)
@@ -149,6 +159,7 @@ def render(place: Shown, now_s: float, *, heard_s: float = NEVER) -> Rendered:
         "as_of": _instant(spoken_for.observed_at_s) if spoken_for else None,
         "source": spoken_for.source if spoken_for else None,
         "freshness": overall,
+        "forecast": outlook.body() if outlook is not None and overall is Freshness.FORECAST else None,
         "charging": None if place.charging is None else _charging(place.charging, heard_s, now_s, is_open=is_open),
         "closed_until": None if closed_until_s is None else _instant(closed_until_s),
         "closed_for": None if closed_until_s is None else CLOSED_FOR,
@@ -158,7 +169,8 @@ def render(place: Shown, now_s: float, *, heard_s: float = NEVER) -> Rendered:
             if starts_s - ANNOUNCED_S < now_s < starts_s
         ],
     }
-    valid_until_s = min((turn for turn in _turns(place, heard_s) if turn >= now_s), default=FOR_EVER)
+    ends = () if outlook is None else (outlook.at.timestamp() + OUTLOOK_FOR_S,)
+    valid_until_s = min((turn for turn in (*_turns(place, heard_s), *ends) if turn >= now_s), default=FOR_EVER)
     return Rendered(place.fixed + b"," + orjson.dumps(tail)[1:-1], valid_until_s)
 
 
@@ -196,6 +208,10 @@ def _age(count: LiveCount) -> float:
     return count.observed_at_s
 
 
+def _aged(count: LiveCount, now_s: float) -> Aged:
+    return Aged(now_s - count.observed_at_s, count.interval_s)
+
+
 def _free(count: LiveCount, capacity: Mapping[str, int]) -> int:
     """Never below zero, never more than the place has."""
     free = max(0, count.capacity - count.occupied)
@@ -211,6 +227,12 @@ def turns(place: Shown) -> Iterator[float]:
         yield starts_s - ANNOUNCED_S
         yield math.nextafter(starts_s, 0.0)
         yield math.nextafter(ends_s, 0.0)
+
+
+def silences(place: Shown) -> Iterator[float]:
+    """The last instant before every count of a place is so old that a forecast says more."""
+    if place.is_open and place.counts:
+        yield max(count.observed_at_s + LATE_INTERVALS * count.interval_s for count in place.counts)
 
 
 def _turns(place: Shown, heard_s: float) -> Iterator[float]:

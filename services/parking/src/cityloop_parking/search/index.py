@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from cityloop_common.geo import EARTH_RADIUS_M, Position
-from cityloop_parking.search.domain import NEVER, Freshness, Shown, class_of, render, turned, turns
+from cityloop_parking.availability.freshness import Freshness
+from cityloop_parking.availability.outlook import Outlook
+from cityloop_parking.search.domain import NEVER, Shown, class_of, is_silent_at, render, silences, turned, turns
 
 FINE_M = 250.0
 COARSE_M = 4_000.0
@@ -26,9 +28,10 @@ DEGREE_M = math.radians(1) * EARTH_RADIUS_M
 class Entry:
     """A place in the index with its JSON as of now; the same object through all versions at one spot."""
 
-    __slots__ = ("_body", "_valid_until_s", "place")
+    __slots__ = ("_body", "_valid_until_s", "outlook", "place")
 
     def __init__(self, place: Shown) -> None:
+        self.outlook: Outlook | None = None
         self.show(place)
 
     def show(self, place: Shown) -> None:
@@ -40,7 +43,7 @@ class Entry:
     def body(self, now_s: float, heard_s: float) -> bytes:
         """The JSON without its closing brace; made anew only when it says something else by now."""
         if now_s > self._valid_until_s:
-            rendered = render(self.place, now_s, heard_s=heard_s)
+            rendered = render(self.place, now_s, heard_s=heard_s, outlook=self.outlook)
             self._body, self._valid_until_s = rendered.body, rendered.valid_until_s
         return self._body
 
@@ -81,22 +84,23 @@ class _Grid:
 
 
 class _Turns:
-    """Places by the seconds in which the clock alone changes what is shown of them: a look costs what lies in its seconds.
+    """Places by the seconds in which the clock alone changes something of them: a look costs what lies in its seconds.
 
     What is past stays until the place is another: a client that comes back asks for it.
     """
 
-    __slots__ = ("_at",)
+    __slots__ = ("_at", "_of")
 
-    def __init__(self) -> None:
+    def __init__(self, of: Callable[[Shown], Iterable[float]]) -> None:
+        self._of = of
         self._at: dict[int, dict[str, None]] = {}
 
     def put(self, place: Shown) -> None:
-        for turn in turns(place):
+        for turn in self._of(place):
             self._at.setdefault(math.floor(turn), {})[place.id] = None
 
     def drop(self, place: Shown) -> None:
-        for turn in turns(place):
+        for turn in self._of(place):
             at = self._at.get(math.floor(turn), {})
             at.pop(place.id, None)
             if not at:
@@ -127,7 +131,8 @@ class SearchIndex:
         self._entries: dict[str, Entry] = {}
         self._fine = _Grid(FINE_M)
         self._coarse = _Grid(COARSE_M)
-        self._turns = _Turns()
+        self._turns = _Turns(turns)
+        self._silences = _Turns(silences)
         self.heard_s = NEVER
         self.revision = 0  # counts what became otherwise
 
@@ -138,6 +143,29 @@ class SearchIndex:
         """A place as it is known."""
         entry = self._entries.get(place_id)
         return None if entry is None else entry.place
+
+    def entry(self, place_id: str) -> Entry | None:
+        """A place with its JSON."""
+        return self._entries.get(place_id)
+
+    def silent(self, now_s: float) -> list[Shown]:
+        """Places of which a forecast says more than their counts do."""
+        return [entry.place for entry in self._entries.values() if is_silent_at(entry.place, now_s)]
+
+    def fallen_silent(self, since_s: float, now_s: float) -> list[Shown]:
+        """Those that have become so between two instants, by the clock alone."""
+        found = [self._entries[place_id].place for place_id in self._silences.between(since_s, now_s)]
+        return [place for place in found if is_silent_at(place, now_s)]
+
+    def foresee(self, place_id: str, outlook: Outlook | None) -> bool:
+        """What is expected of a place now; False when that is known of it, or the place is not."""
+        entry = self._entries.get(place_id)
+        if entry is None or entry.outlook == outlook:
+            return False
+        entry.outlook = outlook
+        entry.show(entry.place)
+        self.revision += 1
+        return True
 
     def version(self, place_id: str) -> int:
         """The version that is known of a place; 0 when it is not."""
@@ -151,6 +179,7 @@ class SearchIndex:
             if entry.place.version >= place.version:
                 return None
             self._turns.drop(entry.place)
+            self._silences.drop(entry.place)
             if (entry.place.lon, entry.place.lat) == (place.lon, place.lat):
                 entry.show(place)
                 self._note(place)
@@ -167,6 +196,7 @@ class SearchIndex:
     def _note(self, place: Shown) -> None:
         self.revision += 1
         self._turns.put(place)
+        self._silences.put(place)
 
     def hear(self, heard_s: float) -> None:
         """Charging said something at that time: what is shown of chargers is as fresh as that."""
@@ -178,10 +208,10 @@ class SearchIndex:
                     entry.show(entry.place)
 
     def classes(self, now_s: float) -> Counter[str]:
-        """How many places are shown live, late, unknown or closed. Open ones without any count, as of no counter, are `uncounted`."""
+        """How many places are shown live, late, forecast, unknown or closed. Open ones without any count (no counter) are `uncounted`."""
         found: Counter[str] = Counter()
         for entry in self._entries.values():
-            shown_as = class_of(entry.place, now_s)
+            shown_as = class_of(entry.place, now_s, entry.outlook)
             found[UNCOUNTED if shown_as is Freshness.UNKNOWN and not entry.place.counts else shown_as.value] += 1
         return found
 

@@ -14,11 +14,14 @@ from cityloop_common.compression import Body
 from cityloop_common.errors import Unavailable
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message
+from cityloop_parking.availability.answers import Answers
+from cityloop_parking.availability.freshness import Freshness
 from cityloop_parking.chargers import store as chargers
 from cityloop_parking.context import ParkingCtx
 from cityloop_parking.search import store
-from cityloop_parking.search.domain import CHANGE, HEARD, NEVER, Freshness, Shown, chargers_freshness, render
+from cityloop_parking.search.domain import CHANGE, HEARD, NEVER, Shown, chargers_freshness, render
 from cityloop_parking.search.index import UNCOUNTED, Near, SearchIndex
+from cityloop_parking.search.outlooks import Outlooks, arrivals
 from cityloop_parking.search.overview import Overview
 
 PAGE = 500
@@ -42,8 +45,10 @@ class IndexNotReady(Unavailable):
 class Search:
     """The index of this replica (a FanoutReader) and its event streams."""
 
-    def __init__(self, ctx: ParkingCtx) -> None:
+    def __init__(self, ctx: ParkingCtx, answers: Answers) -> None:
         self._ctx = ctx
+        self._answers = answers
+        self._outlooks = Outlooks(answers)
         self._index: SearchIndex | None = None
         self._as_of = b""
         self._newest = datetime.min.replace(tzinfo=UTC)
@@ -76,6 +81,18 @@ class Search:
                 await self.hub.publish_all(self._as_they_are(places))
             since_s = max(since_s, now_s)
 
+    async def foresee(self) -> None:
+        """Background loop: keeps what is expected beside the old counts of places that have fallen silent, and tells the streams."""
+        since_s = self._ctx.clock.now().timestamp()
+        while True:
+            await self._ctx.clock.sleep(TURN_EVERY_S)
+            now = self._ctx.clock.now()
+            index, now_s = self._index, now.timestamp()
+            if index is not None:
+                places = self._outlooks.due(index, since_s, now_s)
+                await self.hub.publish_all(self._as_they_are(await self._outlooks.look(index, places, now)))
+            since_s = max(since_s, now_s)
+
     def _measure(self, classes: Counter[str]) -> None:
         for freshness in (*Freshness, UNCOUNTED):
             PLACES.set(self._ctx.service, str(freshness), to=classes[freshness])
@@ -89,6 +106,18 @@ class Search:
         index = self._ready()
         places = index.answer(ask, self._ctx.clock.now().timestamp())
         return b'{"as_of":"%b","datum":"wgs84","places":%b}' % (self._as_of, places)
+
+    async def nearest_at(self, ask: Near, at: datetime) -> bytes:
+        """The answer of a search by somebody who arrives at an instant. Raises IndexNotReady."""
+        index, as_of = self._ready(), self._as_of
+        found = index.nearest(ask)
+        expected = await arrivals(self._answers, [entry.place for _, entry in found], at)
+        now_s = self._ctx.clock.now().timestamp()
+        places = [
+            b'%b,"distance_m":%d,"arrival":%b}' % (entry.body(now_s, index.heard_s), metres, arrival)
+            for (metres, entry), arrival in zip(found, expected, strict=True)
+        ]
+        return b'{"as_of":"%b","datum":"wgs84","places":[%b]}' % (as_of, b",".join(places))
 
     async def overview(self) -> Body:
         """Every car park as JSON, made once for all who ask. Raises IndexNotReady."""
@@ -218,6 +247,9 @@ class Search:
                 yield self._message("", newest)
 
     def _message(self, id_: str, shown: Shown) -> Message:
-        heard_s = NEVER if self._index is None else self._index.heard_s
-        body = render(shown, self._ctx.clock.now().timestamp(), heard_s=heard_s).body + b"}"
+        heard_s, outlook = NEVER, None
+        if self._index is not None:
+            entry = self._index.entry(shown.id)
+            heard_s, outlook = self._index.heard_s, None if entry is None else entry.outlook
+        body = render(shown, self._ctx.clock.now().timestamp(), heard_s=heard_s, outlook=outlook).body + b"}"
         return Message(id_, CHANGED, shown.id, body.decode())

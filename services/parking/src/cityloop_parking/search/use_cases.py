@@ -12,6 +12,8 @@ from cityloop_common.clock import rfc3339
 from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change
+from cityloop_parking.availability import use_cases as availability
+from cityloop_parking.availability.answers import Answers
 from cityloop_parking.chargers import use_cases as chargers
 from cityloop_parking.closures import use_cases as closures
 from cityloop_parking.context import ParkingCtx
@@ -56,9 +58,9 @@ def show_closures_at_end(tx: WriteTx, ctx: ParkingCtx, touched: closures.Touched
         tx.at_end(_key(place_id, "closures"), partial(_show_closures, tx, ctx, closures.Touched((place_id,), touched.turn)))
 
 
-def open_search(ctx: ParkingCtx) -> Search:
-    """The search of one API replica; `app.state.search` holds it."""
-    return Search(ctx)
+def open_search(ctx: ParkingCtx, answers: Answers | None = None) -> Search:
+    """The search of one API replica; `app.state.search` holds it. `answers` are the replica's forecasts."""
+    return Search(ctx, answers or availability.open_answers(ctx))
 
 
 async def rebuild(ctx: ParkingCtx, progress: Callable[[int, int | None, str], None]) -> dict[str, int]:
