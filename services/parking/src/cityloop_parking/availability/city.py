@@ -80,11 +80,6 @@ class City:
         self._mean_slot[slot % _KEPT_SLOTS] = slot
         return beside, change
 
-    def beside(self, deviation: Floats, at: Floats, grid: Grid) -> tuple[Floats, Floats]:
-        """For series that deviate so: the mean deviation of the others, and its change in an hour."""
-        sums, numbers = np.full(at.shape, self._scalars[2]), np.full(at.shape, self._scalars[3])
-        return self._others(sums, numbers, deviation), self._change(sums / np.maximum(numbers, 1), numbers, at, grid)
-
     @staticmethod
     def _others(sums: Floats, numbers: Floats | Ints, own: Floats) -> Floats:
         return np.where(numbers > 1, (sums - own) / np.maximum(numbers - 1, 1), 0.0)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from cityloop_parking.availability.calendar import KINDS, Calendar, types_of
-from cityloop_parking.availability.memory import EMPTY, FINE, FULL, Floats, Ints, Memory
+from cityloop_parking.availability.memory import EMPTY, FINE, FULL, PROFILES, Floats, Ints, Memory
 
 DAY_S = 86_400
+ALL_DAYS = PROFILES - 1
 _SHRINK = 1.0  # days of the coarser profile that a finer one starts with
 _SHRINK_CITY = 0.5
+_RATES = np.arange(EMPTY + 1) / np.float32(FULL)  # of the bytes of a kept day
+_RATES[EMPTY] = np.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ class Grid:
         slot = np.floor(place)
         return slot.astype(np.int64), place - slot
 
+    def around(self, at: Floats) -> tuple[Ints, Floats]:
+        """The two slots between whose middles an instant lies, as a last dimension, and how far the way is gone."""
+        slot, way = self.between(at)
+        return np.stack([slot, slot + 1], axis=-1), way
+
 
 @dataclass(frozen=True, slots=True)
 class Usual:
@@ -52,56 +60,56 @@ class Usual:
 
 
 class Curves:
-    """The past of series, read at any instants; `city` is the mean profile of all series."""
+    """The past of series, read at any instants: n rows x m instants. `city` is the mean profile of all series."""
 
     def __init__(self, grid: Grid, calendar: Calendar, memory: Memory, city: Floats) -> None:
         self.grid, self.calendar, self.memory, self.city = grid, calendar, memory, city
 
     def usual(self, rows: Ints, at: Floats) -> Usual:
-        """The profiles at an instant, between the middles of two slots; `rows` must broadcast to `at`."""
-        slot, way = self.grid.between(at)
-        first, second = self._usual_slot(rows, slot), self._usual_slot(rows, slot + 1)
-        return Usual(*(one + way * (two - one) for one, two in zip(first, second, strict=True)))
+        """The profiles at instants, between the middles of two slots."""
+        slots, way = self.grid.around(at)
+        day, part = np.divmod(slots, self.grid.slots)
+        kinds = self.calendar.kinds(day)
+        first = (rows[:, None, None] * self.grid.slots + part) * PROFILES
+        means, weights = self.memory.mean.reshape(-1), self.memory.weight.reshape(-1)
+        at_all, at_type, at_kind = first + ALL_DAYS, first + KINDS + types_of(kinds), first + kinds
+        days = weights[at_all].astype(np.float64)
+        every = _lean(means[at_all], days, self.city[part], _SHRINK_CITY)
+        kind = _lean(means[at_type], weights[at_type].astype(np.float64), every, _SHRINK)
+        weekday = _lean(means[at_kind], weights[at_kind].astype(np.float64), kind, _SHRINK)
+        return Usual(*(_along(each, way) for each in (weekday, kind, every, days / (days + 1))))
 
     def seen(self, rows: Ints, at: Floats) -> Floats:
-        """The rate as it was at an instant, NaN where that is not known."""
-        slot, way = self.grid.between(at)
-        first, second = self.seen_slot(rows, slot), self.seen_slot(rows, slot + 1)
-        return first + way * (second - first)
+        """The rate as it was, today or on a day that is kept; NaN where that is not known."""
+        slots, way = self.grid.around(at)
+        return _along(self.seen_slots(rows[:, None, None], slots), way)
 
-    def seen_slot(self, rows: Ints, slot: Ints) -> Floats:
-        """The rate in the middle of a slot of today or of a day that is kept, NaN where that is not known."""
-        day, part = np.divmod(slot, self.grid.slots)
-        past = self.kept_slot(rows, slot, np.zeros_like(slot))
-        return np.where(self.memory.day[rows] == day, self.memory.today[rows, part], past)
+    def seen_slots(self, rows: Ints, slots: Ints) -> Floats:
+        """The rate in the middle of slots, NaN where it is not known; `rows` must broadcast to `slots`."""
+        memory = self.memory
+        day, part = np.divmod(slots, self.grid.slots)
+        today = memory.day[rows]
+        ago = today - day
+        kept = _RATES[memory.curves[rows, part, day % memory.shape.days]]
+        past = np.where((ago > 0) & (ago <= memory.shape.days), kept, np.nan)
+        return np.where(ago == 0, memory.today[rows, part], past)
 
-    def kept(self, rows: Ints, at: Floats, back: Ints) -> Floats:
-        """The rate `back` days before an instant, at the same time of the day, NaN where no such day is kept."""
-        slot, way = self.grid.between(at)
-        first, second = self.kept_slot(rows, slot, back), self.kept_slot(rows, slot + 1, back)
-        return first + way * (second - first)
+    def kept(self, rows: Ints, slots: Ints) -> Floats:
+        """The rates of all kept days in the middle of the same times of the day: n x m slots x days, as they lie in memory."""
+        return _RATES[self.memory.curves[rows[:, None], slots % self.grid.slots]]
 
-    def kept_slot(self, rows: Ints, slot: Ints, back: Ints) -> Floats:
-        """The rate in the middle of the same slot `back` days before, of the days that are kept."""
-        day, part = np.divmod(slot, self.grid.slots)
-        day = day - back
-        place = day % self.memory.shape.days
-        kept = self.memory.curves[rows, place, part]
-        return np.where((self.memory.curve_day[rows, place] == day) & (kept != EMPTY), kept / FULL, np.nan)
-
-    def _usual_slot(self, rows: Ints, slot: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-        day, part = np.divmod(slot, self.grid.slots)
-        kinds = self.calendar.kinds(day)
-        weight, mean = self.memory.weight, self.memory.mean
-        every_weight = weight[rows, KINDS + 3, part].astype(np.float64)
-        type_index = KINDS + types_of(kinds)
-        every = _lean(mean[rows, KINDS + 3, part] / FINE, every_weight, self.city[part], _SHRINK_CITY)
-        kind = _lean(mean[rows, type_index, part] / FINE, weight[rows, type_index, part], every, _SHRINK)
-        weekday = _lean(mean[rows, kinds, part] / FINE, weight[rows, kinds, part], kind, _SHRINK)
-        return weekday, kind, every, every_weight / (every_weight + 1)
+    def ago(self, rows: Ints) -> Ints:
+        """How many days before today each kept day was: n x days, as they lie in memory."""
+        days = self.memory.shape.days
+        return (self.memory.day[rows][:, None] - 1 - np.arange(days)) % days + 1
 
 
-def _lean(own: Floats, weight: Floats, coarser: Floats, shrink: float) -> Floats:
-    days = weight.astype(np.float64)
-    leaning: Floats = (days * own + shrink * coarser) / (days + shrink)
+def _along(pairs: Floats, way: Floats) -> Floats:
+    first = pairs[..., 0]
+    between: Floats = first + way * (pairs[..., 1] - first)
+    return between
+
+
+def _lean(own: Ints, days: Floats, coarser: Floats, shrink: float) -> Floats:
+    leaning: Floats = (days * own * (1 / FINE) + shrink * coarser) / (days + shrink)
     return leaning

@@ -15,6 +15,7 @@ _HOURS = 12
 _REACH_RATE = 0.03  # per slot in which every series is scored
 _SCALE_RATE = 0.01
 _FACTOR_RATE = 0.02
+_LEAST_REACH = 0.05
 WORST = 4.0  # an error counts at most as so many scales
 _START_SCALE = np.log(0.02)
 
@@ -52,12 +53,17 @@ class Intervals:
         found: Floats = self.scale[horizon] + factors
         return found
 
-    def learn(self, horizon: int, place: Place, error_in_scales: Floats, missed: Floats, alive: int) -> None:
-        """Moves the city's factors by forecasts whose truth is known; `missed` is n x 2 (below, above), `alive` all series."""
-        pull = np.minimum(error_in_scales, WORST) - 1
-        alive = max(alive, 1)
-        self.scale[horizon] += _SCALE_RATE * pull.sum() / alive
+    def learn(self, horizon: Ints, place: Place, pull: Floats, missed: Floats, alive: int) -> None:
+        """Moves the city's factors by n forecasts whose truth is known.
+
+        `pull` is the error in scales less 1, `missed` is n x 2: 0.9 where the truth lay below, or above, the interval, else -0.1;
+        `alive` counts the series of the city: a slot in which each of them is scored is one full step.
+        """
+        share = 1 / max(alive, 1)
+        self.scale += _SCALE_RATE * share * np.bincount(horizon, pull, minlength=len(self.scale))
         for table, where in ((self.hours, place.hour), (self.levels, place.level), (self.steps, place.step)):
-            sums = np.bincount(where, pull, minlength=table.shape[1])
-            table[horizon] += _FACTOR_RATE * sums / alive
-        self.reach[horizon] = np.maximum(self.reach[horizon] + _REACH_RATE * (missed - MISSED).sum(axis=0) / alive, 0.05)
+            sums = np.bincount(horizon * table.shape[1] + where, pull, minlength=table.size)
+            np.add(table, _FACTOR_RATE * share * sums.reshape(table.shape), out=table)
+        sides = [np.bincount(horizon, missed[:, side], minlength=len(self.scale)) for side in (0, 1)]
+        self.reach += _REACH_RATE * share * np.stack(sides, axis=1)
+        np.maximum(self.reach, _LEAST_REACH, out=self.reach)

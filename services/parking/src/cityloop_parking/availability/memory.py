@@ -45,10 +45,9 @@ class _Field:
 def _fields(of: Shape) -> list[_Field]:
     k, own = of.horizons, OWN_TERMS
     return [
-        _Field("curves", "u1", (of.days, of.slots), EMPTY, past=True),
-        _Field("curve_day", "<i4", (of.days,), NO_DAY, past=True),
-        _Field("mean", "<u2", (PROFILES, of.slots), 0, past=True),
-        _Field("weight", "<f2", (PROFILES, of.slots), 0, past=True),
+        _Field("curves", "u1", (of.slots, of.days), EMPTY, past=True),
+        _Field("mean", "<u2", (of.slots, PROFILES), 0, past=True),
+        _Field("weight", "<f2", (of.slots, PROFILES), 0, past=True),
         _Field("own", "<f4", (k, own), 0, past=True),  # what is added to the city's weights of some terms
         _Field("own_squares", "<f4", (k, own, own), 0),
         _Field("own_products", "<f4", (k, own), 0),
@@ -62,6 +61,9 @@ def _fields(of: Shape) -> list[_Field]:
         _Field("other_times", "<i4", (), 0),
         _Field("same_since", "<f8", (), np.nan),
         _Field("deviation", "<f8", (), 0),
+        _Field("beside", "<f4", (2,), 0),  # how the others deviated at the last count, and its change in an hour
+        _Field("today_sum", "<f8", (), 0),  # of the deviations so far today
+        _Field("today_counts", "<i4", (), 0),
         _Field("counted_at", "<f8", (), -np.inf),
         _Field("spread", "<f4", (k,), 0),  # log of the series' errors beside the city's
         _Field("missed", "<f4", (k, 2), 0),  # what is added to the city's two multipliers
@@ -76,7 +78,6 @@ class Memory:
     """Rows of series by their name; arrays grow in steps and are reached as attributes, `memory.curves[rows]`."""
 
     curves: npt.NDArray[np.uint8]
-    curve_day: npt.NDArray[np.int32]
     mean: npt.NDArray[np.uint16]
     weight: npt.NDArray[np.float16]
     own: npt.NDArray[np.float32]
@@ -92,6 +93,9 @@ class Memory:
     other_times: npt.NDArray[np.int32]
     same_since: Floats
     deviation: Floats
+    beside: npt.NDArray[np.float32]
+    today_sum: Floats
+    today_counts: npt.NDArray[np.int32]
     counted_at: Floats
     spread: npt.NDArray[np.float32]
     missed: npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ import numpy as np
 from cityloop_parking.availability.calendar import KINDS, types_of
 from cityloop_parking.availability.city import City
 from cityloop_parking.availability.curves import Curves, Grid
-from cityloop_parking.availability.memory import FINE, FULL, NO_DAY, OWN_TERMS, Flags, Floats, Ints, Memory
+from cityloop_parking.availability.memory import EMPTY, FINE, FULL, NO_DAY, OWN_TERMS, Flags, Floats, Ints, Memory
 
 _BRIDGED_S = 5400  # between two counts further apart nothing is known
 _KEPT_A_WEEK = 0.8
@@ -62,24 +62,33 @@ def fold(curves: Curves, city: City, rows: Ints, day: Ints) -> None:
         ):
             _learn_profile(memory, ended, index, today, known, kept)
         city.learn_day(today)
-        place = memory.day[ended] % memory.shape.days
-        memory.curves[ended, place] = np.where(known, np.round(np.nan_to_num(today) * FULL), 255).astype(np.uint8)
-        memory.curve_day[ended, place] = memory.day[ended]
+        _keep(memory, ended, np.where(known, np.round(np.nan_to_num(today) * FULL), EMPTY), day[memory.day[rows] != NO_DAY])
         memory.days[ended] += 1
         _solve_own(memory, ended)
     memory.today[rows] = np.nan
+    memory.today_sum[rows], memory.today_counts[rows] = 0.0, 0
     memory.day[rows] = day
 
 
+def _keep(memory: Memory, rows: Ints, curves: Floats, day: Ints) -> None:
+    """Keeps the days that are over at the place of their number, and empties the places of days until `day` that were missed."""
+    days = memory.shape.days
+    began = memory.day[rows]
+    memory.curves[rows, :, began % days] = curves
+    for missed in range(1, min(int((day - began).max()), days + 1)):
+        later = np.flatnonzero(began + missed < day)
+        memory.curves[rows[later], :, (began[later] + missed) % days] = EMPTY
+
+
 def _learn_profile(memory: Memory, rows: Ints, index: Ints, today: Floats, known: Flags, kept: Floats) -> None:
-    weight = memory.weight[rows, index].astype(np.float64)
-    mean = memory.mean[rows, index] / FINE
+    weight = memory.weight[rows, :, index].astype(np.float64)
+    mean = memory.mean[rows, :, index] / FINE
     apart = today - mean
     apart = np.where(weight >= _KNOWN_DAYS, np.clip(apart, -_MOST_MOVE, _MOST_MOVE), apart)
     more = np.where(known, weight * kept[:, None] + 1, weight)
     moved = np.where(known, mean + apart / np.maximum(more, 1), mean)
-    memory.weight[rows, index] = more
-    memory.mean[rows, index] = np.round(moved * FINE)
+    memory.weight[rows, :, index] = more
+    memory.mean[rows, :, index] = np.round(moved * FINE)
 
 
 def _solve_own(memory: Memory, rows: Ints) -> None:
@@ -108,7 +117,7 @@ def rescale(memory: Memory, rows: Ints, capacity: Floats, confirmed: int) -> Non
         if abs(share - 1) > _SAME_CAPACITY:
             memory.mean[row] = np.round(np.clip(memory.mean[row] * share, 0, FINE))
             kept = memory.curves[row]
-            memory.curves[row] = np.where(kept == 255, 255, np.round(np.clip(kept * share, 0, FULL))).astype(np.uint8)
+            memory.curves[row] = np.where(kept == EMPTY, EMPTY, np.round(np.clip(kept * share, 0, FULL))).astype(np.uint8)
             memory.today[row] = np.clip(memory.today[row] * share, 0, 1)
             memory.last_rate[row] = min(memory.last_rate[row] * share, 1.0)
     memory.capacity[rows[sure]] = capacity[sure]

@@ -17,19 +17,25 @@ class Waiting:
     def __init__(self, ahead: tuple[int, ...]) -> None:
         self.ahead = ahead
         self.every = tuple(1 if slots <= 12 else slots // _MOST_OPEN | 1 for slots in ahead)  # odd: all times of the day have their turn
-        self._room = tuple(slots // every + 2 for slots, every in zip(ahead, self.every, strict=True))
-        self._start = tuple(sum(self._room[:number]) for number in range(len(ahead)))
-        self.size = sum(self._room)
+        self._every = np.array(self.every)
+        self._rooms = np.array(ahead) // self._every + 2
+        self._starts = np.cumsum(self._rooms) - self._rooms
+        self.size = int(self._rooms.sum())
 
     def due(self, slot: Ints) -> Iterator[tuple[tuple[int, ...], Ints]]:
-        """Horizons, and the places in `slot` from which they are to be asked."""
+        """Horizons, and the places in `slot` from which they are to be asked; as a rule all slots are the same one."""
         often = tuple(number for number, every in enumerate(self.every) if every == 1)
+        if slot[0] == slot[-1] and (slot == slot[0]).all():
+            yield tuple(number for number, every in enumerate(self.every) if slot[0] % every == 0), np.arange(slot.size)
+            return
         yield often, np.arange(slot.size)
         for number, every in enumerate(self.every):
             chosen = np.flatnonzero(slot % every == 0)
             if every > 1 and chosen.size:
                 yield (number,), chosen
 
-    def place(self, horizon: int, slot: Ints) -> Ints:
-        """Where a forecast made from a slot is kept."""
-        return self._start[horizon] + slot // self.every[horizon] % self._room[horizon]
+    def places(self, horizons: Ints, slots: Ints) -> Ints:
+        """Where forecasts made from slots are kept; `slots` is n, or n x h beside h horizons: the answer is n x h."""
+        slots = slots if slots.ndim == 2 else slots[:, None]
+        found: Ints = self._starts[horizons] + slots // self._every[horizons] % self._rooms[horizons]
+        return found

@@ -7,7 +7,6 @@ import numpy as np
 from cityloop_parking.availability.memory import Floats, Ints
 from cityloop_parking.availability.terms import NAMES, STEPS, TERMS
 
-_LEAST_ERROR = 0.004  # a row weighs 1 / its error: the absolute error counts, not its square
 _LONGEST_DAYS = 20.0  # half of the sums are kept after so many days
 _SHARE_OF_LIFE = 1 / 6
 _RIDGE = 0.003
@@ -31,13 +30,15 @@ class Weights:
         self.start[:, NAMES.index("step")] = _STEP_AT_START
         self.solved = self.start.copy()
 
-    def learn(self, horizon: int, terms: Floats, step: Floats, error: Floats, trust: Floats) -> None:
-        """Adds forecasts whose truth is known: n x terms, the step that was, and the error that was made."""
-        weight = trust / np.maximum(np.abs(error), _LEAST_ERROR)
+    def learn(self, horizon: Ints, terms: Floats, step: Floats, weight: Floats) -> None:
+        """Adds n forecasts whose truth is known: their horizons, n x terms, the steps that were, and how much each counts."""
         weighted = terms * weight[:, None]
-        self.squares[horizon] += weighted.T @ terms
-        self.products[horizon] += weighted.T @ step
-        self.rows[horizon] += step.size
+        for number in np.unique(horizon).tolist():
+            chosen = horizon == number
+            part = weighted[chosen].T
+            self.squares[number] += part @ terms[chosen]
+            self.products[number] += part @ step[chosen]
+            self.rows[number] += step[chosen].size
 
     def solve(self) -> None:
         """Solves for new weights and fades the sums by a day."""

@@ -1,0 +1,83 @@
+"""How the model learns: from each slot's last count it says what will be, and when the slot comes that was asked for, it is scored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cityloop_parking.availability.city import City
+from cityloop_parking.availability.curves import Curves
+from cityloop_parking.availability.expecting import at_horizons, place
+from cityloop_parking.availability.intervals import MISSED, WORST
+from cityloop_parking.availability.memory import Floats, Ints
+from cityloop_parking.availability.terms import LEVEL, OWN, known_now
+from cityloop_parking.availability.waiting import Waiting
+
+_LEAST_ERROR = 0.004  # a row weighs 1 / its error: the absolute error counts, not its square
+_TRUSTED_DAYS = 28.0  # a series that is known for less teaches the city less
+_SPREAD_RATE = 0.02
+_MISSED_RATE = 0.02
+_MOST_SCORED = 1000.0
+_LEAST_SCALE = 1e-5
+
+
+def ask(curves: Curves, city: City, waiting: Waiting, rows: Ints) -> None:
+    """Forecasts from the newest count of series, whose slot is over; they wait in memory for their truth."""
+    memory, grid = curves.memory, curves.grid
+    slot = grid.slot(memory.last_at[rows])
+    for horizons, chosen in waiting.due(slot):
+        own, ahead = rows[chosen], np.array([waiting.ahead[each] for each in horizons])
+        target = slot[chosen][:, None] + ahead
+        at = np.maximum(grid.middle(target) + city.phase_s, memory.last_at[own][:, None])
+        said = at_horizons(curves, city, known_now(memory, own), at, np.array(horizons))
+        where = waiting.places(np.array(horizons), slot[chosen])
+        memory.asked_slot[own[:, None], where] = target
+        memory.asked_terms[own[:, None], where] = said.terms
+        memory.asked_said[own[:, None], where] = np.stack([said.rate, said.scale, said.low, said.high], axis=-1)
+
+
+def score(curves: Curves, city: City, waiting: Waiting, rows: Ints) -> None:
+    """The slot of the newest count of series is over: what was said of it is compared with that count, and learnt from."""
+    memory, grid = curves.memory, curves.grid
+    slot = grid.slot(memory.last_at[rows])
+    city.note_phase(memory.last_at[rows] - grid.middle(slot))
+    horizons = np.arange(len(waiting.ahead))
+    where = waiting.places(horizons, slot[:, None] - np.array(waiting.ahead))
+    index, horizon = np.nonzero(memory.asked_slot[rows[:, None], where] == slot[:, None])
+    if index.size:
+        _learn(curves, city, waiting, rows[index], horizon, where[index, horizon])
+
+
+def _learn(curves: Curves, city: City, waiting: Waiting, rows: Ints, horizon: Ints, where: Ints) -> None:
+    """Forecasts whose truth is the newest count; no series and horizon comes twice."""
+    memory = curves.memory
+    truth = memory.last_rate[rows]
+    terms = memory.asked_terms[rows, where].astype(np.float64)
+    rate, scale, low, high = memory.asked_said[rows, where].astype(np.float64).T
+    base = terms[:, LEVEL] + 0.5
+    error = truth - rate
+    weight = 1 / np.maximum(np.abs(error), _LEAST_ERROR)
+    trust = np.minimum((memory.days[rows] + 0.5) / _TRUSTED_DAYS, 1.0) ** 2
+    city.weights.learn(horizon, terms, truth - base, weight * trust)
+    some = terms[:, OWN]
+    target = error + (some * memory.own[rows, horizon]).sum(axis=1)
+    weighted = weight[:, None] * some
+    memory.own_squares[rows, horizon] += weighted[:, :, None] * some[:, None, :]
+    memory.own_products[rows, horizon] += weighted * target[:, None]
+    asked_at = curves.grid.middle(memory.asked_slot[rows, where] - np.array(waiting.ahead)[horizon])
+    pull = np.minimum(np.abs(error) / np.maximum(scale, _LEAST_SCALE), WORST) - 1
+    missed = np.stack([truth < np.clip(low, 0, 1), truth > np.clip(high, 0, 1)], axis=1) - MISSED
+    city.intervals.learn(horizon, place(curves, asked_at, rate, rate - base), pull, missed, city.alive)
+    memory.scored[rows, horizon] = np.minimum(memory.scored[rows, horizon] + 1, _MOST_SCORED)
+    memory.spread[rows, horizon] += _SPREAD_RATE * pull
+    memory.missed[rows, horizon] += _MISSED_RATE * missed
+    memory.asked_slot[rows, where] = -1
+
+
+def note_city(curves: Curves, city: City, rows: Ints, at: Floats, rate: Floats) -> None:
+    """How counts deviate from the usual, and how the others do just then."""
+    memory = curves.memory
+    usual = curves.usual(rows, at[:, None])
+    deviation = usual.known[:, 0] * (rate - usual.weekday[:, 0])
+    memory.beside[rows] = np.stack(city.count(memory, rows, at, deviation, curves.grid), axis=1)
+    memory.today_sum[rows] += deviation
+    memory.today_counts[rows] += 1

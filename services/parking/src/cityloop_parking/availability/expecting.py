@@ -1,0 +1,81 @@
+"""What is expected of series, and how far off that may be: terms times weights, scales times multipliers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cityloop_parking.availability.calendar import types_of
+from cityloop_parking.availability.city import City
+from cityloop_parking.availability.curves import Curves
+from cityloop_parking.availability.intervals import Intervals, Place
+from cityloop_parking.availability.memory import Floats, Ints
+from cityloop_parking.availability.terms import OWN, Known, terms
+
+_OWN_SPREAD_AFTER = 20.0  # scored forecasts until which a series' own spread counts half
+_SCALE_AT_ONCE = 0.3  # of the scale at the shortest horizon
+_LEAST_REACH = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Of n series x h instants: the terms, the rate, and its 10 % and 90 % quantiles, not cut at 0 and 1; `scale` is the mean error."""
+
+    terms: Floats
+    rate: Floats
+    scale: Floats
+    low: Floats
+    high: Floats
+
+
+def at_horizons(curves: Curves, city: City, known: Known, at: Floats, horizons: Ints) -> Expected:
+    """At the horizons that are learnt, as their numbers."""
+    values, memory, rows = terms(curves, known, at), curves.memory, known.rows[:, None]
+    step = np.einsum("nht,ht->nh", values, city.weights.solved[horizons])
+    step += np.einsum("nht,nht->nh", values[:, :, OWN], memory.own[rows, horizons])
+    rate = np.clip(known.rate[:, None] + step, 0.0, 1.0)
+    scale = np.exp(_log_scale(curves, city, known, rate, np.broadcast_to(horizons, rate.shape)))
+    reach = np.maximum(city.intervals.reach[horizons] + memory.missed[rows, horizons], _LEAST_REACH)
+    return Expected(values, rate, scale, rate - reach[..., 0] * scale, rate + reach[..., 1] * scale)
+
+
+def at_instants(curves: Curves, city: City, known: Known, at: Floats) -> Expected:
+    """At any instants, none before the count: what is learnt is taken in proportion between two horizons."""
+    values, memory, rows = terms(curves, known, at), curves.memory, known.rows[:, None]
+    minutes = (at - known.at[:, None]) / 60
+    weights = city.weights.at(minutes)
+    low, way = city.weights.place(minutes)
+    under, is_first = np.maximum(low - 1, 0), low == 0
+    own = _between(memory.own[rows, under], memory.own[rows, low], way, 0.0, is_first)
+    step = (values * weights).sum(axis=2) + (values[:, :, OWN] * own).sum(axis=2)
+    rate = np.clip(known.rate[:, None] + step, 0.0, 1.0)
+    upper = np.exp(_log_scale(curves, city, known, rate, low))
+    lower = np.where(is_first, _SCALE_AT_ONCE * upper, np.exp(_log_scale(curves, city, known, rate, under)))
+    scale = lower + way * (upper - lower)
+    missed = _between(memory.missed[rows, under], memory.missed[rows, low], way, 1.0, is_first)
+    reach = np.maximum(_between(city.intervals.reach[under], city.intervals.reach[low], way, 1.0, is_first) + missed, _LEAST_REACH)
+    return Expected(values, rate, scale, rate - reach[..., 0] * scale, rate + reach[..., 1] * scale)
+
+
+def place(curves: Curves, at: Floats, rate: Floats, step: Floats) -> Place:
+    """Where forecasts lie in the city's tables of errors: when they are made, what rate they expect, and how large the step is."""
+    grid = curves.grid
+    slot = grid.slot(at)
+    weekend = types_of(curves.calendar.kinds(slot // grid.slots)) > 0
+    return Intervals.place(slot % grid.slots * (24 / grid.slots), weekend, rate, step)
+
+
+def _log_scale(curves: Curves, city: City, known: Known, rate: Floats, horizon: Ints) -> Floats:
+    memory, rows = curves.memory, known.rows[:, None]
+    scored = memory.scored[rows, horizon]
+    own = memory.spread[rows, horizon] * (scored / (scored + _OWN_SPREAD_AFTER))
+    found: Floats = city.intervals.log_scale(horizon, place(curves, known.at[:, None], rate, rate - known.rate[:, None])) + own
+    return found
+
+
+def _between(lower: Floats, upper: Floats, way: Floats, share_before: float, is_first: Floats) -> Floats:
+    """Between two horizons; before the first one, from so much of its own value on."""
+    lower = np.where(is_first[..., None], share_before * upper, lower)
+    found: Floats = lower + way[..., None] * (upper - lower)
+    return found
