@@ -17,17 +17,20 @@ T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+PATIENCE_S = 30.0
+"""How long a test waits for what should come soon: only a run that fails pays for it, so a slow machine gets its time."""
 STRICT = IN_CI or os.environ.get("CITYLOOP_TEST_STRICT") == "1"
 """What is missing fails instead of being skipped."""
 
 
 @overload
-async def wait_until(predicate: Callable[[], Awaitable[T]], timeout: float = 10.0, *, every: float = 0.02, what: str = "") -> T: ...
+async def wait_until(predicate: Callable[[], Awaitable[T]], timeout: float = PATIENCE_S, *, every: float = 0.02, what: str = "") -> T: ...
 @overload
-async def wait_until(predicate: Callable[[], T], timeout: float = 10.0, *, every: float = 0.02, what: str = "") -> T: ...
-async def wait_until(predicate: Callable[[], T | Awaitable[T]], timeout: float = 10.0, *, every: float = 0.02, what: str = "") -> T:
-    """Asks until the answer is true and returns it; an AssertionError in the predicate counts as "not yet".
+async def wait_until(predicate: Callable[[], T], timeout: float = PATIENCE_S, *, every: float = 0.02, what: str = "") -> T: ...
+async def wait_until(predicate: Callable[[], T | Awaitable[T]], timeout: float = PATIENCE_S, *, every: float = 0.02, what: str = "") -> T:
+    """Asks until the answer is true and returns it.
 
+    An AssertionError in the predicate counts as "not yet", and so does what it does not find: a LookupError, `next` of nothing.
     Raises AssertionError with the last answer after `timeout` seconds. On virtual time only virtual time passes.
     """
     loop = asyncio.get_running_loop()
@@ -41,6 +44,12 @@ async def wait_until(predicate: Callable[[], T | Awaitable[T]], timeout: float =
                 return value
         except AssertionError as error:
             last = f"last error {error}"
+        except (LookupError, StopIteration) as error:
+            last = f"last error {error!r}"
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, StopIteration):  # what `next` of nothing becomes in a coroutine
+                raise
+            last = f"last error {error.__cause__!r}"
         if loop.time() >= end:
             name = what or getattr(predicate, "__name__", "the condition")
             raise AssertionError(f"{name} did not come true within {timeout:g} s; {last}")

@@ -39,6 +39,15 @@ CENTRE = Position(109.787, 39.565)
 class MovedClock(ShiftedClock):
     """The machine's clock, moved on by a test; PostgreSQL compares it with its own at the first unit only."""
 
+    stands: datetime | None = None
+
+    def now(self) -> datetime:
+        return (self.stands or SystemClock.now(self)) + self.by
+
+    def stand(self) -> None:
+        """From now on time passes only when a test moves it on: however slow the machine is, a test and a loop see one instant."""
+        self.stands = SystemClock.now(self)
+
     def monotonic(self) -> float:
         return 0.0
 

@@ -10,7 +10,7 @@ import pytest
 
 from cityloop_common.cache import Cache, CacheUnavailable, open_cache
 from cityloop_common.clock import ManualClock, SystemClock
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 START = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 STREAM = "tiny:changes"
@@ -113,7 +113,7 @@ async def test_a_follower_is_woken(cache: Cache) -> None:
     """It waits for the next entry, and comes back empty-handed when none comes."""
     (start,) = await cache.append(STREAM, [{"n": b"0"}], maxlen=100)
     assert await cache.follow(STREAM, after=start, block_s=0.05) == []
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         waiting = [tasks.create_task(cache.follow(STREAM, after=start, block_s=30)) for _ in range(3)]
         await cache.append(STREAM, [{"n": b"1"}], maxlen=100)
     assert [[entry.fields["n"] for entry in task.result() or ()] for task in waiting] == [[b"1"]] * 3
@@ -160,7 +160,7 @@ async def test_a_silent_redis_is_unavailable_by_the_deadline() -> None:
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     silent = open_cache(f"redis://127.0.0.1:{port}", clock=ManualClock(START), deadline_s=0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(CacheUnavailable):
             await silent.get("a")
     silence.set()

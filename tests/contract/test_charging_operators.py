@@ -29,6 +29,7 @@ from cityloop_common.db import Tx
 from cityloop_common.rng import Rng
 from cityloop_common.settings import SettingsError, SharedSettings
 from tests.contract.charging_support import OPERATOR, City, city, make_tables
+from tests.support import PATIENCE_S
 
 OWN = Secrets("1234567890abcdef", b"1234567890abcdef", b"1234567890abcdef", b"1234567890abcdef")
 
@@ -89,7 +90,7 @@ async def test_of_two_rotations_at_once_only_one_shows_secrets(town: City, monke
         return found
 
     monkeypatch.setattr(store, "get", see)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         ended = await asyncio.gather(*(use_cases.rotate(town.ctx, vault, OPERATOR) for _ in range(2)), return_exceptions=True)
     [issued] = [each for each in ended if isinstance(each, use_cases.Issued)]
     assert [type(each) for each in ended if each is not issued] == [SecretsRotated]

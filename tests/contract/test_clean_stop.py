@@ -29,7 +29,7 @@ from cityloop_common.parts import Groups
 from cityloop_common.relay import run_relay
 from cityloop_common.service import installed_services
 from tests.contract.kit_support import close_ctx, effect, opened_ctx
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 TOPIC = "kit.thing"
 
@@ -85,7 +85,7 @@ async def write(ctx: Ctx[Any], most: int) -> None:
 async def stopped(task: asyncio.Task[None]) -> None:
     """Asks a loop to end, as SIGTERM does; it must have ended within seconds."""
     task.cancel()
-    done, _ = await asyncio.wait([task], timeout=10)
+    done, _ = await asyncio.wait([task], timeout=PATIENCE_S / 2)
     assert done
     assert task.cancelled()
 
@@ -99,12 +99,12 @@ async def test_a_batch_that_the_log_has_is_marked_before_the_relay_goes(url: str
     await write(ctx, 1_200)  # more than two batches
     loop = asyncio.get_running_loop()
     first = loop.create_task(run_relay(ctx, "first"))
-    await asyncio.wait_for(slow.taken.wait(), 10)
+    await asyncio.wait_for(slow.taken.wait(), PATIENCE_S)
     first.cancel()
     await asyncio.sleep(0.05)
     assert not first.done(), "the batch in hand was cut"
     slow.go.set()
-    await asyncio.wait([first], timeout=10)
+    await asyncio.wait([first], timeout=PATIENCE_S)
     assert first.cancelled()
     async with ctx.db.read() as tx:
         left, _ = await outbox.backlog(tx)
@@ -116,7 +116,7 @@ async def test_a_batch_that_the_log_has_is_marked_before_the_relay_goes(url: str
         async with ctx.db.read() as tx:
             return (await outbox.backlog(tx))[0] == 0
 
-    await wait_until(all_sent, 15)
+    await wait_until(all_sent)
     await stopped(second)
     ids = [record.headers["ce_id"] async for record in ctx.log.read([TOPIC], from_start=True, follow=False)]
     assert (len(ids), len(set(ids))) == (1_200, 1_200)
@@ -142,12 +142,12 @@ async def test_a_chunk_in_hand_is_stored_and_committed_before_the_consumer_goes(
     loop = asyncio.get_running_loop()
     relay = loop.create_task(run_relay(kit_ctx, "relay"))
     first = loop.create_task(run_consumer(kit_ctx, consumer))
-    await asyncio.wait_for(begun.wait(), 15)
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
     first.cancel()
     await asyncio.sleep(0.05)
     assert not first.done(), "the chunk in hand was cut"
     go.set()
-    await asyncio.wait([first], timeout=10)
+    await asyncio.wait([first], timeout=PATIENCE_S)
     assert first.cancelled()
     async with kit_ctx.db.read() as seen_later:
         assert await seen_later.scalar(select(func.count()).select_from(effect)) == 1
@@ -175,7 +175,7 @@ async def test_a_worker_is_ready_when_it_is_in_its_groups(kit_ctx: Ctx[Any]) -> 
             joined.set()
 
         tasks.append(loop.create_task(run_consumer(kit_ctx, consumer, note)))
-        await asyncio.wait_for(joined.wait(), 10)
+        await asyncio.wait_for(joined.wait(), PATIENCE_S)
     await groups.check()
     for task in tasks:
         await stopped(task)
@@ -192,7 +192,7 @@ async def test_a_neighbour_that_is_not_there_makes_no_worker_unready(kit_ctx: Ct
 
     object.__setattr__(kit_ctx, "log", Nowhere(kit_ctx.log))
     task = asyncio.get_running_loop().create_task(run_consumer(kit_ctx, service.consumers[0], note))
-    await asyncio.wait_for(tried.wait(), 10)
+    await asyncio.wait_for(tried.wait(), PATIENCE_S)
     await groups.check()
     await stopped(task)
 

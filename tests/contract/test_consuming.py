@@ -158,7 +158,7 @@ async def test_poison_is_put_aside_with_the_reason_and_the_others_go_on(kit_ctx:
         async def four() -> bool:
             return len(await letters(kit_ctx)) == 4
 
-        await wait_until(four, 15)
+        await wait_until(four)
     reasons = [letter.headers["dlq_reason"].decode() for letter in await letters(kit_ctx)]
     assert all(letter.headers["dlq_consumer"] == b"kit-test" for letter in await letters(kit_ctx))
     assert any("JSON" in reason for reason in reasons)
@@ -195,7 +195,7 @@ async def test_a_handler_that_always_fails_ends_as_a_letter_and_can_be_replayed(
         async def one() -> list[Record]:
             return await letters(kit_ctx)
 
-        letter = (await wait_until(one, 15))[0]
+        letter = (await wait_until(one))[0]
         assert tried >= 3
         assert b"a bug" in letter.headers["dlq_reason"]
         broken = False

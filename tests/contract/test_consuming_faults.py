@@ -82,7 +82,7 @@ async def test_a_chunk_that_takes_too_long_is_cut(kit_ctx: Ctx[Any]) -> None:
         return await numbers(kit_ctx) == 20
 
     try:
-        await wait_until(all_done, 20)
+        await wait_until(all_done)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -105,7 +105,7 @@ async def test_a_bug_that_looks_like_an_outage_becomes_a_letter(kit_ctx: Ctx[Any
         return len(await letters(kit_ctx)) == 1 and await numbers(kit_ctx) == 1
 
     try:
-        await wait_until(aside, 20)
+        await wait_until(aside)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

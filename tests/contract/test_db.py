@@ -283,7 +283,7 @@ async def test_connections_cut_by_the_server_are_replaced(fresh_postgres_url: st
             return False
         return True
 
-    await wait_until(works, 5)
+    await wait_until(works)
     assert await rows(db) == 2
     await db.close()
 

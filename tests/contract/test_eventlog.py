@@ -27,7 +27,7 @@ from cityloop_common.eventlog import (
     TopicSpec,
 )
 from tests.contract.eventlog_support import FACTS, STATES, Logs, message, messages, nothing_more, send_all, take, values
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 ADAPTERS = ["sqlite", pytest.param("kafka", marks=pytest.mark.stack)]
 
@@ -157,7 +157,7 @@ async def test_a_waiting_poll_is_woken_by_a_send(log: EventLog, logs: Logs) -> N
     """A poll that waits gets what is sent meanwhile, long before its time is over."""
     member = await logs.join(log, "g")
     await nothing_more(member)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(member.poll(max_records=10, timeout_s=60))
         await send_all(log, [message("k", "v")])
         assert values([record for records in (await waiting).values() for record in records]) == ["v"]
@@ -183,7 +183,7 @@ async def test_two_members_share_the_partitions_and_one_hands_over(log: EventLog
         except Fenced:
             return False
 
-    await wait_until(retried, 30)
+    await wait_until(retried)
     assert abs(len(seen[0]) - len(seen[1])) <= 2
     await second.close()
 
@@ -192,7 +192,7 @@ async def test_two_members_share_the_partitions_and_one_hands_over(log: EventLog
         polled = await first.poll(max_records=500, timeout_s=0.5)
         return len(polled) == 6
 
-    await wait_until(first_has_all, 30)
+    await wait_until(first_has_all)
 
 
 async def test_a_commit_after_the_partition_moved_is_fenced(log: EventLog, logs: Logs) -> None:
@@ -207,7 +207,7 @@ async def test_a_commit_after_the_partition_moved_is_fenced(log: EventLog, logs:
         await first.poll(max_records=1, timeout_s=0.2)  # aiokafka rejoins while it polls
         return await take(second, 1, polls=1)
 
-    got = await wait_until(moved, 30)
+    got = await wait_until(moved)
     lost = [record for record in polled if record.partition == got[0].partition]
     with pytest.raises(Fenced):
         await commit(first, lost)
@@ -273,7 +273,7 @@ async def test_describe_tells_offsets_and_lag(log: EventLog, logs: Logs) -> None
         expected = sum(info.end_offsets[partition] for partition in home) - done
         return sum(info.end_offsets.values()) == 30 and info.lag_records == {"g": expected}
 
-    await wait_until(told, 10)
+    await wait_until(told)
 
 
 async def test_reading_without_a_group_can_follow(log: EventLog) -> None:
@@ -292,9 +292,9 @@ async def test_reading_without_a_group_can_follow(log: EventLog) -> None:
         await send_all(log, [message("k", "now")])
         return "now" in seen
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(2 * PATIENCE_S), asyncio.TaskGroup() as tasks:
         tasks.create_task(tail())
-        await wait_until(feed, 20, every=0.2)
+        await wait_until(feed, every=0.2)
         await send_all(log, [message("k", "last")])
     assert set(seen) == {"now", "last"}
 

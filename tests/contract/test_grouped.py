@@ -12,7 +12,7 @@ from sqlalchemy import text
 from cityloop_common.clock import SystemClock
 from cityloop_common.db import Database, WriteTx, open_db
 from cityloop_common.errors import Invalid, Unavailable
-from cityloop_common.grouped import GroupedWrite, QueueFull
+from cityloop_common.grouped import WITHIN_S, GroupedWrite, QueueFull
 from tests.support import wait_until
 
 
@@ -174,7 +174,7 @@ async def test_stopping_leaves_nobody_waiting(db: Database, items: list[int], ma
     callers = [asyncio.ensure_future(grouped.submit(item)) for item in items]
     await make_door(store)
     loop.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S / 2):
         answers = await asyncio.gather(*callers, return_exceptions=True)
     assert all(isinstance(answer, Unavailable) for answer in answers)
     with pytest.raises(Unavailable):

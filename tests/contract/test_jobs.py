@@ -29,7 +29,7 @@ from cityloop_common.jobs import (
 )
 from cityloop_common.tables import job
 from tests.contract.kit_support import ShiftedClock, close_ctx, opened_ctx
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 
 @asynccontextmanager
@@ -110,7 +110,7 @@ async def test_what_is_cancelled_stops(kit_ctx: Ctx[Any]) -> None:
 
     running = await ask(kit_ctx)
     async with working(kit_ctx, JobKind("sum", endless)):
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         async with kit_ctx.db.write() as tx:
             await request_cancel(tx, running)
         await until(kit_ctx, running, "cancelled")
@@ -135,7 +135,7 @@ async def test_a_dead_workers_job_is_taken_again(url: str, tmp_path: Path) -> No
 
     job_id = await ask(ctx)
     async with working(ctx, JobKind("sum", hang), "dead"):
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         clock.by += timedelta(seconds=LEASE_S + 1)
         async with working(ctx, JobKind("sum", add_up), "alive"):
             done = await until(ctx, job_id, "done")
@@ -207,7 +207,7 @@ async def test_an_eta_is_told_while_it_runs(kit_ctx: Ctx[Any]) -> None:
 
     job_id = await ask(kit_ctx)
     async with working(kit_ctx, JobKind("sum", slow)):
-        await asyncio.wait_for(half.wait(), 10)
+        await asyncio.wait_for(half.wait(), PATIENCE_S)
         eta = (await now(kit_ctx, job_id)).eta
         assert eta is not None
         assert eta >= kit_ctx.clock.now() - timedelta(seconds=1)

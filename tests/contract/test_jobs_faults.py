@@ -14,7 +14,7 @@ import pytest
 from cityloop_common.context import Ctx
 from cityloop_common.jobs import LEASE_S, JobKind, JobLost, JobRun, JobView, enqueue_in, run_here, run_jobs, view
 from tests.contract.kit_support import ShiftedClock, close_ctx, opened_ctx
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 
 @asynccontextmanager
@@ -68,7 +68,7 @@ async def test_a_worker_that_stops_gives_its_job_back(kit_ctx: Ctx[Any]) -> None
     job_id = await ask(kit_ctx)
     for number in range(5):
         async with working(kit_ctx, JobKind("sum", hang), f"w{number}"):
-            await asyncio.wait_for(started.wait(), 10)
+            await asyncio.wait_for(started.wait(), PATIENCE_S)
             started.clear()
         found = await now(kit_ctx, job_id)
         assert (found.state, found.attempts) == ("waiting", 0)
@@ -95,9 +95,9 @@ async def test_a_job_that_raises_while_it_is_stopped_does_not_keep_the_worker(ki
 
     await ask(kit_ctx)
     async with working(kit_ctx, JobKind("sum", quick), "w") as task:
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         task.cancel()
-        done, _ = await asyncio.wait([task], timeout=10)
+        done, _ = await asyncio.wait([task], timeout=PATIENCE_S)
         assert done
         assert task.cancelled()
 
@@ -115,7 +115,7 @@ async def test_work_of_the_command_line_that_is_broken_off_is_cancelled(kit_ctx:
 
     here = run_here(kit_ctx, JobKind("sum", hang), {}, worker="me", on_progress=lambda *_: None)
     task = asyncio.get_running_loop().create_task(here)
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), PATIENCE_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -147,12 +147,12 @@ async def test_two_workers_of_one_name_do_not_take_each_other_for_themselves(tmp
 
     job_id = await ask(ctx)
     async with working(ctx, JobKind("sum", work), "same"):
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), PATIENCE_S)
         clock.by += timedelta(seconds=LEASE_S + 1)
         async with working(ctx, JobKind("sum", work), "same"):
             await wait_until(lambda: len(runs) == 2)
             go.set()
-            await wait_until(lambda: bool(late), 5)
+            await wait_until(lambda: bool(late))
             found = await now(ctx, job_id)
             assert (found.state, found.attempts, found.done, found.result) == ("running", 2, 0, None)
     await close_ctx(ctx)

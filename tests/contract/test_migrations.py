@@ -18,7 +18,7 @@ from cityloop_common.service import Service, installed_services
 from cityloop_common.tables import kit_metadata
 from tests.contract.kit_support import at_revision
 from tests.servers import own_database
-from tests.support import Servers
+from tests.support import PATIENCE_S, Servers
 
 SERVICES = installed_services()
 VERSIONS = {"kit_version", "service_version"}
@@ -152,12 +152,12 @@ async def test_a_migration_that_waits_for_a_table_keeps_nobody_else_waiting(
     await dump.execute("BEGIN; LOCK TABLE plan IN ACCESS SHARE MODE")
     migrating_now = asyncio.get_running_loop().create_task(migrate(db, service.migrations, service.metadata))
     for _ in range(10):
-        async with asyncio.timeout(2), db.read() as tx:
+        async with asyncio.timeout(PATIENCE_S / 2), db.read() as tx:
             await tx.all(text("SELECT 1 FROM plan"))
         await asyncio.sleep(0.1)
     assert not migrating_now.done()
     await dump.execute("COMMIT")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await migrating_now
     assert not await behind(db, service.migrations)
     await dump.close()

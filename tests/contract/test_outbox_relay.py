@@ -127,7 +127,7 @@ async def test_a_commit_wakes_the_relay_and_a_log_that_was_away_gets_all(kit_ctx
         async def sent() -> bool:
             return await waiting(ctx) == 0
 
-        await wait_until(sent, 10)
+        await wait_until(sent)
         assert numbers(await logged(ctx), "a") == list(range(1, 11))
     finally:
         relay.cancel()
@@ -156,7 +156,7 @@ async def test_one_relay_works_and_another_takes_over(url: str, tmp_path: Path, 
     await asyncio.gather(first, return_exceptions=True)
     clock.by += timedelta(seconds=4)  # within what clocks may differ; a lease row has been given back
     await write(other, event(other, "a", 6))
-    await wait_until(lambda: len(logs[1].sent) == 1, 15)
+    await wait_until(lambda: len(logs[1].sent) == 1)
     second.cancel()
     await asyncio.gather(second, return_exceptions=True)
     assert numbers(await logged(kit_ctx), "a") == [1, 2, 3, 4, 5, 6]

@@ -295,7 +295,7 @@ async def _pass(town: City, told: list[dict[str, Any]], seconds: float, *classes
         await asyncio.sleep(0)
         return [(each["id"], each["charging"]["freshness"]) for each in told] == [("op-1", each) for each in classes]
 
-    await wait_until(done, 5)
+    await wait_until(done)
 
 
 def _charging_of(replica: Search) -> tuple[object, ...]:

@@ -116,7 +116,7 @@ async def test_a_published_plan_closes_the_street(desk: Desk) -> None:
     async def announced() -> bool:
         return bool((await desk.near(STREET))["closures"] == [{"starts_at": rfc3339(at(10)), "ends_at": rfc3339(at(20))}])
 
-    await wait_until(announced, 1)
+    await wait_until(announced)
     refused = await desk.hold(at(15), at(60))
     assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
     problem = refused.json()

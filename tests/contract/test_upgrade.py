@@ -148,7 +148,7 @@ async def _answers(http: httpx.AsyncClient, service: str) -> None:
     async def ready() -> bool:
         return (await http.get("/healthz/ready")).status_code == 200
 
-    await wait_until(ready, 15)
+    await wait_until(ready)
     for path in READS[service]:
 
         async def shown(path: str = path) -> bool:
@@ -200,7 +200,7 @@ async def _goes_on(ctx: Ctx[Any]) -> None:
         held = [each for each in await reservations.page(ctx, mine, before=None, limit=10) if each.state == "held"]
         assert len(held) == 1
         assert (await reservations.confirm(ctx, held[0].id, mine)).state == "confirmed"
-        assert await _all_sent(ctx) or await wait_until(lambda: _all_sent(ctx), 10)
+        assert await _all_sent(ctx) or await wait_until(lambda: _all_sent(ctx))
     if ctx.service == "waste":
 
         async def planned() -> bool:

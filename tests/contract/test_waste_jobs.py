@@ -24,7 +24,7 @@ from cityloop_waste.planning.plans import CityPlan, PlanState, Publish
 from cityloop_waste.planning.use_cases import Wish
 from cityloop_waste.streams import Stream
 from tests.contract.waste_support import TEN, PlayedPool, Town, one_round, town
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 Progress = Callable[[Any], None]
 pytestmark = pytest.mark.usefixtures("quick")
@@ -157,7 +157,7 @@ async def test_story_17_a_dead_workers_search_is_taken_again_as_the_same_plan(tm
     async with city(f"sqlite:///{tmp_path / 'w.db'}", tmp_path, first_hangs) as (opened, pool):
         asked = await opened.ask(publish=Publish.WHEN_READY)
         async with opened.working("dead"):
-            await asyncio.wait_for(held.wait(), 10)
+            await asyncio.wait_for(held.wait(), PATIENCE_S)
             async with opened.working("alive"):
 
                 async def again() -> bool:
@@ -268,7 +268,7 @@ async def test_cancelling_stops_the_solver(url: str, tmp_path: Path) -> None:
     async with city(url, tmp_path, endless) as (opened, pool):
         asked = await opened.ask()
         async with opened.working():
-            await asyncio.wait_for(held.wait(), 10)
+            await asyncio.wait_for(held.wait(), PATIENCE_S)
             assert (await opened.cancel(asked.id)).state is PlanState.CANCELLED
             await wait_until(lambda: pool.stopped == 1)
             await wait_until(lambda: _ended(opened, asked, "cancelled"))
@@ -297,7 +297,7 @@ async def test_story_17_the_real_pool_solves_and_outlives_a_killed_solver(tmp_pa
         opened.clock.go_on()
         asked = await use_cases.ask_for_day(opened.ctx, Stream.KITCHEN, Wish(TEN.date()), seconds=2)
         async with opened.working():
-            await wait_until(lambda: bool(pool._running), 20)
+            await wait_until(lambda: bool(pool._running))
             os.kill(next(iter(pool._running)), signal.SIGKILL)
             ready = await opened.until(asked.id, PlanState.READY, within_s=60)
             await wait_until(lambda: _ended(opened, asked, "done"))

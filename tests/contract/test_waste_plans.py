@@ -377,7 +377,7 @@ async def test_sections_are_the_same_in_whatever_order_parking_tells(city: Town,
             topics = {topic.name: topic for topic in await city.ctx.log.describe()}
             return topics["parking.place"].lag_records.get("waste-sections", 1) == 0
 
-        await wait_until(caught_up, 20)
+        await wait_until(caught_up)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -219,7 +219,7 @@ async def test_many_who_ask_are_answered_by_one_making(city: Door, monkeypatch: 
     async def later() -> bool:
         return bool((await city.get()).json()["as_of"] == "2026-11-26T03:00:00Z")
 
-    await wait_until(later, 3)
+    await wait_until(later)
     assert len(read_times) == 1
 
 

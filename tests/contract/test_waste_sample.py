@@ -58,7 +58,7 @@ async def test_the_sample_is_made_once_and_lives_on(tmp_path: Path, monkeypatch:
         assert made == [300, 12 * 16 + due + 1, 12 * 12], "a correction among the loads"
         city.clock.go_on()
         async with alive(city):
-            await wait_until(lambda: _is(city, 4), 30)
+            await wait_until(lambda: _is(city, 4))
         async with alive(city):
             await asyncio.sleep(0.3)
         assert (await city.count(plan), len(pool.asked)) == (4, 4)
@@ -67,7 +67,7 @@ async def test_the_sample_is_made_once_and_lives_on(tmp_path: Path, monkeypatch:
         assert await roads.present_version(city.ctx)
         city.clock.move(hours=9)  # seven in the evening
         async with alive(city):
-            await wait_until(lambda: _counts(city, 12 * 16 + 16 + 1), 20)
+            await wait_until(lambda: _counts(city, 12 * 16 + 16 + 1))
         assert len({event.id for event in await city.told("waste.load")}) == 12 * 16 + 16 + 1
 
 
@@ -103,7 +103,7 @@ async def test_what_the_night_job_asked_for_is_published_by_the_sample(tmp_path:
         by_hand = await city.ask()
         city.clock.go_on()
         async with alive(city):
-            await wait_until(lambda: _is(city, 3), 30)
+            await wait_until(lambda: _is(city, 3))
         assert (await city.count(plan), await city.state(by_hand.id)) == (5, PlanState.READY), (
             "a dispatcher's own plan stays the dispatcher's"
         )

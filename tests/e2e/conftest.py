@@ -16,7 +16,7 @@ from cityloop_parking.places.domain import PlaceFacts
 from cityloop_parking.sample import invented_places
 from tests.e2e.processes import City, city, embedded, token
 from tests.servers import own_database, own_redis, own_topics
-from tests.support import Servers, wait_until
+from tests.support import PATIENCE_S, Servers, wait_until
 
 SAMPLE = "sample-001"
 NEAR = {"near": "109.787,39.565", "radius_m": "5000", "limit": "100"}
@@ -70,19 +70,19 @@ async def replicas(folder: Path, servers: Servers, services: Sequence[str] = ("p
 async def make_sample(made: Town) -> None:
     """The car parks of the sample as an operator would send them, and a count of each, all in one batch."""
     operator = made.bearer("lot_operator", operator=made.sample_operator)
-    async with httpx.AsyncClient(base_url=made.url, timeout=10, headers=operator) as http:
+    async with httpx.AsyncClient(base_url=made.url, timeout=PATIENCE_S, headers=operator) as http:
         for facts in invented_places():
             kept = await http.put(f"/parking/v1/places/{facts.id}", json=place_body(facts))
             assert kept.status_code == 201, kept.text
         counted = await http.post("/parking/v1/observations", json={"observations": [count_body(facts) for facts in invented_places()]})
         assert counted.json()["accepted"] == len(invented_places()), counted.text
-    async with httpx.AsyncClient(base_url=made.reader_url, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=made.reader_url, timeout=PATIENCE_S) as http:
 
         async def all_found() -> bool:
             places = (await http.get("/parking/v1/places", params=NEAR)).json()["places"]
             return len(places) == len(invented_places()) and all(each["freshness"] == "live" for each in places)
 
-        await wait_until(all_found, 15)
+        await wait_until(all_found)
 
 
 def count_body(facts: PlaceFacts) -> dict[str, object]:
@@ -108,12 +108,12 @@ def place_body(facts: PlaceFacts) -> dict[str, object]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(town: Town) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the replica that is written to."""
-    async with httpx.AsyncClient(base_url=town.url, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_S) as http:
         yield http
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def reader(town: Town) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the other replica; of the same process when there is only one."""
-    async with httpx.AsyncClient(base_url=town.reader_url, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=town.reader_url, timeout=PATIENCE_S) as http:
         yield http

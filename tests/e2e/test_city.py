@@ -21,7 +21,7 @@ from cityloop_common import invented
 from cityloop_common.clock import CITY_TZ
 from tests.e2e.conftest import replicas
 from tests.e2e.processes import City, Process, command, embedded, token
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-city"), pytest.mark.timeout(400)]
 SERVICES = ("parking", "charging", "waste")
@@ -82,7 +82,7 @@ async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """The invented city, still: `cityloop dev`, and two API replicas and two workers of each service."""
     folder = tmp_path_factory.mktemp("city")
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=PATIENCE_S))
         if request.param == "embedded":
             process: Process = await stack.enter_async_context(embedded(folder))
             urls = dict.fromkeys(SERVICES, process.url)
@@ -158,7 +158,7 @@ async def test_a_charger_set_through_tcec_appears_in_parkings_answer(town: Town,
         charging = (await town.place(GARAGE))["charging"]
         return charging is not None and charging["bays"] == known + 2
 
-    await wait_until(linked, 15)
+    await wait_until(linked)
     assert await town.share() == (share_before[0] + 2, share_before[1])
     partner = Tcec(town, secrets)
     await partner.log_in()
@@ -185,7 +185,7 @@ async def test_the_share_moves_by_exactly_one_stations_bays(town: Town) -> None:
         links = (await town.get("charging", "place-links", state="proposed", limit="200"))["links"]
         return any(each["location_id"] == ONE_BAY_STATION and each["place_id"] == ONE_BAY_PLACE for each in links)
 
-    await wait_until(proposed, 15)
+    await wait_until(proposed)
     bays, of = await town.share()
     place = {"place_id": ONE_BAY_PLACE}
     await town.send("POST", "charging", f"place-links/{ONE_BAY_STATION}/confirmation", place, "officer")
@@ -241,7 +241,7 @@ async def test_a_published_plan_closes_an_on_street_place(town: Town) -> None:
     assert plan["unserved"] == []
     assert (await town.place(KERB))["state"] == "open"
     await town.send("POST", "waste", f"plans/{made['plan_id']}/publication", {}, "dispatcher")
-    await wait_until(lambda: _state(town, "closed"), 15)
+    await wait_until(lambda: _state(town, "closed"))
     shown = await town.place(KERB)
     assert (shown["freshness"], shown["closed_for"]) == ("closed", "collection")
     starts_at = datetime.now(UTC) + timedelta(minutes=1)
@@ -254,7 +254,7 @@ async def test_a_published_plan_closes_an_on_street_place(town: Town) -> None:
     refused = await town.http.post(f"{town.writes['parking']}/parking/v1/reservations", json=wish, headers=town.bearer("citizen"))
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:cityloop:problem:place-closed")
     await town.send("POST", "waste", f"plans/{made['plan_id']}/withdrawal", {}, "dispatcher")
-    await wait_until(lambda: _state(town, "open"), 15)
+    await wait_until(lambda: _state(town, "open"))
 
 
 async def _ready(town: Town, plan_id: str) -> Any:

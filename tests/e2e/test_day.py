@@ -18,7 +18,7 @@ from cityloop_common.clock import CITY_TZ, SystemClock, instant
 from tests.e2e.conftest import replicas
 from tests.e2e.processes import City, Process, embedded
 from tests.e2e.test_city import Town
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-day"), pytest.mark.timeout(400)]
 SERVICES = ("parking", "charging", "waste")
@@ -44,7 +44,7 @@ async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """The invented city, still: `cityloop dev`, and two API replicas and two workers of each service."""
     folder = tmp_path_factory.mktemp("day")
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=20))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=PATIENCE_S))
         if request.param == "embedded":
             process: Process = await stack.enter_async_context(embedded(folder, **SETTINGS))
             urls = dict.fromkeys(SERVICES, process.url)

@@ -9,14 +9,14 @@ import httpx
 
 from tests import observed
 from tests.e2e.processes import embedded
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 ON_SERVERS_ONLY = {"clock_skew_seconds"}  # SQLite's clock is the process's own
 
 
 async def test_a_running_city_exports_what_is_watched(tmp_path: Path) -> None:
     """promtool finds no fault in /metrics; every series of rules and dashboard is there before anything has gone wrong."""
-    async with embedded(tmp_path) as process, httpx.AsyncClient(base_url=process.url, timeout=10) as http:
+    async with embedded(tmp_path) as process, httpx.AsyncClient(base_url=process.url, timeout=PATIENCE_S) as http:
         await http.get("/parking/v1/places", params={"near": "109.787,39.565"})
 
         async def measured() -> str:

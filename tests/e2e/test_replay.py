@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.e2e.processes import Process, command, embedded, token
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.xdist_group("e2e-replay")
 NEAR = {"near": "109.787,39.565", "radius_m": "8000", "limit": "100"}
@@ -45,7 +45,7 @@ def last_counts(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
 
 async def seen(url: str) -> dict[str, Any]:
     """The replayed car parks by id, as a driver finds them."""
-    async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
         places = (await http.get("/parking/v1/places", params=NEAR)).json()["places"]
     return {place["id"]: place for place in places if place["id"].startswith("birmingham-")}
 
@@ -54,7 +54,7 @@ async def wait_for_counts(url: str, expected: dict[str, tuple[int, int]]) -> Non
     async def all_there() -> bool:
         return {id: (place["free"].get("standard"), place["capacity"]["standard"]) for id, place in (await seen(url)).items()} == expected
 
-    await wait_until(all_there, 30)
+    await wait_until(all_there)
 
 
 async def replay(process: Process, file: Path, *more: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import NEAR, SAMPLE, Town, make_sample, replicas
 from tests.e2e.processes import command, embedded
-from tests.support import Servers, free_port, wait_until
+from tests.support import PATIENCE_S, Servers, free_port, wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-thread")]
 SVG = "http://www.w3.org/2000/svg"  # a name, not an address
@@ -57,7 +57,7 @@ async def test_a_count_reaches_the_search(town: Town, client: httpx.AsyncClient,
         mine = next(each for each in places if each["id"] == SAMPLE)
         return bool(mine["free"] == {"standard": 3, "ev": 0, "accessible": 6} and mine["source"] == "gate")
 
-    await wait_until(seen, 5)
+    await wait_until(seen)
 
 
 async def test_an_older_count_never_wins(town: Town, client: httpx.AsyncClient, reader: httpx.AsyncClient) -> None:
@@ -77,7 +77,7 @@ async def test_an_older_count_never_wins(town: Town, client: httpx.AsyncClient, 
         places = (await reader.get("/parking/v1/places", params=NEAR)).json()["places"]
         return bool(next(each for each in places if each["id"] == "sample-002")["free"]["standard"] == 410)
 
-    await wait_until(seen, 5)
+    await wait_until(seen)
 
 
 async def test_hold_confirm_cancel_and_repeat(town: Town, client: httpx.AsyncClient, reader: httpx.AsyncClient) -> None:
@@ -151,13 +151,13 @@ async def test_state_survives_kill_and_interrupt(tmp_path: Path) -> None:
     async with embedded(tmp_path) as process:
         printed = await asyncio.to_thread(command, process.settings, tmp_path, "token", "--role", "citizen")
         me = {"authorization": f"Bearer {printed.stdout.strip()}"}
-        async with httpx.AsyncClient(base_url=process.url, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE_S) as http:
             made = (await http.post("/parking/v1/reservations", json=_stay(), headers=me)).json()
             assert (await http.post(f"/parking/v1/reservations/{made['id']}/confirmation", headers=me)).status_code == 200
         process.kill()
         process.start()
         await process.ready()
-        async with httpx.AsyncClient(base_url=process.url, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE_S) as http:
             found = await http.get(f"/parking/v1/reservations/{made['id']}", headers=me)
         assert found.json()["state"] == "confirmed"
         assert await process.stop(signal.SIGINT, within_s=5) == 0
@@ -181,7 +181,7 @@ async def _seen_after_s(town: Town, occupied: int) -> float:
     operator = town.bearer("lot_operator", operator=town.sample_operator)
     counts = [{"category": "standard", "occupied": occupied}]
     body = {"observed_at": datetime.now(UTC).isoformat(), "source": "gate", "counts": counts}
-    async with httpx.AsyncClient(timeout=10) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         posted = await http.post(f"{town.url}/parking/v1/places/{SAMPLE}/observations", json=body, headers=operator)
         assert posted.status_code == 201, posted.text
         began = asyncio.get_running_loop().time()
@@ -190,5 +190,5 @@ async def _seen_after_s(town: Town, occupied: int) -> float:
             places = (await http.get(f"{town.reader_url}/parking/v1/places", params=NEAR)).json()["places"]
             return bool(next(each for each in places if each["id"] == SAMPLE)["free"]["standard"] == 180 - occupied)
 
-        await wait_until(seen, 20)
+        await wait_until(seen)
         return asyncio.get_running_loop().time() - began

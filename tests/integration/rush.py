@@ -17,6 +17,7 @@ from cityloop_common import invented
 from cityloop_common.clock import CITY_TZ
 from tests.e2e.processes import City, command, token
 from tests.integration.wire import Answer, Broken, Listener, Wire
+from tests.support import PATIENCE_S
 
 PAUSE_S = 0.02
 CAPACITY = 5000
@@ -295,7 +296,7 @@ async def rushing(city: City, port: int) -> AsyncIterator[Rush]:
     async with asyncio.TaskGroup() as group:
         ears = [group.create_task(each.listen()) for each in rush.listeners]
         for each in rush.listeners:
-            await asyncio.wait_for(each.is_open.wait(), 10)
+            await asyncio.wait_for(each.is_open.wait(), PATIENCE_S)
         people = [rush._search(), rush._search(), rush._search(), *map(rush.count, COUNTED), *map(rush._push, CONNECTORS)]
         people += [rush._drive(0), rush._drive(1), rush._drive(2), rush._weigh(0), rush._weigh(1), rush._plan()]
         tasks = [group.create_task(each) for each in people]

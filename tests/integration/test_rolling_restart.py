@@ -131,7 +131,7 @@ async def test_a_worker_stopped_in_the_midst_of_a_search_hands_it_over(behind: B
     async with db.read() as tx:
         plan_id = json.loads(asked.body)["plan_id"]
         job_id = str(await tx.scalar(select(plan.c.job_id).where(plan.c.id == plan_id)))
-    first = await wait_until(running, 15)
+    first = await wait_until(running)
     assert first is not None
     victim = next(each for each in city.workers_of["waste"] if str(each.running.pid) == first.worker.rpartition(":")[2])  # type: ignore[union-attr]
     began = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.support import scaled, wait_until
@@ -25,6 +27,44 @@ async def test_wait_until_tells_the_last_answer_when_time_is_up() -> None:
 
     with pytest.raises(AssertionError, match=r"never did not come true within 0 s; last error still 3 rows"):
         await wait_until(never, timeout=0)
+
+
+@pytest.mark.parametrize("way", ["at once", "in a coroutine"])
+async def test_what_is_not_there_yet_is_asked_for_again(way: str) -> None:
+    """Looking for one among those listed before it is listed: the same as an answer that is not true yet."""
+    lists: Iterator[dict[str, list[int]]] = iter([{}, {"found": []}, {"found": [3]}])
+
+    def look() -> int:
+        return next(each for each in next(lists)["found"] if each == 3)
+
+    async def ask() -> int:
+        return look()
+
+    assert await wait_until(look if way == "at once" else ask, every=0) == 3
+
+
+@pytest.mark.parametrize("way", ["at once", "in a coroutine"])
+async def test_what_was_not_found_is_told_when_time_is_up(way: str) -> None:
+    """Nothing was there to the end: a failure in words, not a StopIteration from inside."""
+
+    def look() -> int:
+        return next(iter(()))
+
+    async def ask() -> int:
+        return look()
+
+    with pytest.raises(AssertionError, match=r"did not come true within 0 s; last error StopIteration\(\)"):
+        await wait_until(look if way == "at once" else ask, timeout=0)
+
+
+async def test_another_error_of_the_predicate_is_not_waited_for() -> None:
+    """A process that has ended says so at once."""
+
+    async def broken() -> bool:
+        raise RuntimeError("ended with 1")
+
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        await wait_until(broken)
 
 
 def test_an_unknown_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

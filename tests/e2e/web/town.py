@@ -19,7 +19,7 @@ from cityloop_common import invented
 from cityloop_common.clock import SystemClock, city_day
 from cityloop_parking.sample import invented_places
 from tests.e2e.processes import Process, command, token
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 SAMPLE_OPERATOR = "sample-operator"
 PARTNER = "123456789"  # an operator whose secrets the tests know
@@ -77,7 +77,7 @@ class Town:
         told = json.loads(done.stdout)
         secrets = Secrets(told["operator_secret"], told["data_secret"].encode(), told["data_iv"].encode(), told["sig_secret"].encode())
         await self.open_station(STATION, [CONNECTOR])
-        self.line = httpx.AsyncClient(base_url=self.writes["charging"], timeout=10)
+        self.line = httpx.AsyncClient(base_url=self.writes["charging"], timeout=PATIENCE_S)
         client = Client(self.line, SystemClock(), operator_id=PARTNER, secrets=secrets)
         heard = await client.token()
         assert heard.accepted, heard

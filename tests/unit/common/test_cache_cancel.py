@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cityloop_common.cache import open_cache
 from cityloop_common.clock import SystemClock
 from cityloop_common.fanout import Change, Fanout, FanoutEntry
+from tests.support import PATIENCE_S
 
 
 class Deaf:
@@ -36,6 +37,6 @@ async def test_a_cancel_at_any_step_ends_the_loops() -> None:
             await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
-        _, alive = await asyncio.wait(tasks, timeout=1)
+        _, alive = await asyncio.wait(tasks, timeout=PATIENCE_S)
         assert not alive
         assert all(task.cancelled() for task in tasks)

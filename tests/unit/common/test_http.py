@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cityloop_common import auth, http, telemetry
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 from tests.unit.common.edge import Edge, client_of
 
 routes = APIRouter()
@@ -200,7 +200,7 @@ async def test_in_flight_requests_can_be_waited_for(at_edge: Edge) -> None:
         await held.wait()
         assert app.state.in_flight.count == 1
         release.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await app.state.in_flight.idle()
     await wait_until(lambda: app.state.in_flight.count == 0)
 

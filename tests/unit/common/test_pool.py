@@ -56,7 +56,7 @@ async def test_a_process_killed_from_outside_is_told(pool: SpawnedPool) -> None:
     told: list[Any] = []
     async with asyncio.TaskGroup() as group:
         running = group.create_task(_outcome(pool, "wait_for_stop", told.append))
-        pid = (await wait_until(lambda: told, 20))[0]["pid"]
+        pid = (await wait_until(lambda: told))[0]["pid"]
         os.kill(pid, signal.SIGKILL)
     assert isinstance(running.result(), WorkDied)
 
@@ -66,7 +66,7 @@ async def test_stop_asks_for_the_best_so_far(pool: SpawnedPool) -> None:
     stop, told = asyncio.Event(), list[Any]()
     async with asyncio.TaskGroup() as group:
         running = group.create_task(pool.run(f"{WORK}:wait_for_stop", {}, kill_after_s=20, on_progress=told.append, stop=stop))
-        await wait_until(lambda: told, 20)
+        await wait_until(lambda: told)
         stop.set()
     assert running.result() == "stopped"
 
@@ -75,7 +75,7 @@ async def test_whoever_is_cancelled_takes_the_process_along(pool: SpawnedPool) -
     """Nothing of it runs on, and the next task gets its turn."""
     told: list[Any] = []
     running = asyncio.get_running_loop().create_task(pool.run(f"{WORK}:wait_for_stop", {}, kill_after_s=20, on_progress=told.append))
-    pid = (await wait_until(lambda: told, 20))[0]["pid"]
+    pid = (await wait_until(lambda: told))[0]["pid"]
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -88,7 +88,7 @@ async def test_a_full_queue_refuses_at_once(pool: SpawnedPool) -> None:
     stop, told = asyncio.Event(), list[Any]()
     async with asyncio.TaskGroup() as group:
         first = group.create_task(pool.run(f"{WORK}:wait_for_stop", {}, kill_after_s=20, on_progress=told.append, stop=stop))
-        await wait_until(lambda: told, 20)
+        await wait_until(lambda: told)
         second = group.create_task(pool.run(f"{WORK}:double", {"n": 2}, kill_after_s=20))
         await asyncio.sleep(0)
         with pytest.raises(PoolFull):

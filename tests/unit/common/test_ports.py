@@ -21,6 +21,7 @@ from cityloop_common.rng import Rng
 from cityloop_common.settings import ServiceSettings, SettingsError, SharedSettings, load, refuse_unknown, service_config
 from cityloop_common.signals import Signals
 from cityloop_common.supervisor import LoopEnded, supervised
+from tests.support import PATIENCE_S
 
 NOON = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)
 
@@ -82,7 +83,7 @@ async def test_a_signal_wakes_at_once_and_none_is_lost_before_the_wait() -> None
     """Notified before: the next wait returns at once; after: whoever waits wakes."""
     signals = Signals()
     signals.notify("a")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await signals.wait("a", 60)
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(signals.wait("a", 60))

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from cityloop_common import auth, sse
 from cityloop_common.rng import Rng
 from cityloop_common.sse import Hub, Message
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 from tests.unit.common.edge import Edge
 
 HISTORY = [Message(f"100-{number}", "place", "p1", f'{{"n":{number}}}') for number in range(1, 6)]
@@ -193,7 +193,7 @@ async def test_who_reads_hears_all_of_many(at_edge: Edge) -> None:
     async with served(streaming.app) as (url, _), reading(url) as reader, reading(url) as other:
         await streaming.hub.publish_all(message(number) for number in range(3_000))
         for each in (reader, other):
-            await wait_until(partial(_has_heard, each, 3_000), 20)
+            await wait_until(partial(_has_heard, each, 3_000))
             assert each.events() == [(f"200-{number}", "place") for number in range(3_000)]
 
 
@@ -203,7 +203,7 @@ async def test_one_who_does_not_read_holds_the_others_for_a_second_at_most(at_ed
     hub = Hub("tiny", clock=at_edge.clock, rng=Rng("sse"))
     stuck = sse._Client(lambda _: True)
     hub._join(stuck)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await hub.publish_all(message(number) for number in range(2_000))
     assert (stuck.ending, len(stuck.queue)) == ("slow", 1)
 
@@ -227,7 +227,7 @@ async def test_a_drain_ends_every_stream(at_edge: Edge) -> None:
         streaming.hub.publish(message(1, data="x" * 30_000_000))
         await wait_until(lambda: len(reader.events()) == 1)
         streaming.hub.close()
-        await wait_until(lambda: streaming.hub.clients == 0, timeout=5)
+        await wait_until(lambda: streaming.hub.clients == 0, sse.SEND_DEADLINE_S / 2)
         await wait_until(lambda: reader.ended)
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(url)).status_code == 503

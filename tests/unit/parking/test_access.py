@@ -27,7 +27,7 @@ from cityloop_common.settings import SharedSettings
 from cityloop_common.supervisor import supervised
 from cityloop_parking.reservations.guest_desk import GuestDesk
 from cityloop_parking.service import SERVICE
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 Body = Mapping[str, object]
 PUBLIC: Literal["public"] = "public"
@@ -153,7 +153,7 @@ async def _first_status(app: FastAPI, path: str, headers: Mapping[str, str]) -> 
         "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": path, "raw_path": path.encode(),
         "query_string": b"", "headers": raw, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
     }  # fmt: skip
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         asking = group.create_task(app(scope, receive, send))
         got = await status
         asking.cancel()
