@@ -110,7 +110,7 @@ def table(rows: list[tuple[float, float]], capacity: float = 100) -> Table:
     at = np.array([MONDAY + hours * 3600 for hours, _ in rows], np.float64)
     count = len(rows)
     taken = np.array([occupied for _, occupied in rows], np.float64)
-    return Table(("P",), np.zeros(count, np.int64), at, taken, np.full(count, float(capacity)), count, 0, (), {})
+    return Table(("P",), np.zeros(count, np.int64), at, taken, np.full(count, float(capacity)), np.ones(count, np.bool_), count, 0, (), {})
 
 
 LAYOUT = Layout("p", "c", "o", "a", 1800, 900, zoned=False, carries=False)

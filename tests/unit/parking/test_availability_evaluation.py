@@ -102,15 +102,17 @@ def test_a_csv_slot_is_the_quarter_from_its_beginning_and_an_empty_one_carries_o
     assert task.truth.own.tolist() == [True, False, True, True]
 
 
-def test_nothing_is_carried_over_midnight_nor_beyond_the_file() -> None:
-    """The evening's value stands to 24:00; the next day begins with its own first reading, and the last slot is the file's last."""
+def test_a_value_stands_until_the_places_next_one_or_the_files_end() -> None:
+    """Over midnight too: a feed of changes is silent while nothing changes. Before its first reading a place has no value."""
     rows = ["P,100,10,2026-03-02T23:00:00+08:00", "P,100,20,2026-03-03T06:00:00+08:00", "Q,100,20,2026-03-03T06:40:00+08:00"]
     truth = csv(rows).truth
     assert [clock(slot * 900) for slot in truth.slot.tolist()] == [
         *("23:00:00", "23:15:00", "23:30:00", "23:45:00"),
+        *(f"{hour:02}:{minute:02}:00" for hour in range(6) for minute in (0, 15, 30, 45)),
         *("06:00:00", "06:15:00", "06:30:00"),
         "06:30:00",
     ]
+    assert truth.own.sum() == 3
 
 
 def test_a_pair_lies_within_one_day_as_stamped() -> None:
@@ -151,11 +153,11 @@ def test_birmingham_is_asked_for_the_middle_of_the_target_slot() -> None:
 
 
 def test_csv_is_asked_for_the_origins_stamp_and_the_horizon() -> None:
-    """Where the origin only carries: for the end of its slot and the horizon; no stamp of a target is used."""
+    """Where the origin only carries: the last second of its slot and the horizon; no stamp of a target is used."""
     rows = [f"P,100,10,2026-03-02T{at}+08:00" for at in ("08:10:20", "08:41:00", "08:59:00")]
     model = LastValue()
     walk(model, csv(rows))
-    assert [clock(each.at) for each in model.asked] == ["08:40:20", "09:00:00"]
+    assert [clock(each.at) for each in model.asked] == ["08:40:20", "08:59:59"]
 
 
 @pytest.mark.parametrize("format", list(Format))

@@ -16,7 +16,7 @@ from cityloop_parking.availability.baselines import last_value
 from cityloop_parking.availability.domain import Forecast, Question, Reading
 from cityloop_parking.availability.files import Floats, Ints, Layout, Table
 from cityloop_parking.availability.scores import NEARLY_FULL, Predicted
-from cityloop_parking.availability.slots import DAY_S, HORIZONS_MIN, Cells, Points, cells, points
+from cityloop_parking.availability.slots import DAY_S, HORIZONS_MIN, Cells, Points, carried, cells, points
 from cityloop_parking.places.domain import UnreadableFile
 
 BATCH = 500  # readings at a time at most, as the log is polled
@@ -71,6 +71,7 @@ class Task:
     @staticmethod
     def prepared(table: Table, layout: Layout, span: Span) -> Task:
         """Raises UnreadableFile where no two slots of one judged day belong together."""
+        table = carried(table, layout) if layout.carries else table
         truth = cells(table, layout)
         first, last = span.days(truth)
         pairs = tuple(points(truth, minutes) for minutes in HORIZONS_MIN)
@@ -85,27 +86,19 @@ class Task:
 
         A `birmingham` slot lies half before and half after its half hour: the middle of the target slot is asked for. In `csv` the
         last reading of the target slot counts, which lies late in it: the middle would be early by half a slot, so the question is
-        the moment of the origin's reading (the end of the slot, where its value was carried) plus the horizon.
+        the moment of the origin's reading (just before the slot's end, where its value was carried) plus the horizon.
         """
         step_s, shift_s = self.layout.step_s, self.layout.shift_s
         if not self.layout.carries:
             return (self.truth.slot[asked.target] * step_s - shift_s + step_s / 2).astype(np.float64)
-        own, row = self.truth.own[asked.origin], self.truth.row[asked.origin]
-        ends = (self.truth.slot[asked.origin] + 1) * step_s - shift_s
-        return np.where(own, self.table.at[row], ends) + asked.minutes * 60
+        return self.table.at[self.truth.row[asked.origin]] + asked.minutes * 60
 
     def known_rows(self, asked: Points) -> Ints:
-        """How many of the table's rows are known at the origin: those stamped up to the origin's own last reading, of all places.
-
-        A slot that only carries has no reading of its own: what is stamped before the slot's end is known.
-        """
+        """How many of the table's rows are known at the origin: those stamped up to the origin's own last reading, of all places."""
         at = self.table.at
         ends_run = np.append(np.flatnonzero(at[1:] != at[:-1]) + 1, len(at))
-        row, own = self.truth.row[asked.origin], self.truth.own[asked.origin]
-        until_row = ends_run[np.searchsorted(ends_run, row, side="right")]
-        ends = (self.truth.slot[asked.origin] + 1) * self.layout.step_s - self.layout.shift_s
-        until_end = np.searchsorted(np.maximum.accumulate(at), ends, side="left")
-        return np.where(own, until_row, np.maximum(until_end, until_row))
+        found: Ints = ends_run[np.searchsorted(ends_run, self.truth.row[asked.origin], side="right")]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,13 +77,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The readings of a file in the order of time, one array a column; `at` is wall-clock seconds (Unix seconds plus the offset)."""
+    """The readings of a file in the order of time, one array a column; `at` is wall-clock seconds (Unix seconds plus the offset).
+
+    `own` is false for a value that no row says and that stands for a slot without one.
+    """
 
     places: tuple[str, ...]
     place: Ints
     at: Floats
     occupied: Floats
     capacity: Floats
+    own: npt.NDArray[np.bool_]
     rows: int
     refused: int
     listed: tuple[Refused, ...]
@@ -189,6 +193,7 @@ class _Rows:
             at=np.frombuffer(self._at)[order],
             occupied=np.frombuffer(self._occupied)[order],
             capacity=np.frombuffer(self._capacity)[order],
+            own=np.ones(len(order), np.bool_),
             rows=self._rows,
             refused=self._reasons.total(),
             listed=tuple(self._listed),

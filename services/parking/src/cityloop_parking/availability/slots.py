@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,7 @@ Flags = npt.NDArray[np.bool_]
 class Cells:
     """The slots that have a value, by place and slot. `row` is the table's row that it comes from, the last one of the slot.
 
-    `own` is false where the value was carried from an earlier slot of the day; `day` is the local day of the row's own stamp,
-    in days since 1970.
+    `own` is false where the value was carried from an earlier slot; `day` is the local day of the row's stamp, in days since 1970.
     """
 
     step_s: int
@@ -60,37 +59,46 @@ class Points:
         return Points(self.minutes, self.origin[chosen], self.target[chosen])
 
 
-def cells(table: Table, layout: Layout) -> Cells:
-    """The slots of a file. Of several rows in a slot the last counts; an empty one stays empty, or carries the day's last value.
+def carried(table: Table, layout: Layout) -> Table:
+    """The table with a reading at the end of each slot that has none: the place's last value before it, until the file ends.
 
-    A value is carried to the end of its own day and no further than the file goes: a pair of slots counts where both values were
-    stamped on the same day, and a sensor that is dead for a week is no week of truth. Raises FileTooLarge.
+    A feed may send changes only; so a count that is not told again still stands, for who judges and for who forecasts. From its
+    first reading on a place has a value in every slot. Raises FileTooLarge.
     """
+    place, slot, row = _last_of_slots(table, layout)
+    following = np.append(np.where(place[1:] == place[:-1], slot[1:], slot.max() + 1), slot.max() + 1)
+    times = following - slot - 1
+    if len(slot) + times.sum() > MOST_CELLS:
+        raise FileTooLarge(f"Its places and days have more than {MOST_CELLS:,} slots.")
+    row = np.repeat(row, times)
+    number = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times) + 1
+    ends = (np.repeat(slot, times) + number + 1) * layout.step_s - layout.shift_s
+    at = np.concatenate([table.at, ends - 1.0])
+    order = np.argsort(at, kind="stable")
+    return replace(
+        table,
+        place=np.concatenate([table.place, table.place[row]])[order],
+        at=at[order],
+        occupied=np.concatenate([table.occupied, table.occupied[row]])[order],
+        capacity=np.concatenate([table.capacity, table.capacity[row]])[order],
+        own=np.concatenate([table.own, np.zeros(len(row), np.bool_)])[order],
+    )
+
+
+def cells(table: Table, layout: Layout) -> Cells:
+    """The slots of a file that have a reading; of several in a slot the last counts."""
+    place, slot, row = _last_of_slots(table, layout)
+    day = np.floor(table.at[row] / DAY_S).astype(np.int64)
+    return Cells(layout.step_s, len(table.places), place, slot, day, table.rate[row], table.capacity[row], row, table.own[row])
+
+
+def _last_of_slots(table: Table, layout: Layout) -> tuple[Ints, Ints, Ints]:
+    """Place, slot and row of the last reading of each slot, by place and slot."""
     slot = np.floor((table.at + layout.shift_s) / layout.step_s).astype(np.int64)
     order = np.lexsort((np.arange(len(slot)), slot, table.place))
     place, slot = table.place[order], slot[order]
     last = np.append((place[1:] != place[:-1]) | (slot[1:] != slot[:-1]), True)
-    place, slot, row = place[last], slot[last], order[last]
-    own = np.ones(len(row), np.bool_)
-    if layout.carries:
-        times = _lengths(place, slot, DAY_S // layout.step_s)
-        if times.sum() > MOST_CELLS:
-            raise FileTooLarge(f"Its places and days have more than {MOST_CELLS:,} slots.")
-        first = np.cumsum(times) - times
-        own = np.zeros(int(times.sum()), np.bool_)
-        own[first] = True
-        slot = np.repeat(slot - first, times) + np.arange(len(own))
-        place, row = np.repeat(place, times), np.repeat(row, times)
-    day = np.floor(table.at[row] / DAY_S).astype(np.int64)
-    return Cells(layout.step_s, len(table.places), place, slot, day, table.rate[row], table.capacity[row], row, own)
-
-
-def _lengths(place: Ints, slot: Ints, per_day: int) -> Ints:
-    """For how many slots each value stands: to the place's next one, the end of the day, or the file's last slot."""
-    ends = np.minimum((slot // per_day + 1) * per_day, slot.max() + 1)
-    following = np.append(np.where(place[1:] == place[:-1], slot[1:], ends[:-1]), ends[-1:])
-    stands: Ints = np.minimum(ends, following) - slot
-    return stands
+    return place[last], slot[last], order[last]
 
 
 def points(truth: Cells, minutes: int) -> Points:
