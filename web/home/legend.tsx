@@ -5,7 +5,7 @@ import { STREAMS } from '../kit/streams.ts'
 import { hiddenLayers, routes } from './city.ts'
 import type { ComponentChildren } from 'preact'
 
-const FRESHNESS = ['live', 'late', 'unknown', 'closed'] as const
+const FRESHNESS = ['live', 'late', 'forecast', 'unknown', 'closed'] as const
 
 /** What the signs mean; each kind can be hidden. */
 export function Legend() {
@@ -30,7 +30,7 @@ export function Legend() {
         {FRESHNESS.map((shown) => (
           <li key={shown}>
             <Sign kind="place" shown={shown} />
-            <Sign kind="station" shown={shown} />
+            {shown !== 'forecast' && <Sign kind="station" shown={shown} />}
             {t(`shown.${shown}`)}
           </li>
         ))}

@@ -10,7 +10,7 @@ import { Free } from '../kit/free.tsx'
 import { StreamLine } from '../kit/stream-line.tsx'
 import type { Kind } from '../kit/symbols.ts'
 import { cityTime } from '../kit/time.ts'
-import type { Place, Plan, Route, Station } from '../kit/types.ts'
+import type { Expected, Forecast, Place, Plan, Route, Station } from '../kit/types.ts'
 import { charging, choose, chosen, parking, places, routeId, routes, stations } from './city.ts'
 import type { Thing } from './shown-list.tsx'
 import { SampleTag } from './thing-name.tsx'
@@ -77,9 +77,10 @@ function PlaceFacts({ place }: { place: Place }) {
       </p>
       {place.state !== 'open' && <p class="warn">{place.closed_until ? t('selection.closedUntil', { time: clock(place.closed_until) }) : t('selection.closed')}</p>}
       <CountNow count={placeCount(place)} shown={shown} at={place.as_of} />
+      {shown === 'forecast' && place.forecast && <ForecastNow forecast={place.forecast} />}
       <ul class="plain">
         {Object.entries(place.capacity).map(([category, total]) => (
-          <li key={category}>{categoryText(category, place.free[category], total)}</li>
+          <li key={category}>{(shown === 'forecast' && expectedText(category, place.forecast?.categories[category], total)) || categoryText(category, place.free[category], total)}</li>
         ))}
         {place.charging && <li>{chargingText(place)}</li>}
         {place.closures.map((closure) => (
@@ -91,6 +92,23 @@ function PlaceFacts({ place }: { place: Place }) {
       </ul>
     </>
   )
+}
+
+/** Never like a count: the word, the bounds and the chance stand beside the number. */
+function ForecastNow({ forecast: { free, chance, since } }: { forecast: Forecast }) {
+  const words = { free: number(Math.round(free.mean)), low: number(Math.floor(free.low)), high: number(Math.ceil(free.high)) }
+  return (
+    <div data-testid="forecast">
+      <p class="shown-forecast">{t('selection.forecast', { ...words, chance: Math.round(chance * 100) })}</p>
+      <p class="sub">{t('selection.forecastSince', { time: clock(since) })}</p>
+    </div>
+  )
+}
+
+function expectedText(category: string, expected: Expected | undefined, total: number): string | null {
+  if (!expected) return null
+  const words = { category: word('category', category), total: number(total), free: number(Math.round(expected.free.mean)) }
+  return t('selection.expected', { ...words, chance: Math.round(expected.chance * 100) })
 }
 
 function categoryText(category: string, free: number | undefined, total: number): string {

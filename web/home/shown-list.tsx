@@ -13,7 +13,7 @@ import { type Column, Table } from '../kit/table.tsx'
 import { choose, chosen, type Listed } from './city.ts'
 import { ThingName } from './thing-name.tsx'
 
-const STATES = ['live', 'late', 'unknown', 'closed'] as const
+const STATES = ['live', 'late', 'forecast', 'unknown', 'closed'] as const
 
 export interface Thing {
   id: string
@@ -48,7 +48,7 @@ export function ShownList<T extends Thing>({ looks, listed, frozen, id, caption,
   const wanted = all.filter((thing) => fits(typed, texts(thing)) && isWanted(looks, thing, choice))
   return (
     <div class={frozen ? 'old' : ''}>
-      <Filter id={id} typed={typed} type={type} choice={choice} choose={choosing} choices={choices()} />
+      <Filter id={id} typed={typed} type={type} choice={choice} choose={choosing} choices={choices(looks.kind)} />
       {listed.truncated && <p class="small">{t('tables.truncated')}</p>}
       <Table
         caption={caption}
@@ -66,11 +66,11 @@ export function ShownList<T extends Thing>({ looks, listed, frozen, id, caption,
   )
 }
 
-function choices() {
+function choices(kind: Kind) {
   return [
     { id: 'all', label: t('tables.all') },
     { id: 'free', label: t('tables.withFree') },
-    ...STATES.map((id) => ({ id, label: t(`shown.${id}`) })),
+    ...STATES.filter((id) => kind === 'place' || id !== 'forecast').map((id) => ({ id, label: t(`shown.${id}`) })),
   ]
 }
 

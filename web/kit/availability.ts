@@ -1,9 +1,9 @@
 /** What can be said of a car park or a station now: the class that it is shown in, and its counts. Pure. */
 
-import type { EvseChanged, Freshness, KnownEvse, Place, Station, ToldStation } from './types.ts'
+import type { EvseChanged, Forecast, Freshness, KnownEvse, Place, Station, ToldStation } from './types.ts'
 
 /** One word for the symbol: what is closed is neither live nor late. */
-export type Shown = Freshness | 'closed'
+export type Shown = Freshness | 'forecast' | 'closed'
 
 const LIVE_FOR_MS = 30 * 60_000
 const UNKNOWN_AFTER_MS = 24 * 60 * 60_000
@@ -12,13 +12,23 @@ const NOT_THERE = ['PLANNED', 'REMOVED']
 export interface Count {
   free: number
   total: number
+  between?: readonly [number, number] // not counted but expected, and in eight of ten cases within this
 }
 
-/** Free spaces of the categories that were counted, and how many those are; null when none was. */
+/** Free spaces of the categories that were counted, and how many those are; null when none was. What is expected where nobody counts. */
 export function placeCount(place: Place): Count | null {
+  if (place.freshness === 'forecast' && place.forecast) return expected(place, place.forecast)
   const counted = Object.keys(place.free)
   if (!counted.length || place.freshness === 'unknown') return null
   return { free: sum(counted.map((name) => place.free[name] ?? 0)), total: sum(counted.map((name) => place.capacity[name] ?? 0)) }
+}
+
+/** The whole of a forecast is what a car driver looks for: without motorcycles' spaces where there are others. */
+function expected(place: Place, { free, categories }: Forecast): Count {
+  const names = Object.keys(categories)
+  const cars = names.filter((name) => name !== 'motorcycle')
+  const total = sum((cars.length ? cars : names).map((name) => place.capacity[name] ?? 0))
+  return { free: Math.round(free.mean), total, between: [Math.floor(free.low), Math.ceil(free.high)] }
 }
 
 /** While the stream is frozen nothing is live: an old number is never shown as a new one. */
@@ -111,7 +121,7 @@ function rank(status: string): number {
   return found < 0 ? STATUSES.length : found
 }
 
-function aged(freshness: Freshness, frozen: boolean): Freshness {
+function aged<T extends Shown>(freshness: T, frozen: boolean): T | 'late' {
   return frozen && freshness === 'live' ? 'late' : freshness
 }
 

@@ -2,7 +2,7 @@ import type { Count, Shown } from './availability.ts'
 import { Changing } from './changing.tsx'
 import { t } from './i18n.ts'
 
-/** Free of total with a bar; what nobody counted is unknown, not 0. */
+/** Free of total with a bar; what nobody counted is unknown, not 0. What is only expected says so, and within which bounds. */
 export function Free({ count, shown }: { count: Count | null; shown: Shown }) {
   if (!count || shown === 'unknown') return <span class="muted">{t('places.unknown')}</span>
   const share = count.total > 0 ? Math.min(1, count.free / count.total) : 0
@@ -10,9 +10,11 @@ export function Free({ count, shown }: { count: Count | null; shown: Shown }) {
     <span class={`free free-${shown}`}>
       <span class="free-text">
         <strong>
+          {count.between && t('free.about')}
           <Changing value={count.free} />
         </strong>
         <span class="of"> / {count.total}</span>
+        {count.between && <span class="free-between">{t('free.between', { low: count.between[0], high: count.between[1] })}</span>}
       </span>
       <svg class="free-bar" viewBox="0 0 48 4" width="48" height="4" aria-hidden="true">
         <rect class="bar-ground" width="48" height="4" rx="2" />

@@ -22,6 +22,19 @@ export interface PlaceCharging {
   freshness: Freshness
 }
 
+/** What is expected of spaces: the mean, bounds that hold them in eight of ten cases, and the chance of one at least. */
+export interface Expected {
+  free: { mean: number; low: number; high: number }
+  chance: number
+}
+
+/** What is expected of a car park at an instant, from the count of `since` on. */
+export interface Forecast extends Expected {
+  at: string
+  since: string
+  categories: Record<string, Expected>
+}
+
 export interface Place {
   id: string
   name: string
@@ -37,7 +50,8 @@ export interface Place {
   free: Record<string, number>
   as_of: string | null
   source: string | null
-  freshness: Freshness
+  freshness: Freshness | 'forecast'
+  forecast: Forecast | null
   charging: PlaceCharging | null
   closed_until: string | null
   closed_for: string | null

@@ -12,7 +12,7 @@ function place(change: Partial<Place> = {}): Place {
   return {
     id: 'p', name: 'p', position: { lon: 0, lat: 0 }, address: '', kind: 'garage', access: 'public', state: 'open',
     capacity: { standard: 100, ev: 20, large: 4 }, charging_stations: null, invented: false, free: { standard: 30, ev: 2 }, as_of: at(1),
-    source: 's', freshness: 'live', charging: null, closed_until: null, closed_for: null, closures: [], ...change,
+    source: 's', freshness: 'live', forecast: null, charging: null, closed_until: null, closed_for: null, closures: [], ...change,
   }
 }
 
@@ -36,6 +36,17 @@ test('free is of the categories that were counted, never of the others', () => {
 test('what nobody counted, or not within a day, is unknown and not 0', () => {
   assert.equal(placeCount(place({ free: {} })), null)
   assert.equal(placeCount(place({ freshness: 'unknown' })), null)
+})
+
+test('where nobody counts, what is expected is shown with its bounds, and never the old count', () => {
+  const of = (mean: number, low: number, high: number) => ({ free: { mean, low, high }, chance: 0.97 })
+  const categories = { standard: of(20.4, 14.2, 27.1), ev: of(3, 1, 5), motorcycle: of(9, 8, 10) }
+  const forecast = { at: at(0), since: at(90), categories, ...of(23.6, 16.8, 30.2) }
+  const silent = place({ freshness: 'forecast', forecast, as_of: at(90) })
+  assert.deepEqual(placeCount(silent), { free: 24, total: 120, between: [16, 31] })
+  assert.equal(placeShown(silent, false), 'forecast')
+  assert.equal(placeShown(silent, true), 'forecast')
+  assert.equal(placeShown({ ...silent, state: 'closed' }, false), 'closed')
 })
 
 test('a closed car park is closed, however new its count is', () => {

@@ -246,6 +246,7 @@ export class CityMap {
   private numberOf(feature: Feature, resolution: number): string {
     const { free, of, shown, beside } = feature.getProperties() as MapPoint
     if (free === null || shown === 'closed' || shown === 'unknown' || resolution > (beside ? NUMBERS_BESIDE_FROM : NUMBERS_FROM)) return ''
+    if (shown === 'forecast') return `≈${free}`
     return of === null ? String(free) : `${free}/${of}`
   }
 

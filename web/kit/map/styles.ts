@@ -14,7 +14,7 @@ import type { Stream } from '../types.ts'
 
 const TOKENS = [
   'map-ground', 'map-road', 'map-road-major', 'map-road-edge', 'map-label', 'map-halo', 'map-district', 'map-district-label', 'map-focus',
-  'surface', 'on-strong', 'text', 'place', 'station', 'late', 'unknown', 'closed', ...STREAMS,
+  'surface', 'on-strong', 'text', 'place', 'station', 'late', 'forecast', 'unknown', 'closed', ...STREAMS,
 ] as const
 
 type Token = (typeof TOKENS)[number]
