@@ -25,6 +25,8 @@ def ask(curves: Curves, city: City, waiting: Waiting, rows: Ints) -> None:
     memory, grid = curves.memory, curves.grid
     slot = grid.slot(memory.last_at[rows])
     for horizons, chosen in waiting.due(slot):
+        if not horizons:  # where slots are short no horizon is asked in each of them
+            continue
         own, ahead = rows[chosen], np.array([waiting.ahead[each] for each in horizons])
         target = slot[chosen][:, None] + ahead
         at = np.maximum(grid.middle(target) + city.phase_s, memory.last_at[own][:, None])

@@ -14,6 +14,7 @@ _HOUR_S = 3600
 _KEPT_SLOTS = 64
 _MOST_DAYS = 200.0  # the city's mean profile follows at least so fast
 _PHASE_RATE = 0.02
+_GRAIN = 2.0**32  # deviations are whole parts of 1: their sum is exact in whatever order, up to two million series
 _LAYOUT = 1
 
 
@@ -63,6 +64,7 @@ class City:
 
     def count(self, memory: Memory, rows: Ints, at: Floats, deviation: Floats, grid: Grid) -> tuple[Floats, Floats]:
         """Notes deviations, which rise in time; answers for each those of the others until then, and their change in an hour."""
+        deviation = np.round(deviation * _GRAIN) / _GRAIN
         fresh = memory.counted_at >= at[0] - _FRESH_S
         total, many = float(memory.deviation[fresh].sum()), int(fresh.sum())
         before = fresh[rows]
