@@ -50,9 +50,9 @@ def test_streets_and_charging_bays_are_there_for_what_the_services_show() -> Non
 def test_counts_are_the_same_for_the_same_minute() -> None:
     """They can be true, and move with the hour."""
     for facts in sample.invented_places():
-        seen = sample._observation(facts, NOW)
-        assert seen == sample._observation(facts, NOW)
+        seen = sample._observation(facts, NOW, 60)
+        assert seen == sample._observation(facts, NOW, 60)
         taken = resolve(seen.counts, {str(pool.category): pool.capacity for pool in facts.pools})
         assert all(0 <= each.occupied <= each.capacity for each in taken)
     facts = sample.invented_places()[3]
-    assert sample._observation(facts, NOW).counts != sample._observation(facts, NOW.replace(hour=20)).counts
+    assert sample._observation(facts, NOW, 60).counts != sample._observation(facts, NOW.replace(hour=20), 60).counts

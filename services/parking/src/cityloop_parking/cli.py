@@ -12,7 +12,19 @@ import typer
 from cityloop_common import geo
 from cityloop_common.errors import Unavailable
 from cityloop_common.migrating import behind
-from cityloop_common.terminal import AsJson, fail, opened, out, print_json, print_rows, progress_bar, run_async, service_named
+from cityloop_common.terminal import (
+    AsJson,
+    fail,
+    opened,
+    out,
+    print_json,
+    print_rows,
+    progress_bar,
+    run_async,
+    service_named,
+    shared_settings,
+)
+from cityloop_parking import sample
 from cityloop_parking.availability.cli import evaluate_forecast
 from cityloop_parking.observations.cli import replay
 from cityloop_parking.places import taipei
@@ -53,6 +65,19 @@ def import_file(
     if report.rejected:
         rows = [{"row": each.row, "id": each.id, "reason": each.reason} for each in report.rejected]
         print_rows(("row", "id", "reason"), rows, title="rejected")
+
+
+@app.command("silence")
+def silence(
+    names: Annotated[list[str] | None, typer.Argument(help="Sources or car parks; none: all count again.", metavar="[NAME]...")] = None,
+) -> None:
+    """Cuts off sources of the live sample city, as if they were dead: `sample-cameras`, `sample-001`. Without a name all count again."""
+    given = frozenset(names or ())
+    if unknown := given - sample.known_names():
+        sources = ", ".join(sorted(sample.SOURCES.values()))
+        fail(f"{', '.join(sorted(unknown))}: no source of the sample city ({sources}) and no car park of it that is counted", 2)
+    sample.silence(shared_settings().var, given)
+    out.print(f"silent from the next count on: {', '.join(sorted(given))}" if given else "all count again")
 
 
 async def _import(file: Path, format: Format, datum: str | None, operator: str | None) -> ImportReport:

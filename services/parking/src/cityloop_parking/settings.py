@@ -31,4 +31,7 @@ class ParkingSettings(ServiceSettings):
         None,
         description="CSV `date,lived_as` of days lived as another weekday (2026-10-01,sunday), besides those of China that are built in.",
     )
+    sample_every_s: int = Field(
+        60, ge=5, le=900, description="How often the invented sample city counts; it declares twice that as its interval."
+    )
     live_shrinks_for_s: int = Field(3600, ge=0, description="How far ahead a live count limits what can be held.")

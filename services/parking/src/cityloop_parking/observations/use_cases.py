@@ -98,6 +98,16 @@ async def record_in(tx: WriteTx, ctx: ParkingCtx, reports: Sequence[Report]) -> 
     return outcomes
 
 
+async def record_past_in(tx: WriteTx, ctx: ParkingCtx, reports: Sequence[Report]) -> None:
+    """Journals what was counted long ago, of an invented city: it is nobody's newest count, and nobody is told of it."""
+    known = await store.known(tx, {report.place_id for report in reports})
+    rows: list[dict[str, object]] = []
+    for index, report in enumerate(reports):
+        accepted = _Accepted(index, report, _believed(report, known.get(report.place_id), ctx.clock.now()))
+        rows += [_journal_row(tx, ctx, accepted, taken, {}) for taken in accepted.taken]
+    await store.write_journal(tx, rows)
+
+
 async def republished(ctx: ParkingCtx, key: str | None) -> AsyncIterator[Event]:
     """The newest event of every place's counts, or of one, with its old id."""
     after = ""
