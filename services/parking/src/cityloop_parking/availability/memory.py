@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,16 @@ class _Field:
     sizes: tuple[int, ...]
     start: float
     past: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many numbers a row has."""
+        return math.prod(self.sizes)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes a row takes."""
+        return self.count * np.dtype(self.kind).itemsize
 
 
 def _fields(of: Shape) -> list[_Field]:
@@ -134,20 +145,23 @@ class Memory:
 
     def unpack(self, name: str, body: bytes, *, past: bool) -> None:
         """Puts a stored part back. Raises ValueError for bytes of another layout or other sizes."""
-        fields = [each for each in self._fields if each.past is past]
-        sizes = [int(np.prod(each.sizes, dtype=np.int64)) * np.dtype(each.kind).itemsize for each in fields]
-        if len(body) != 1 + sum(sizes) or body[0] != _LAYOUT:
-            raise ValueError("a stored forecast has another layout")
+        self.check(body, past=past)
         row, start = int(self.rows_of([name])[0]), 1
-        for each, size in zip(fields, sizes, strict=True):
-            values = np.frombuffer(body, dtype=each.kind, count=size // np.dtype(each.kind).itemsize, offset=start)
-            getattr(self, each.name)[row] = values.reshape(each.sizes)
-            start += size
+        for each in self._fields:
+            if each.past is past:
+                values = np.frombuffer(body, dtype=each.kind, count=each.count, offset=start)
+                getattr(self, each.name)[row] = values.reshape(each.sizes)
+                start += values.nbytes
+
+    def check(self, body: bytes, *, past: bool) -> None:
+        """Raises ValueError where bytes are no stored part: of another layout or other sizes."""
+        if len(body) != 1 + sum(each.bytes for each in self._fields if each.past is past) or body[0] != _LAYOUT:
+            raise ValueError("a stored forecast has another layout")
 
     @property
     def bytes_a_row(self) -> int:
         """How many bytes the two parts of a series take when they are stored."""
-        return 2 + sum(int(np.prod(each.sizes, dtype=np.int64)) * np.dtype(each.kind).itemsize for each in self._fields)
+        return 2 + sum(each.bytes for each in self._fields)
 
     def _new(self, name: str) -> int:
         if not self._free:

@@ -23,6 +23,8 @@ MOST_A_ROUND = 1000
 ABSURD_TIMES = 10
 _CONFIRMED = 3  # readings in a row with another capacity before it is believed
 _LEAST_DAY_CURVES = 8
+_MOST_SPACES = 1_000_000
+_NEVER_S = 7_258_118_400.0  # the year 2200: a stamp beyond it is no time
 
 
 class Model:
@@ -45,12 +47,12 @@ class Model:
         self._curves = Curves(self.grid, calendar, self.memory, self._city.profile)
 
     def observe(self, readings: Iterable[Reading]) -> set[str]:
-        """Learns from counts, in the order of their stamps; answers the series that changed.
+        """Learns from counts, in the order of their stamps and names; answers the series that changed.
 
         A count that is not newer than the newest of its series is passed over, and so is one that cannot be: not finite, of no
         spaces, more than ten times as many as there are, or far below none.
         """
-        believed = sorted((each for each in readings if _can_be(each)), key=lambda each: each.at)
+        believed = sorted((each for each in readings if _can_be(each)), key=lambda each: (each.at, each.series))
         changed: set[str] = set()
         start = 0
         while start < len(believed):
@@ -110,7 +112,9 @@ class Model:
         self._city.unpack(body)
 
     def take(self, series: str, past: bytes, today: bytes) -> None:
-        """Puts a series' state back. Raises ValueError for bytes of another layout."""
+        """Puts a series' state back. Raises ValueError for bytes of another layout, and then nothing has changed."""
+        self.memory.check(past, past=True)
+        self.memory.check(today, past=False)
         self.memory.unpack(series, past, past=True)
         self.memory.unpack(series, today, past=False)
 
@@ -151,6 +155,6 @@ class Model:
 
 def _can_be(reading: Reading) -> bool:
     occupied, capacity = reading.occupied, reading.capacity
-    if not (math.isfinite(occupied) and math.isfinite(capacity) and math.isfinite(reading.at)) or capacity < 1:
+    if not (math.isfinite(occupied) and 1 <= capacity <= _MOST_SPACES and DAY_S < reading.at < _NEVER_S):
         return False
-    return -0.1 * capacity - 10 <= occupied <= ABSURD_TIMES * max(capacity, 10) and reading.at > DAY_S
+    return -0.1 * capacity - 10 <= occupied <= ABSURD_TIMES * max(capacity, 10)
