@@ -6,7 +6,7 @@ import numpy as np
 
 from cityloop_parking.availability.city import City
 from cityloop_parking.availability.curves import Curves
-from cityloop_parking.availability.expecting import at_horizons, place
+from cityloop_parking.availability.expecting import at_horizons, hour_then, place
 from cityloop_parking.availability.intervals import MISSED, WORST
 from cityloop_parking.availability.memory import Floats, Ints
 from cityloop_parking.availability.terms import LEVEL, OWN, known_now
@@ -16,6 +16,8 @@ _LEAST_ERROR = 0.004  # a row weighs 1 / its error: the absolute error counts, n
 _TRUSTED_DAYS = 28.0  # a series that is known for less teaches the city less
 _SPREAD_RATE = 0.02
 _MISSED_RATE = 0.02
+_THEN_RATE = 0.005
+_FARTHEST = 4.0  # a series' spread lies within e to this power of the city's
 _MOST_SCORED = 1000.0
 _LEAST_SCALE = 1e-5
 
@@ -70,7 +72,8 @@ def _learn(curves: Curves, city: City, waiting: Waiting, rows: Ints, horizon: In
     missed = np.stack([truth < np.clip(low, 0, 1), truth > np.clip(high, 0, 1)], axis=1) - MISSED
     city.intervals.learn(horizon, place(curves, asked_at, rate, rate - base), pull, missed, city.alive)
     memory.scored[rows, horizon] = np.minimum(memory.scored[rows, horizon] + 1, _MOST_SCORED)
-    memory.spread[rows, horizon] += _SPREAD_RATE * pull
+    memory.spread[rows, horizon] = np.clip(memory.spread[rows, horizon] + _SPREAD_RATE * pull, -_FARTHEST, _FARTHEST)
+    np.add.at(memory.spread_then, (rows, hour_then(curves, curves.grid.middle(memory.asked_slot[rows, where]))), _THEN_RATE * pull)
     memory.missed[rows, horizon] += _MISSED_RATE * missed
     memory.asked_slot[rows, where] = -1
 

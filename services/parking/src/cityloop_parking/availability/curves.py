@@ -51,9 +51,13 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What is usual at an instant: by weekday, type of day and all days (each leans on the next), and how well it is known, 0..1."""
+    """What is usual at an instant: by weekday, type of day and all days (each leans on the next), and how well it is known, 0..1.
+
+    `sharp` is what the weekday's profile says of the whole slot beyond that: a jump at a slot's edge is not smoothed there.
+    """
 
     weekday: Floats
+    sharp: Floats
     kind: Floats
     every: Floats
     known: Floats
@@ -77,7 +81,9 @@ class Curves:
         every = _lean(means[at_all], days, self.city[part], _SHRINK_CITY)
         kind = _lean(means[at_type], weights[at_type].astype(np.float64), every, _SHRINK)
         weekday = _lean(means[at_kind], weights[at_kind].astype(np.float64), kind, _SHRINK)
-        return Usual(*(_along(each, way) for each in (weekday, kind, every, days / (days + 1))))
+        smooth = _along(weekday, way)
+        sharp = np.where(way < 0.5, weekday[..., 0], weekday[..., 1]) - smooth
+        return Usual(smooth, sharp, *(_along(each, way) for each in (kind, every, days / (days + 1))))
 
     def seen(self, rows: Ints, at: Floats) -> Floats:
         """The rate as it was, today or on a day that is kept; NaN where that is not known."""

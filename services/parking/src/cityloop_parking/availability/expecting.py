@@ -35,7 +35,7 @@ def at_horizons(curves: Curves, city: City, known: Known, at: Floats, horizons: 
     step = np.einsum("nht,ht->nh", values, city.weights.solved[horizons])
     step += np.einsum("nht,nht->nh", values[:, :, OWN], memory.own[rows, horizons])
     rate = np.clip(known.rate[:, None] + step, 0.0, 1.0)
-    scale = np.exp(_log_scale(curves, city, known, rate, np.broadcast_to(horizons, rate.shape)))
+    scale = np.exp(_log_scale(curves, city, known, at, rate, np.broadcast_to(horizons, rate.shape)))
     reach = np.maximum(city.intervals.reach[horizons] + memory.missed[rows, horizons], _LEAST_REACH)
     return Expected(values, rate, scale, rate - reach[..., 0] * scale, rate + reach[..., 1] * scale)
 
@@ -50,8 +50,8 @@ def at_instants(curves: Curves, city: City, known: Known, at: Floats) -> Expecte
     own = _between(memory.own[rows, under], memory.own[rows, low], way, 0.0, is_first)
     step = (values * weights).sum(axis=2) + (values[:, :, OWN] * own).sum(axis=2)
     rate = np.clip(known.rate[:, None] + step, 0.0, 1.0)
-    upper = np.exp(_log_scale(curves, city, known, rate, low))
-    lower = np.where(is_first, _SCALE_AT_ONCE * upper, np.exp(_log_scale(curves, city, known, rate, under)))
+    upper = np.exp(_log_scale(curves, city, known, at, rate, low))
+    lower = np.where(is_first, _SCALE_AT_ONCE * upper, np.exp(_log_scale(curves, city, known, at, rate, under)))
     scale = lower + way * (upper - lower)
     missed = _between(memory.missed[rows, under], memory.missed[rows, low], way, 1.0, is_first)
     reach = np.maximum(_between(city.intervals.reach[under], city.intervals.reach[low], way, 1.0, is_first) + missed, _LEAST_REACH)
@@ -66,10 +66,19 @@ def place(curves: Curves, at: Floats, rate: Floats, step: Floats) -> Place:
     return Intervals.place(slot % grid.slots * (24 / grid.slots), weekend, rate, step)
 
 
-def _log_scale(curves: Curves, city: City, known: Known, rate: Floats, horizon: Ints) -> Floats:
+def hour_then(curves: Curves, at: Floats) -> Ints:
+    """The hour that is asked for, 0 to 23 on Monday to Friday, 24 to 47 on other days."""
+    grid = curves.grid
+    slot = grid.slot(at)
+    other = types_of(curves.calendar.kinds(slot // grid.slots)) > 0
+    hour: Ints = slot % grid.slots * 24 // grid.slots + 24 * other
+    return hour
+
+
+def _log_scale(curves: Curves, city: City, known: Known, at: Floats, rate: Floats, horizon: Ints) -> Floats:
     memory, rows = curves.memory, known.rows[:, None]
     scored = memory.scored[rows, horizon]
-    own = memory.spread[rows, horizon] * (scored / (scored + _OWN_SPREAD_AFTER))
+    own = memory.spread[rows, horizon] * (scored / (scored + _OWN_SPREAD_AFTER)) + memory.spread_then[rows, hour_then(curves, at)]
     found: Floats = city.intervals.log_scale(horizon, place(curves, known.at[:, None], rate, rate - known.rate[:, None])) + own
     return found
 

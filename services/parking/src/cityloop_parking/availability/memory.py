@@ -70,6 +70,7 @@ def _fields(of: Shape) -> list[_Field]:
         _Field("capacity", "<f8", (), 0),
         _Field("other_capacity", "<f8", (), 0),  # another capacity that was told, and how often in a row
         _Field("other_times", "<i4", (), 0),
+        _Field("odd", "?", (), 0),  # the last count could not be
         _Field("same_since", "<f8", (), np.nan),
         _Field("deviation", "<f8", (), 0),
         _Field("beside", "<f4", (2,), 0),  # how the others deviated at the last count, and its change in an hour
@@ -77,6 +78,7 @@ def _fields(of: Shape) -> list[_Field]:
         _Field("today_counts", "<i4", (), 0),
         _Field("counted_at", "<f8", (), -np.inf),
         _Field("spread", "<f4", (k,), 0),  # log of the series' errors beside the city's
+        _Field("spread_then", "<f4", (48,), 0),  # log of its errors by the hour that is asked for, on working days and on others
         _Field("missed", "<f4", (k, 2), 0),  # what is added to the city's two multipliers
         _Field("scored", "<f4", (k,), 0),
         _Field("asked_slot", "<i4", (of.waiting,), NO_DAY),
@@ -102,6 +104,7 @@ class Memory:
     capacity: Floats
     other_capacity: Floats
     other_times: npt.NDArray[np.int32]
+    odd: Flags
     same_since: Floats
     deviation: Floats
     beside: npt.NDArray[np.float32]
@@ -109,6 +112,7 @@ class Memory:
     today_counts: npt.NDArray[np.int32]
     counted_at: Floats
     spread: npt.NDArray[np.float32]
+    spread_then: npt.NDArray[np.float32]
     missed: npt.NDArray[np.float32]
     scored: npt.NDArray[np.float32]
     asked_slot: npt.NDArray[np.int32]

@@ -13,7 +13,7 @@ from cityloop_parking.availability.city import City
 from cityloop_parking.availability.curves import DAY_S, Curves, Grid
 from cityloop_parking.availability.domain import Forecast, Question, Reading
 from cityloop_parking.availability.expecting import at_instants
-from cityloop_parking.availability.memory import Floats, Ints, Memory, Shape
+from cityloop_parking.availability.memory import Flags, Floats, Ints, Memory, Shape
 from cityloop_parking.availability.past import fold, note, rescale
 from cityloop_parking.availability.terms import TERMS, Known, known_now
 from cityloop_parking.availability.waiting import Waiting
@@ -49,10 +49,11 @@ class Model:
     def observe(self, readings: Iterable[Reading]) -> set[str]:
         """Learns from counts, in the order of their stamps and names; answers the series that changed.
 
-        A count that is not newer than the newest of its series is passed over, and so is one that cannot be: not finite, of no
-        spaces, more than ten times as many as there are, or far below none.
+        A count that is not newer than the newest of its series is passed over, and so is one that is no number or of no spaces. One
+        that cannot be, more than ten times what there is or far below none, is passed over when it comes alone; a series that goes
+        on so is full, or empty.
         """
-        believed = sorted((each for each in readings if _can_be(each)), key=lambda each: (each.at, each.series))
+        believed = sorted((each for each in readings if _is_count(each)), key=lambda each: (each.at, each.series))
         changed: set[str] = set()
         start = 0
         while start < len(believed):
@@ -89,7 +90,7 @@ class Model:
         memory = self.memory
         known, capacity = known_now(memory, rows), memory.capacity[rows]
         for place, newest in enumerate(told):
-            if newest is not None and newest.at > known.at[place] and _can_be(newest):
+            if newest is not None and newest.at > known.at[place] and _is_count(newest):
                 rate = min(max(newest.occupied / newest.capacity, 0.0), 1.0)
                 known.same_since[place] = known.same_since[place] if rate == known.rate[place] else newest.at
                 known.at[place], known.rate[place], capacity[place] = newest.at, rate, newest.capacity
@@ -131,14 +132,15 @@ class Model:
         """Counts of different series, close in time, in the order of their stamps."""
         memory, grid = self.memory, self.grid
         rows = memory.rows_of(each.series for each in readings)
-        at = np.array([each.at for each in readings])
-        newer = ~(at <= memory.last_at[rows])
-        if not newer.all():
-            readings = [each for each, is_newer in zip(readings, newer.tolist(), strict=True) if is_newer]
-            rows, at = rows[newer], at[newer]
+        at, occupied, capacity = (np.array([each[column] for each in readings]) for column in (1, 2, 3))
+        odd = ~_can_be(occupied, capacity)
+        believed = ~(at <= memory.last_at[rows]) & (~odd | memory.odd[rows])
+        memory.odd[rows] = odd
+        if not believed.all():
+            readings = [each for each, is_believed in zip(readings, believed.tolist(), strict=True) if is_believed]
+            rows, at, occupied, capacity = rows[believed], at[believed], occupied[believed], capacity[believed]
         if not readings:
             return set()
-        occupied, capacity = np.array([each.occupied for each in readings]), np.array([each.capacity for each in readings])
         slot = grid.slot(at)
         self._city.turn_to(int(slot[-1]) // grid.slots)
         closed = rows[grid.slot(np.nan_to_num(memory.last_at[rows], nan=1e15)) < slot]
@@ -153,8 +155,10 @@ class Model:
         return {each.series for each in readings}
 
 
-def _can_be(reading: Reading) -> bool:
-    occupied, capacity = reading.occupied, reading.capacity
-    if not (math.isfinite(occupied) and 1 <= capacity <= _MOST_SPACES and DAY_S < reading.at < _NEVER_S):
-        return False
-    return -0.1 * capacity - 10 <= occupied <= ABSURD_TIMES * max(capacity, 10)
+def _is_count(reading: Reading) -> bool:
+    return math.isfinite(reading.occupied) and 1 <= reading.capacity <= _MOST_SPACES and DAY_S < reading.at < _NEVER_S
+
+
+def _can_be(occupied: Floats, capacity: Floats) -> Flags:
+    """Whether a count can be true; a few cars too many or less than none are a gate's mistake."""
+    return (occupied >= -0.1 * capacity - 10) & (occupied <= ABSURD_TIMES * np.maximum(capacity, 10))

@@ -21,7 +21,7 @@ NAMES = (
     "sin", "cos", "sin_2", "cos_2", "deviation_sin", "deviation_cos",
     "same_15_deviation", "same_15_step", "same_45_deviation", "same_45_step", "same_120_deviation", "same_120_step",
     "weekend_deviation", "weekend_step",
-    "level", "level_square",
+    "level", "level_square", "sharp_now", "sharp_then",
 )  # fmt: skip
 TERMS = len(NAMES)
 OWN = tuple(NAMES.index(name) for name in ("one", "deviation", "step", "change_30", "today", "city", "alike_step"))
@@ -86,6 +86,7 @@ def terms(curves: Curves, known: Known, at: Floats) -> Floats:
         *waves, deviation * waves[0], deviation * waves[1],
         *(column for gate in same for column in (gate * deviation, gate[:, None] * step)),
         weekend * deviation, weekend[:, None] * step, level, level * level,
+        usual.sharp[:, 0], usual.sharp[:, then],
     ]  # fmt: skip
     for number, column in enumerate(columns):
         values[:, :, number] = column[:, None] if isinstance(column, np.ndarray) and column.ndim == 1 else column
