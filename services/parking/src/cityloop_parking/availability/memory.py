@@ -70,7 +70,7 @@ def _fields(of: Shape) -> list[_Field]:
         _Field("capacity", "<f8", (), 0),
         _Field("other_capacity", "<f8", (), 0),  # another capacity that was told, and how often in a row
         _Field("other_times", "<i4", (), 0),
-        _Field("odd", "?", (), 0),  # the last count could not be
+        _Field("odd_at", "<f8", (), np.nan),  # the newest count that could not be
         _Field("same_since", "<f8", (), np.nan),
         _Field("deviation", "<f8", (), 0),
         _Field("beside", "<f4", (2,), 0),  # how the others deviated at the last count, and its change in an hour
@@ -104,7 +104,7 @@ class Memory:
     capacity: Floats
     other_capacity: Floats
     other_times: npt.NDArray[np.int32]
-    odd: Flags
+    odd_at: Floats
     same_since: Floats
     deviation: Floats
     beside: npt.NDArray[np.float32]

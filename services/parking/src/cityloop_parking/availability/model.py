@@ -53,7 +53,11 @@ class Model:
         that cannot be, more than ten times what there is or far below none, is passed over when it comes alone; a series that goes
         on so is full, or empty.
         """
-        believed = sorted((each for each in readings if _is_count(each)), key=lambda each: (each.at, each.series))
+        first: dict[tuple[float, str], Reading] = {}
+        for each in readings:
+            if _is_count(each):
+                first.setdefault((each.at, each.series), each)
+        believed = [first[key] for key in sorted(first)]
         changed: set[str] = set()
         start = 0
         while start < len(believed):
@@ -71,11 +75,13 @@ class Model:
     def forecast(self, questions: Sequence[Question]) -> list[Forecast | None]:
         """Answers in the order of the questions; None for a series that was never counted."""
         memory = self.memory
-        known = [number for number, each in enumerate(questions) if each.series in memory.rows]
         answers: list[Forecast | None] = [None] * len(questions)
+        rows = np.array([memory.rows.get(each.series, -1) for each in questions], dtype=np.int64)
+        counted = rows >= 0
+        counted[counted] = ~np.isnan(memory.last_at[rows[counted]])
+        known, rows = np.flatnonzero(counted).tolist(), rows[counted]
         if not known:
             return answers
-        rows = np.array([memory.rows[questions[number].series] for number in known], dtype=np.int64)
         state, capacity = self._newest(rows, [questions[number].newest for number in known])
         at = np.array([questions[number].at for number in known])
         said = at_instants(self._curves, self._city, state, np.maximum(at, state.at)[:, None])
@@ -133,14 +139,17 @@ class Model:
         memory, grid = self.memory, self.grid
         rows = memory.rows_of(each.series for each in readings)
         at, occupied, capacity = (np.array([each[column] for each in readings]) for column in (1, 2, 3))
-        odd = ~_can_be(occupied, capacity)
-        believed = ~(at <= memory.last_at[rows]) & (~odd | memory.odd[rows])
-        memory.odd[rows] = odd
+        odd_at = memory.odd_at[rows]
+        told_at = np.fmax(memory.last_at[rows], odd_at)
+        newer, can_be = ~(at <= told_at), _can_be(occupied, capacity)
+        believed = newer & (can_be | (odd_at == told_at))
+        memory.odd_at[rows[newer & ~can_be]] = at[newer & ~can_be]
+        changed = {each.series for each, is_newer in zip(readings, newer.tolist(), strict=True) if is_newer}
         if not believed.all():
             readings = [each for each, is_believed in zip(readings, believed.tolist(), strict=True) if is_believed]
             rows, at, occupied, capacity = rows[believed], at[believed], occupied[believed], capacity[believed]
         if not readings:
-            return set()
+            return changed
         slot = grid.slot(at)
         self._city.turn_to(int(slot[-1]) // grid.slots)
         closed = rows[grid.slot(np.nan_to_num(memory.last_at[rows], nan=1e15)) < slot]
@@ -152,7 +161,7 @@ class Model:
         rate = np.clip(occupied / capacity, 0.0, 1.0)
         note(grid, memory, rows, at, rate, capacity)
         note_city(self._curves, self._city, rows, at, rate)
-        return {each.series for each in readings}
+        return changed
 
 
 def _is_count(reading: Reading) -> bool:
