@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from datetime import date
 from statistics import median
 
 from benchmarks.report import Measured
 from cityloop_parking.availability import files
-from cityloop_parking.availability.domain import Question, Reading
-from cityloop_parking.availability.evaluation import ARRIVALS_MIN, BATCH, PAGE, TIMED_READINGS, Span, Task, readings, speed, walk
+from cityloop_parking.availability.evaluation import BATCH, CITY, PAGE, Span, Task, speed, walk
 from cityloop_parking.availability.files import LAYOUTS, Format
 from cityloop_parking.availability.model import Model
 from cityloop_parking.availability.report import Report, evaluate
@@ -21,11 +19,9 @@ FILE = data_folder() / "parking" / "birmingham_occupancy_2016.csv"
 LAYOUT = LAYOUTS[Format.BIRMINGHAM]
 FIRST_DAY = date(2016, 12, 13)
 ADDITIONS = 1_000_000
-COPIES = 17  # of 30 car parks: more places than a batch has counts
 WANTED_PER_S = 20_000.0
 WANTED_BYTES = 20_000
 WANTED_MAE = 0.85
-WEEK_S = 7 * 86_400
 
 
 async def measure(rounds: int) -> list[Measured]:
@@ -41,10 +37,9 @@ async def measure(rounds: int) -> list[Measured]:
     for _ in range(rounds):
         model = _fresh()
         read = walk(model, task).read
-        bodies = {name: (model.past(name), model.today(name)) for name in table.places if name in model.memory.rows}
         loop.append(_loop_ms())
         few = speed(model, task, read, time.perf_counter)
-        many = _many(model, task, read, bodies)
+        many = speed(model, task, read, time.perf_counter, places=CITY, turn=2)
         for name, per_s in zip(seen, (*few, *many), strict=True):
             seen[name].append(1e6 / per_s)
     return [*_speeds(seen, loop, report), *_errors(report)]
@@ -63,52 +58,10 @@ def _loop_ms() -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _many(warm: Model, task: Task, read: int, bodies: dict[str, tuple[bytes, bytes]]) -> tuple[float, float]:
-    """Updates and answers per second where the counts of a batch are of different places: the file's, each there 17 times."""
-    model = _fresh()
-    model.take_city(warm.city())
-    for name, (past, today) in bodies.items():
-        for copy in range(COPIES):
-            model.take(f"{name}#{copy}", past, today)
-    table, start = task.table, max(0, read - TIMED_READINGS)
-    later_s = WEEK_S * (int((table.at[read - 1] - table.at[start]) // WEEK_S) + 1)
-    counts = [
-        Reading(f"{each.series}#{copy}", *each[1:])
-        for same_time in _by_stamp(readings(table, start, read, later_s=later_s))
-        for copy in range(COPIES)
-        for each in same_time
-    ]
-    names = [f"{name}#{copy}" for copy in range(COPIES) for name in bodies]
-    observing = answering = 0.0
-    answered = turn = 0
-    for first in range(0, len(counts), BATCH):
-        batch = counts[first : first + BATCH]
-        began = time.perf_counter()
-        model.observe(batch)
-        observing += time.perf_counter() - began
-        for _ in range(0, len(batch), PAGE):
-            at = batch[-1].at + 60 * ARRIVALS_MIN[turn % len(ARRIVALS_MIN)]
-            page = [Question(names[(turn * PAGE + one) % len(names)], at) for one in range(PAGE)]
-            turn += 1
-            began = time.perf_counter()
-            answered += len(model.forecast(page))
-            answering += time.perf_counter() - began
-    return len(counts) / observing, answered / answering
-
-
-def _by_stamp(rows: Sequence[Reading]) -> list[list[Reading]]:
-    groups: list[list[Reading]] = []
-    for each in rows:
-        if not groups or groups[-1][0].at != each.at:
-            groups.append([])
-        groups[-1].append(each)
-    return groups
-
-
 def _speeds(seen: dict[str, list[float]], loop: list[float], report: Report) -> list[Measured]:
     places = len(report.task.table.places)
     few = f"the real file's last counts, up to {BATCH} at a time as the log is polled, after all its days were learnt; {places} car parks"
-    many = f"the same, each car park {COPIES} times: the counts of a batch are of different places"
+    many = f"the same, each car park standing for several: a city of {CITY} places, a batch tells of most of them"
     paged = f"{PAGE} places a call for one arrival, 5 minutes to a day ahead, between the batches of the row above"
     size = f"; state {report.bytes_per_place:,} bytes a place, {_verdict(report.bytes_per_place <= WANTED_BYTES)}"
     lines = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from cityloop_parking.availability import files
@@ -44,6 +45,16 @@ class LastValue:
     def forecast(self, questions: Sequence[Question]) -> list[Forecast | None]:
         self.log.append(("asked", list(questions)))
         return [self._answer(each) for each in questions]
+
+    def past(self, series: str) -> bytes:
+        return b""
+
+    def today(self, series: str) -> bytes:
+        return orjson.dumps(self.newest[series][1:])
+
+    def take(self, series: str, past: bytes, today: bytes) -> None:
+        assert not past
+        self.newest[series] = Reading(series, *orjson.loads(today))
 
     def _answer(self, question: Question) -> Forecast | None:
         newest = self.newest.get(question.series)
@@ -259,6 +270,21 @@ def test_speed_counts_only_the_time_inside_the_model() -> None:
     again = [each for batch in told for each in batch]
     assert min(each.at for each in again) > newest
     assert {(each.at - first.at) % (7 * 86_400) for each, first in zip(again, _told(model, heard), strict=True)} == {0}
+
+
+def test_speed_of_a_city_lets_each_place_stand_for_several_that_know_the_same() -> None:
+    """Twenty places, 50 wanted: three of each; a batch tells of all of them at a stamp, and the second turn is later than the first."""
+    rows = [f"P{place},100,10,2026-03-02T08:{minute:02}:00+08:00" for minute in range(60) for place in range(20)]
+    task = csv(rows)
+    model, ticks = LastValue(), itertools.count()
+    answers = walk(model, task)
+    speed(model, task, answers.read, lambda: float(next(ticks)))
+    heard, newest = len(model.log), max(each.at for each in model.newest.values())
+    speed(model, task, answers.read, lambda: float(next(ticks)), places=50, turn=2)
+    again = [each for kind, batch in model.log[heard:] if kind == "told" for each in batch]
+    assert len({each.series for each in again}) == 60
+    assert len({each.series for each in again[:60]}) == 60
+    assert min(each.at for each in again) > newest
 
 
 def _told(model: LastValue, until: int) -> list[Reading]:

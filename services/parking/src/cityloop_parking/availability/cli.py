@@ -12,7 +12,7 @@ from cityloop_common.clock import SystemClock
 from cityloop_common.errors import CityLoopError
 from cityloop_common.terminal import AsJson, fail, out, print_json, print_rows, progress_bar
 from cityloop_parking.availability import files
-from cityloop_parking.availability.evaluation import Forecaster, Span, Task, calendar_day
+from cityloop_parking.availability.evaluation import CITY, Forecaster, Span, Task, calendar_day
 from cityloop_parking.availability.files import LAYOUTS, MOST_BYTES, Format, Layout, Table
 from cityloop_parking.availability.model import Model
 from cityloop_parking.availability.report import Report, evaluate
@@ -89,7 +89,9 @@ def _print(report: Report) -> None:
     print_rows(_COLUMNS, [line for number in range(len(report.horizons)) for line in _lines(report, number)])
     out.print("In brackets: ours divided by theirs, over the points that both answer.")
     out.print(
-        f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s, {report.bytes_per_place:,} bytes a place"
+        f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s in a city of {CITY} places"
+        f" ({report.of_file_per_s[0]:,.0f} and {report.of_file_per_s[1]:,.0f} with the file's own),"
+        f" {report.bytes_per_place:,} bytes a place"
         + (f"; {report.unanswered:,} points without an answer took the last value" if report.unanswered else "")
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import groupby, product
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,8 @@ from cityloop_parking.places.domain import UnreadableFile
 BATCH = 500  # readings at a time at most, as the log is polled
 PAGE = 50  # places at a time, as a page of the search asks
 TIMED_READINGS = 20_000
+CITY = 500  # places of which a batch of readings is, as a rule
+_COPY = "\x1f"  # no place of a file is named so
 ARRIVALS_MIN = (5, 15, 30, 60, 90, 120, 180, 1440)
 _FIRST_DAY = date(1970, 1, 1)
 Progress = Callable[[int, int], object]
@@ -33,6 +36,12 @@ class Forecaster(Protocol):
     def observe(self, readings: Iterable[Reading]) -> set[str]: ...
 
     def forecast(self, questions: Sequence[Question]) -> list[Forecast | None]: ...
+
+    def past(self, series: str) -> bytes: ...
+
+    def today(self, series: str) -> bytes: ...
+
+    def take(self, series: str, past: bytes, today: bytes) -> None: ...
 
     @property
     def bytes_per_place(self) -> int: ...
@@ -169,28 +178,45 @@ def readings(table: Table, start: int, stop: int, *, later_s: float = 0.0) -> li
     return [Reading(*row) for row in zip(places, *(column.tolist() for column in columns), strict=True)]
 
 
-def speed(model: Forecaster, task: Task, read: int, now: Callable[[], float]) -> tuple[float, float]:
+def speed(model: Forecaster, task: Task, read: int, now: Callable[[], float], *, places: int = 1, turn: int = 1) -> tuple[float, float]:
     """Updates and answers per second of a model that has learnt `read` rows; only the time inside its two methods counts.
 
     The last of these rows are given once more, moved on by whole weeks, up to 500 at a time as the service polls them; after each
     such batch as many questions are asked, 50 places at a time for one arrival, as a page of the search does: no answer can be
-    one that was given before.
+    one that was given before. Where the file has fewer than `places`, each of its places stands for several that know the same; a
+    second `turn` with the same model is later still.
     """
-    table, start = task.table, max(0, read - TIMED_READINGS)
-    week = 7 * DAY_S
-    later_s = week * (int((table.at[read - 1] - table.at[start]) // week) + 1)
+    table, copies = task.table, -(-places // len(task.table.places))
+    start = max(0, read - -(-TIMED_READINGS // copies))
+    later_s = turn * 7 * DAY_S * (int((table.at[read - 1] - table.at[max(0, read - TIMED_READINGS)]) // (7 * DAY_S)) + 1)
+    names = _copied(model, [table.places[place] for place in np.unique(table.place[:read]).tolist()], copies)
+    counts = [
+        Reading(f"{each.series}{_COPY}{copy}" if copy else each.series, *each[1:])
+        for _, together in groupby(readings(table, start, read, later_s=later_s), key=lambda each: each.at)
+        for each, copy in product(tuple(together), range(copies))
+    ]
     observing = answering = 0.0
-    turn = answered = 0
-    for first in range(start, read, BATCH):
-        batch = readings(table, first, min(first + BATCH, read), later_s=later_s)
+    page_number = answered = 0
+    for first in range(0, len(counts), BATCH):
+        batch = counts[first : first + BATCH]
         began = now()
         model.observe(batch)
         observing += now() - began
         for _ in range(0, len(batch), PAGE):
-            at = batch[-1].at + 60 * ARRIVALS_MIN[turn % len(ARRIVALS_MIN)]
-            page = [Question(table.places[(turn * PAGE + one) % len(table.places)], at) for one in range(PAGE)]
-            turn += 1
+            at = batch[-1].at + 60 * ARRIVALS_MIN[page_number % len(ARRIVALS_MIN)]
+            page = [Question(names[(page_number * PAGE + one) % len(names)], at) for one in range(PAGE)]
+            page_number += 1
             began = now()
             answered += len(model.forecast(page))
             answering += now() - began
-    return (read - start) / max(observing, 1e-9), answered / max(answering, 1e-9)
+    return len(counts) / max(observing, 1e-9), answered / max(answering, 1e-9)
+
+
+def _copied(model: Forecaster, names: Sequence[str], copies: int) -> list[str]:
+    """Series that know what these know; the names of all of them."""
+    made = list(names)
+    for copy in range(1, copies):
+        for name in names:
+            made.append(f"{name}{_COPY}{copy}")
+            model.take(made[-1], model.past(name), model.today(name))
+    return made

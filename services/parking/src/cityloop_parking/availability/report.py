@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cityloop_parking.availability.baselines import Beside, beside
-from cityloop_parking.availability.evaluation import Answers, Forecaster, Progress, Task, calendar_day, speed, walk
+from cityloop_parking.availability.evaluation import CITY, Answers, Forecaster, Progress, Task, calendar_day, speed, walk
 from cityloop_parking.availability.scores import Figures, Predicted, by_day, reliability, scores
 from cityloop_parking.availability.slots import Points
 
@@ -17,7 +17,10 @@ BASELINES = ("last_value", "profile", "damped", "damped_weekly")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Figures by horizon, ours and each baseline's; speed of the model's two methods, and bytes of its state."""
+    """Figures by horizon, ours and each baseline's; speed of the model's two methods, and bytes of its state.
+
+    The speed is that of a city of 500 places at least; `of_file_per_s` that of the file's own, updates and answers.
+    """
 
     task: Task
     horizons: tuple[Figures, ...]
@@ -25,6 +28,7 @@ class Report:
     reliability: Mapping[int, Mapping[str, list[Figures]]]
     updates_per_s: float
     answers_per_s: float
+    of_file_per_s: tuple[float, float]
     bytes_per_place: int
     unanswered: int
 
@@ -42,6 +46,7 @@ class Report:
             "updates_per_s": round(self.updates_per_s),
             "answers_per_s": round(self.answers_per_s),
             "bytes_per_place": self.bytes_per_place,
+            "of_file": {"updates_per_s": round(self.of_file_per_s[0]), "answers_per_s": round(self.of_file_per_s[1])},
             "baselines": {name: list(figures) for name, figures in self.baselines.items()},
             "reliability": [{"minutes": minutes, **bins} for minutes, bins in self.reliability.items()],
             "test": {"from": str(calendar_day(task.first_day)), "to": str(calendar_day(task.last_day)), "days": self.days},
@@ -56,11 +61,12 @@ def evaluate(model: Forecaster, task: Task, now: Callable[[], float], progress: 
     """Judges a model that knows nothing yet; `now` is a clock in seconds of which only differences count."""
     answers = walk(model, task, progress)
     size = model.bytes_per_place
-    updates_per_s, answers_per_s = speed(model, task, answers.read, now)
-    return _report(task, answers, updates_per_s, answers_per_s, size)
+    of_file = speed(model, task, answers.read, now)
+    city = speed(model, task, answers.read, now, places=CITY, turn=2)
+    return _report(task, answers, city, of_file, size)
 
 
-def _report(task: Task, answers: Answers, updates_per_s: float, answers_per_s: float, size: int) -> Report:
+def _report(task: Task, answers: Answers, city: tuple[float, float], of_file: tuple[float, float], size: int) -> Report:
     others = [beside(task.truth, task.first_day, *pair) for pair in zip(task.judged, task.pairs, strict=True)]
     rows = list(zip(task.judged, answers.said, others, strict=True))
     return Report(
@@ -68,8 +74,9 @@ def _report(task: Task, answers: Answers, updates_per_s: float, answers_per_s: f
         horizons=tuple(_ours(task, asked, said, other) for asked, said, other in rows),
         baselines={name: tuple(_its(task, asked, other, name) for asked, _, other in rows) for name in BASELINES},
         reliability={asked.minutes: reliability(task.truth, asked, said) for asked, said, _ in rows},
-        updates_per_s=updates_per_s,
-        answers_per_s=answers_per_s,
+        updates_per_s=city[0],
+        answers_per_s=city[1],
+        of_file_per_s=of_file,
         bytes_per_place=size,
         unanswered=answers.unanswered,
     )

@@ -8,6 +8,7 @@ from cityloop_parking.availability.memory import Floats, Ints
 from cityloop_parking.availability.terms import NAMES, STEPS, TERMS
 
 _LONGEST_DAYS = 20.0  # half of the sums are kept after so many days
+_MOST_AT_ONCE = 128  # of many series every second, third, ... one teaches the city; also too few for a library's threads
 _SHARE_OF_LIFE = 1 / 6
 _RIDGE = 0.003
 _DOUBT_ROWS = 60.0  # rows until which the weights of the start count more than what was seen
@@ -32,13 +33,14 @@ class Weights:
 
     def learn(self, horizon: Ints, terms: Floats, step: Floats, weight: Floats) -> None:
         """Adds n forecasts whose truth is known: their horizons, n x terms, the steps that were, and how much each counts."""
-        weighted = terms * weight[:, None]
         for number in np.unique(horizon).tolist():
-            chosen = horizon == number
-            part = weighted[chosen].T
-            self.squares[number] += part @ terms[chosen]
-            self.products[number] += part @ step[chosen]
-            self.rows[number] += step[chosen].size
+            chosen = np.flatnonzero(horizon == number)
+            chosen = chosen[:: -(-chosen.size // _MOST_AT_ONCE)]
+            some = terms[chosen]
+            weighted = (some * weight[chosen, None]).T
+            self.squares[number] += weighted @ some
+            self.products[number] += weighted @ step[chosen]
+            self.rows[number] += chosen.size
 
     def solve(self) -> None:
         """Solves for new weights and fades the sums by a day."""
