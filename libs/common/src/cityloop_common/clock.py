@@ -36,6 +36,11 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+def worked_s() -> float:
+    """Seconds that a core has worked for this thread: what other programs take is not in it; only differences mean something."""
+    return time.thread_time()
+
+
 class ManualClock:
     """A clock that a test moves by hand; `sleep` returns when `advance` has passed its end."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cityloop_common.clock import SystemClock
+from cityloop_common.clock import worked_s
 from cityloop_common.errors import CityLoopError
 from cityloop_common.terminal import AsJson, fail, out, print_json, print_rows, progress_bar
 from cityloop_parking.availability import files
@@ -58,7 +58,7 @@ def _date(at: datetime | None) -> date | None:
 def _evaluated(file: Path, layout: Layout, span: Span) -> Report:
     task = Task.prepared(_read(file, layout), layout, span)
     with progress_bar("evaluate") as advance:
-        return evaluate(_model(layout), task, SystemClock().monotonic, lambda done, total: advance(done, total, ""))
+        return evaluate(_model(layout), task, worked_s, lambda done, total: advance(done, total, ""))
 
 
 def _model(layout: Layout) -> Forecaster:
@@ -89,7 +89,7 @@ def _print(report: Report) -> None:
     print_rows(_COLUMNS, [line for number in range(len(report.horizons)) for line in _lines(report, number)])
     out.print("In brackets: ours divided by theirs, over the points that both answer.")
     out.print(
-        f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s in a city of {CITY} places"
+        f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s of one core in a city of {CITY} places"
         f" ({report.of_file_per_s[0]:,.0f} and {report.of_file_per_s[1]:,.0f} with the file's own),"
         f" {report.bytes_per_place:,} bytes a place"
         + (f"; {report.unanswered:,} points without an answer took the last value" if report.unanswered else "")

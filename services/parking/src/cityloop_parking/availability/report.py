@@ -58,7 +58,7 @@ class Report:
 
 
 def evaluate(model: Forecaster, task: Task, now: Callable[[], float], progress: Progress = lambda *_: None) -> Report:
-    """Judges a model that knows nothing yet; `now` is a clock in seconds of which only differences count."""
+    """Judges a model that knows nothing yet; `now` tells the seconds that a core has worked."""
     answers = walk(model, task, progress)
     size = model.bytes_per_place
     of_file = speed(model, task, answers.read, now)
