@@ -246,6 +246,8 @@ async def test_a_database_that_does_not_answer_costs_the_forecast_only(town: Cit
         monkeypatch.setattr(store, "current_run", away)
         assert (await here.place(arrives_at=arrives_at))["arrival"]["free"] is None
         monkeypatch.undo()
+        assert (await here.place(arrives_at=arrives_at))["arrival"]["free"] is None, "one that hangs is not waited for by everybody"
+        town.clock.advance(5)
         known = (await here.place(arrives_at=arrives_at))["arrival"]
         assert known["free"]
         monkeypatch.setattr(store, "current_run", away)

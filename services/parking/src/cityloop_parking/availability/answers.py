@@ -25,6 +25,7 @@ from cityloop_parking.context import ParkingCtx
 
 MOST_SERIES = 4000  # some 60 MB
 READ_WITHIN_S = 2.0
+TRY_AGAIN_S = 5.0  # a database that hangs is waited for by one request at a time, not by all
 LOOK_AGAIN_S = 15.0  # the forecaster stores once a minute
 AT_ONCE = 100
 log = telemetry.get_logger(__name__)
@@ -49,6 +50,7 @@ class Answers:
         self._turn = asyncio.Lock()
         self._run: Run | None = None
         self._looked_at_s = -LOOK_AGAIN_S
+        self._failed_at_s = -TRY_AGAIN_S
         self._city_version = 0
         self._forget_all()
 
@@ -72,15 +74,15 @@ class Answers:
         return answers
 
     async def _make_known(self, series: Sequence[_Series]) -> None:
+        if self._ctx.clock.monotonic() - self._failed_at_s < TRY_AGAIN_S:
+            return
         try:
             async with asyncio.timeout(READ_WITHIN_S):
                 await self._read(series)
         except (Unavailable, DeadlinePassed, TimeoutError) as error:
-            FAILURES.add(self._ctx.service)
-            log.warning("forecast_not_read", reason=str(error) or type(error).__name__)
+            self._note_failure("forecast_not_read", str(error) or type(error).__name__)
         except (ValueError, KeyError) as error:
-            FAILURES.add(self._ctx.service)
-            log.warning("forecast_not_readable", reason=str(error))
+            self._note_failure("forecast_not_readable", str(error))
             self._forget_all()
         for each in series:
             if each in self._known:
@@ -88,6 +90,11 @@ class Answers:
         while len(self._known) > max(MOST_SERIES, len(series)):
             (model, name), _ = self._known.popitem(last=False)
             self._models[model].forget(name)
+
+    def _note_failure(self, what: str, reason: str) -> None:
+        self._failed_at_s = self._ctx.clock.monotonic()
+        FAILURES.add(self._ctx.service)
+        log.warning(what, reason=reason)
 
     async def _read(self, series: Sequence[_Series]) -> None:
         """Brings what is known of series to the newest version that is stored."""
