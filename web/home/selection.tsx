@@ -11,6 +11,7 @@ import { StreamLine } from '../kit/stream-line.tsx'
 import type { Kind } from '../kit/symbols.ts'
 import { cityTime } from '../kit/time.ts'
 import type { Expected, Forecast, Place, Plan, Route, Station } from '../kit/types.ts'
+import { Arrival, expectedWords } from './arrival.tsx'
 import { charging, choose, chosen, parking, places, routeId, routes, stations } from './city.ts'
 import type { Thing } from './shown-list.tsx'
 import { SampleTag } from './thing-name.tsx'
@@ -78,6 +79,7 @@ function PlaceFacts({ place }: { place: Place }) {
       {place.state !== 'open' && <p class="warn">{place.closed_until ? t('selection.closedUntil', { time: clock(place.closed_until) }) : t('selection.closed')}</p>}
       <CountNow count={placeCount(place)} shown={shown} at={place.as_of} />
       {shown === 'forecast' && place.forecast && <ForecastNow forecast={place.forecast} />}
+      <Arrival key={place.id} placeId={place.id} />
       <ul class="plain">
         {Object.entries(place.capacity).map(([category, total]) => (
           <li key={category}>{(shown === 'forecast' && expectedText(category, place.forecast?.categories[category], total)) || categoryText(category, place.free[category], total)}</li>
@@ -95,20 +97,18 @@ function PlaceFacts({ place }: { place: Place }) {
 }
 
 /** Never like a count: the word, the bounds and the chance stand beside the number. */
-function ForecastNow({ forecast: { free, chance, since } }: { forecast: Forecast }) {
-  const words = { free: number(Math.round(free.mean)), low: number(Math.floor(free.low)), high: number(Math.ceil(free.high)) }
+function ForecastNow({ forecast }: { forecast: Forecast }) {
   return (
     <div data-testid="forecast">
-      <p class="shown-forecast">{t('selection.forecast', { ...words, chance: Math.round(chance * 100) })}</p>
-      <p class="sub">{t('selection.forecastSince', { time: clock(since) })}</p>
+      <p class="shown-forecast">{t('selection.forecast', expectedWords(forecast))}</p>
+      <p class="sub">{t('selection.forecastSince', { time: clock(forecast.since) })}</p>
     </div>
   )
 }
 
 function expectedText(category: string, expected: Expected | undefined, total: number): string | null {
   if (!expected) return null
-  const words = { category: word('category', category), total: number(total), free: number(Math.round(expected.free.mean)) }
-  return t('selection.expected', { ...words, chance: Math.round(expected.chance * 100) })
+  return t('selection.expected', { category: word('category', category), total: number(total), ...expectedWords(expected) })
 }
 
 function categoryText(category: string, free: number | undefined, total: number): string {

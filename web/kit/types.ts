@@ -35,6 +35,14 @@ export interface Forecast extends Expected {
   categories: Record<string, Expected>
 }
 
+/** A car park at an instant, as it is expected; null while nothing has been learnt of it. */
+export interface Availability {
+  at: string
+  freshness: Freshness | 'forecast' | 'closed'
+  free: Expected['free'] | null
+  chance: number | null
+}
+
 export interface Place {
   id: string
   name: string
