@@ -12,7 +12,7 @@ from cityloop_parking.availability.memory import Floats, Ints
 from cityloop_parking.availability.terms import LEVEL, OWN, known_now
 from cityloop_parking.availability.waiting import Waiting
 
-_LEAST_ERROR = 0.004  # a row weighs 1 / its error: the absolute error counts, not its square
+_LEAST_ERROR = 0.015  # for 30 minutes: a row weighs 1 / its error, so that the absolute error counts, but small ones do not rule
 _TRUSTED_DAYS = 28.0  # a series that is known for less teaches the city less
 _SPREAD_RATE = 0.02
 _MISSED_RATE = 0.02
@@ -59,7 +59,8 @@ def _learn(curves: Curves, city: City, waiting: Waiting, rows: Ints, horizon: In
     rate, scale, low, high = memory.asked_said[rows, where].astype(np.float64).T
     base = terms[:, LEVEL] + 0.5
     error = truth - rate
-    weight = 1 / np.maximum(np.abs(error), _LEAST_ERROR)
+    least = _LEAST_ERROR * np.sqrt(np.array(city.weights.horizons_min) / 30)
+    weight = 1 / np.maximum(np.abs(error), least[horizon])
     trust = np.minimum((memory.days[rows] + 0.5) / _TRUSTED_DAYS, 1.0) ** 2
     city.weights.learn(horizon, terms, truth - base, weight * trust)
     some = terms[:, OWN]

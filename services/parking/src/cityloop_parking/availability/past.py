@@ -16,7 +16,7 @@ _MOST_MOVE = 0.3  # of a profile by one day, once it is known
 _KNOWN_DAYS = 2.0
 _OWN_RIDGE = 0.05
 _OWN_DOUBT = 100.0
-_OWN_KEPT = 0.5 ** (1 / 30)
+_OWN_KEPT = 0.5 ** (1 / 20)
 _SAME_CAPACITY = 0.05
 
 

@@ -9,7 +9,7 @@ from cityloop_parking.availability.terms import NAMES, STEPS, TERMS
 
 _LONGEST_DAYS = 20.0  # half of the sums are kept after so many days
 _MOST_AT_ONCE = 128  # of many series every second, third, ... one teaches the city; also too few for a library's threads
-_SHARE_OF_LIFE = 1 / 6
+_SHARE_OF_LIFE = 1 / 4
 _RIDGE = 0.003
 _DOUBT_ROWS = 60.0  # rows until which the weights of the start count more than what was seen
 _RETURN_MIN = 300.0  # at the start a deviation is taken to go back to the usual with this time constant
