@@ -72,6 +72,7 @@ screenshots:
 	@scripts/setup dev
 	$(BIN)/python -m tests.e2e.web.screenshots
 	$(BIN)/python -m benchmarks.plan_maps
+	$(BIN)/python -m benchmarks.forecast_picture
 
 soak: STRICT = 1
 soak:

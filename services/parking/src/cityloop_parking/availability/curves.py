@@ -11,6 +11,7 @@ from cityloop_parking.availability.memory import EMPTY, FINE, FULL, PROFILES, Fl
 
 DAY_S = 86_400
 ALL_DAYS = PROFILES - 1
+_AROUND = np.arange(-1, 3)
 _SHRINK = 1.0  # days of the coarser profile that a finer one starts with
 _SHRINK_CITY = 0.5
 _RATES = np.arange(EMPTY + 1) / np.float32(FULL)  # of the bytes of a kept day
@@ -53,14 +54,15 @@ class Grid:
 class Usual:
     """What is usual at an instant: by weekday, type of day and all days (each leans on the next), and how well it is known, 0..1.
 
-    `sharp` is what the weekday's profile says of the whole slot beyond that: a jump at a slot's edge is not smoothed there.
+    `sharp` is what is added to the weekday's where it jumps at the edge of two slots, and the straight line between their middles
+    smooths the jump: by how much the step there goes beyond both steps beside it.
     """
 
     weekday: Floats
-    sharp: Floats
     kind: Floats
     every: Floats
     known: Floats
+    sharp: Floats
 
 
 class Curves:
@@ -71,7 +73,8 @@ class Curves:
 
     def usual(self, rows: Ints, at: Floats) -> Usual:
         """The profiles at instants, between the middles of two slots."""
-        slots, way = self.grid.around(at)
+        slot, way = self.grid.between(at)
+        slots = slot[..., None] + _AROUND
         day, part = np.divmod(slots, self.grid.slots)
         kinds = self.calendar.kinds(day)
         first = (rows[:, None, None] * self.grid.slots + part) * PROFILES
@@ -81,9 +84,10 @@ class Curves:
         every = _lean(means[at_all], days, self.city[part], _SHRINK_CITY)
         kind = _lean(means[at_type], weights[at_type].astype(np.float64), every, _SHRINK)
         weekday = _lean(means[at_kind], weights[at_kind].astype(np.float64), kind, _SHRINK)
-        smooth = _along(weekday, way)
-        sharp = np.where(way < 0.5, weekday[..., 0], weekday[..., 1]) - smooth
-        return Usual(smooth, sharp, *(_along(each, way) for each in (kind, every, days / (days + 1))))
+        steps = np.diff(weekday, axis=-1)
+        low, high = np.minimum(steps[..., 0], steps[..., 2]), np.maximum(steps[..., 0], steps[..., 2])
+        sharp = (steps[..., 1] - np.clip(steps[..., 1], low, high)) * ((way >= 0.5) - way)
+        return Usual(*(_along(each[..., 1:3], way) for each in (weekday, kind, every, days / (days + 1))), sharp)
 
     def seen(self, rows: Ints, at: Floats) -> Floats:
         """The rate as it was, today or on a day that is kept; NaN where that is not known."""
