@@ -87,7 +87,8 @@ class Curves:
         steps = np.diff(weekday, axis=-1)
         low, high = np.minimum(steps[..., 0], steps[..., 2]), np.maximum(steps[..., 0], steps[..., 2])
         sharp = (steps[..., 1] - np.clip(steps[..., 1], low, high)) * ((way >= 0.5) - way)
-        return Usual(*(_along(each[..., 1:3], way) for each in (weekday, kind, every, days / (days + 1))), sharp)
+        smooth = [_along(each[..., 1:3], way) for each in (weekday, kind, every, days / (days + 1))]
+        return Usual(smooth[0], smooth[1], smooth[2], smooth[3], sharp)
 
     def seen(self, rows: Ints, at: Floats) -> Floats:
         """The rate as it was, today or on a day that is kept; NaN where that is not known."""
