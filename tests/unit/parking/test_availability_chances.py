@@ -36,7 +36,7 @@ UNIT = st.floats(0, 1)
 @st.composite
 def forecasts(draw: st.DrawFn) -> Forecast:
     low, middle, high = sorted(draw(st.tuples(UNIT, UNIT, UNIT)))
-    return Forecast(0.0, 0.0, float(draw(st.integers(1, 5000))), middle, low, high, 1)
+    return Forecast(0.0, 0.0, float(draw(st.integers(1, 5000))), (low, middle, high), 1)
 
 
 @given(forecasts(), UNIT, UNIT)
@@ -61,7 +61,7 @@ def test_the_chance_of_a_space_is_that_of_not_being_full(said: Forecast) -> None
 
 def test_where_there_are_no_spaces_there_is_no_chance() -> None:
     """A capacity below one is none."""
-    assert Forecast(0.0, 0.0, 0.0, 0.5, 0.4, 0.6, 1).chance == 0
+    assert Forecast(0.0, 0.0, 0.0, (0.4, 0.5, 0.6), 1).chance == 0
 
 
 def test_the_fuller_the_less_likely_a_space() -> None:

@@ -58,7 +58,7 @@ def test_a_weekend_is_expected_to_be_a_weekend() -> None:
     for day in (31, 32, 33):  # Thursday to Saturday, asked for the next day
         model = learnt(at(day, "22:10")).model()
         noons.append(np.mean([ask(model, name, at(day + 1, "12:00"))[0].rate for name in NAMES]))
-        assert mean_error(model, at(day + 1, "12:00")) < 0.15
+        assert mean_error(model, at(day + 1, "12:00")) < 0.18
     assert noons[0] - 0.05 > noons[1]
     assert noons[1] - 0.05 > noons[2]
 
@@ -176,6 +176,33 @@ def test_irregular_counts_are_learnt_where_they_lie() -> None:
     assert np.mean(ours) < 0.6 * np.mean(last)
 
 
+def test_the_first_day_of_the_second_week_is_no_adventure() -> None:
+    """Terms that were never seen, as what a week ago went on to do, have no weight of their own yet."""
+    readings = Town(step_min=15, places=3).readings(8)
+    model = Model(15)
+    model.observe(each for each in readings if each.at < at(7, "00:00"))
+    truth = {(each.series, each.at): rate(each) for each in readings}
+    ours, last = [], []
+    for each in (each for each in readings if each.at >= at(7, "00:00")):
+        model.observe([each])
+        later = truth.get((each.series, each.at + 3600))
+        if later is not None:
+            ours.append(abs(ask(model, each.series, each.at + 3600)[0].rate - later))
+            last.append(abs(rate(each) - later))
+    assert np.mean(ours) < 0.5 * np.mean(last)
+
+
+def test_between_two_days_the_usual_is_as_good_a_guess() -> None:
+    """Ahead by hours that are no whole days, up to a week: nearly as near as the profile of the hour."""
+    model = learnt(at(29, "00:00")).model()
+    errors = []
+    for step in range(48):
+        begin = at(29, "00:00") + step * 1800
+        model.observe(between(begin, begin + 1800))
+        errors += [mean_error(model, begin + 40 + hours * 3600) for hours in (30, 42, 60, 75, 90)]
+    assert np.mean(errors) < 0.07
+
+
 AHEAD_MIN = (5, 15, 30, 60, 120, 180, 300)
 
 
@@ -200,7 +227,7 @@ def test_the_further_ahead_the_wider_the_interval() -> None:
 
 
 def test_from_five_minutes_to_seven_days_all_is_sane() -> None:
-    """Every multiple of 35 minutes, from a busy noon; the shorter the nearer to the count, and of a day none jumps."""
+    """Every multiple of 35 minutes, from a busy noon; the shorter the nearer to the count, and none jumps."""
     model = learnt(at(29, "12:10")).model()
     for name in NAMES:
         now = count_of(name, at(29, "12:09"))
@@ -208,7 +235,7 @@ def test_from_five_minutes_to_seven_days_all_is_sane() -> None:
         assert all(sane(each) for each in answers)
         assert answers[0].rate == pytest.approx(rate(now), abs=0.003)
         assert answers[1].rate == pytest.approx(rate(now), abs=0.03)
-        assert all(abs(one.rate - other.rate) < 0.25 for one, other in itertools.pairwise(answers[:43]))
+        assert all(abs(one.rate - other.rate) < 0.25 for one, other in itertools.pairwise(answers))
 
 
 def test_a_question_for_the_past_is_answered_with_the_newest_count() -> None:

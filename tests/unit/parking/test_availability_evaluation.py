@@ -61,7 +61,7 @@ class LastValue:
         if newest is None or newest.occupied < 0:
             return None
         rate = min(newest.occupied / newest.capacity, 1)
-        return Forecast(question.at, newest.at, newest.capacity, rate, max(rate - 0.05, 0), min(rate + 0.05, 1), 1)
+        return Forecast(question.at, newest.at, newest.capacity, (rate - 0.05, rate, rate + 0.05), 1)
 
     @property
     def asked(self) -> list[Question]:

@@ -55,10 +55,10 @@ def test_a_category_has_a_series_of_its_own_unless_it_is_the_total(categories: l
 
 def test_free_is_what_is_not_taken() -> None:
     """Bounds change sides, are whole tenths outward, and stay within the place; the mean lies between."""
-    spaces = spaces_of(Forecast(AT, AT, 120.0, 0.81, 0.7012, 1.0, 9))
+    spaces = spaces_of(Forecast(AT, AT, 120.0, (0.7012, 0.81, 1.0), 9))
     assert (spaces.capacity, round(spaces.mean, 1), spaces.low, round(spaces.high, 3)) == (120, 22.8, 0.0, 35.856)
     assert spaces.body() == {"free": {"mean": 22.8, "low": 0.0, "high": 35.9}, "chance": round(spaces.chance, 3)}
-    empty = spaces_of(Forecast(AT, AT, 120.0, 0.0, 0.0, 0.02, 9)).body()
+    empty = spaces_of(Forecast(AT, AT, 120.0, (0.0, 0.0, 0.02), 9)).body()
     assert empty["free"] == {"mean": 120.0, "low": 117.6, "high": 120.0}
 
 

@@ -16,6 +16,8 @@ _LEAST_ERROR = 0.015  # for 30 minutes: a row weighs 1 / its error, so that the 
 _TRUSTED_DAYS = 28.0  # a series that is known for less teaches the city less
 _SPREAD_RATE = 0.02
 _MISSED_RATE = 0.02
+_MOST_MISSED = 1.0  # a series' multipliers lie so near to the city's
+_MOST_STANDS_FOR = 3  # slots, where a horizon is not asked from each
 _THEN_RATE = 0.005
 _FARTHEST = 4.0  # a series' spread lies within e to this power of the city's
 _MOST_SCORED = 1000.0
@@ -71,11 +73,13 @@ def _learn(curves: Curves, city: City, waiting: Waiting, rows: Ints, horizon: In
     asked_at = curves.grid.middle(memory.asked_slot[rows, where] - np.array(waiting.ahead)[horizon])
     pull = np.minimum(np.abs(error) / np.maximum(scale, _LEAST_SCALE), WORST) - 1
     missed = np.stack([truth < np.clip(low, 0, 1), truth > np.clip(high, 0, 1)], axis=1) - MISSED
+    stands_for = np.minimum(np.array(waiting.every), _MOST_STANDS_FOR)[horizon]
+    pull, missed = pull * stands_for, missed * stands_for[:, None]
     city.intervals.learn(horizon, place(curves, asked_at, rate, rate - base), pull, missed, city.alive)
     memory.scored[rows, horizon] = np.minimum(memory.scored[rows, horizon] + 1, _MOST_SCORED)
     memory.spread[rows, horizon] = np.clip(memory.spread[rows, horizon] + _SPREAD_RATE * pull, -_FARTHEST, _FARTHEST)
     np.add.at(memory.spread_then, (rows, hour_then(curves, curves.grid.middle(memory.asked_slot[rows, where]))), _THEN_RATE * pull)
-    memory.missed[rows, horizon] += _MISSED_RATE * missed
+    memory.missed[rows, horizon] = np.clip(memory.missed[rows, horizon] + _MISSED_RATE * missed, -_MOST_MISSED, _MOST_MISSED)
     memory.asked_slot[rows, where] = -1
 
 

@@ -32,21 +32,36 @@ class Forecast:
     """How full a series will be at `at`; rates are occupied / capacity in 0..1.
 
     `rate` is the value that is expected, `low` and `high` are the 10 % and 90 % quantiles, `since` is the stamp of the count
-    that it starts from, `days` how many days of the series it has learnt from.
+    that it starts from, `days` how many days of the series it has learnt from. `demand` are the same three values where there is no
+    end at empty and full: how far they lie beyond says how sure "full" is.
     """
 
     at: float
     since: float
     capacity: float
-    rate: float
-    low: float
-    high: float
+    demand: tuple[float, float, float]
     days: int
+
+    @property
+    def rate(self) -> float:
+        """The value that is expected."""
+        return _cut(self.demand[1])
+
+    @property
+    def low(self) -> float:
+        """The 10 % quantile."""
+        return _cut(self.demand[0])
+
+    @property
+    def high(self) -> float:
+        """The 90 % quantile."""
+        return _cut(self.demand[2])
 
     def above(self, rate: float) -> float:
         """The chance that the rate is at least this one: linear between the quantiles, exponential beyond each."""
-        middle = min(max(self.rate, self.low), self.high)
-        up, down = max(self.high - middle, _LEAST_WIDTH), max(middle - self.low, _LEAST_WIDTH)
+        low, middle, high = self.demand
+        middle = min(max(middle, low), high)
+        up, down = max(high - middle, _LEAST_WIDTH), max(middle - low, _LEAST_WIDTH)
         if rate >= middle:
             return _beyond((rate - middle) / up)
         return 1 - _beyond((middle - rate) / down)
@@ -55,6 +70,10 @@ class Forecast:
     def chance(self) -> float:
         """The chance of at least one space: that fewer than capacity - 0.5 are taken; none where there is no space at all."""
         return 1 - self.above(1 - 0.5 / self.capacity) if self.capacity >= 1 else 0.0
+
+
+def _cut(rate: float) -> float:
+    return min(max(rate, 0.0), 1.0)
 
 
 def _beyond(reach: float) -> float:

@@ -16,17 +16,26 @@ from cityloop_parking.availability.terms import OWN, Known, terms
 _OWN_SPREAD_AFTER = 20.0  # scored forecasts until which a series' own spread counts half
 _SCALE_AT_ONCE = 0.3  # of the scale at the shortest horizon
 _LEAST_REACH = 0.05
+_BEYOND = 0.005  # empty and full: how far a value may be expected there
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Of n series x h instants: the terms, the rate, and its 10 % and 90 % quantiles, not cut at 0 and 1; `scale` is the mean error."""
+    """Of n series x h instants: the terms, the rate, and its 10 % and 90 % quantiles; `scale` is the mean error.
+
+    `middle`, `low` and `high` are not cut at 0 and 1: how far beyond "full" a value is expected says how sure that is.
+    """
 
     terms: Floats
-    rate: Floats
+    middle: Floats
     scale: Floats
     low: Floats
     high: Floats
+
+    @property
+    def rate(self) -> Floats:
+        """The value that is expected, 0..1."""
+        return np.clip(self.middle, 0.0, 1.0)
 
 
 def at_horizons(curves: Curves, city: City, known: Known, at: Floats, horizons: Ints) -> Expected:
@@ -34,10 +43,11 @@ def at_horizons(curves: Curves, city: City, known: Known, at: Floats, horizons: 
     values, memory, rows = terms(curves, known, at), curves.memory, known.rows[:, None]
     step = np.einsum("nht,ht->nh", values, city.weights.solved[horizons])
     step += np.einsum("nht,nht->nh", values[:, :, OWN], memory.own[rows, horizons])
-    rate = np.clip(known.rate[:, None] + step, 0.0, 1.0)
+    middle = np.clip(known.rate[:, None] + step, -_BEYOND, 1 + _BEYOND)
+    rate = np.clip(middle, 0.0, 1.0)
     scale = np.exp(_log_scale(curves, city, known, at, rate, np.broadcast_to(horizons, rate.shape)))
     reach = np.maximum(city.intervals.reach[horizons] + memory.missed[rows, horizons], _LEAST_REACH)
-    return Expected(values, rate, scale, rate - reach[..., 0] * scale, rate + reach[..., 1] * scale)
+    return Expected(values, middle, scale, middle - reach[..., 0] * scale, middle + reach[..., 1] * scale)
 
 
 def at_instants(curves: Curves, city: City, known: Known, at: Floats) -> Expected:
@@ -49,13 +59,14 @@ def at_instants(curves: Curves, city: City, known: Known, at: Floats) -> Expecte
     under, is_first = np.maximum(low - 1, 0), low == 0
     own = _between(memory.own[rows, under], memory.own[rows, low], way, 0.0, is_first)
     step = (values * weights).sum(axis=2) + (values[:, :, OWN] * own).sum(axis=2)
-    rate = np.clip(known.rate[:, None] + step, 0.0, 1.0)
+    middle = np.clip(known.rate[:, None] + step, -_BEYOND, 1 + _BEYOND)
+    rate = np.clip(middle, 0.0, 1.0)
     upper = np.exp(_log_scale(curves, city, known, at, rate, low))
     lower = np.where(is_first, _SCALE_AT_ONCE * upper, np.exp(_log_scale(curves, city, known, at, rate, under)))
     scale = lower + way * (upper - lower)
     missed = _between(memory.missed[rows, under], memory.missed[rows, low], way, 1.0, is_first)
     reach = np.maximum(_between(city.intervals.reach[under], city.intervals.reach[low], way, 1.0, is_first) + missed, _LEAST_REACH)
-    return Expected(values, rate, scale, rate - reach[..., 0] * scale, rate + reach[..., 1] * scale)
+    return Expected(values, middle, scale, middle - reach[..., 0] * scale, middle + reach[..., 1] * scale)
 
 
 def place(curves: Curves, at: Floats, rate: Floats, step: Floats) -> Place:

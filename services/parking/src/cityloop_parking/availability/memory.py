@@ -70,6 +70,7 @@ def _fields(of: Shape) -> list[_Field]:
         _Field("capacity", "<f8", (), 0),
         _Field("other_capacity", "<f8", (), 0),  # another capacity that was told, and how often in a row
         _Field("other_times", "<i4", (), 0),
+        _Field("other_since", "<f8", (), np.nan),  # when it was told first
         _Field("odd_at", "<f8", (), np.nan),  # the newest count that could not be
         _Field("same_since", "<f8", (), np.nan),
         _Field("deviation", "<f8", (), 0),
@@ -104,6 +105,7 @@ class Memory:
     capacity: Floats
     other_capacity: Floats
     other_times: npt.NDArray[np.int32]
+    other_since: Floats
     odd_at: Floats
     same_since: Floats
     deviation: Floats

@@ -18,7 +18,7 @@ from cityloop_parking.availability.past import fold, note, rescale
 from cityloop_parking.availability.terms import TERMS, Known, known_now
 from cityloop_parking.availability.waiting import Waiting
 
-HORIZONS_MIN = (15, 30, 60, 120, 180, 360, 1440, 10_080)
+HORIZONS_MIN = (15, 30, 60, 120, 180, 360, 1080, 3000, 9720)  # beyond six hours at no whole days: there the usual would have no step
 MOST_A_ROUND = 1000
 ABSURD_TIMES = 10
 _CONFIRMED = 3  # readings in a row with another capacity before it is believed
@@ -40,7 +40,7 @@ class Model:
         self.grid = Grid(step_min * 60, shift_s)
         self.calendar = calendar
         self.horizons_min = tuple(each for each in HORIZONS_MIN if each % step_min == 0)
-        self._waiting = Waiting(tuple(each // step_min for each in self.horizons_min))
+        self._waiting = Waiting(tuple(each // step_min for each in self.horizons_min), self.grid.slots)
         days = max(day_curves, _LEAST_DAY_CURVES)
         self.memory = Memory(Shape(self.grid.slots, days, len(self.horizons_min), self._waiting.size, TERMS))
         self._city = City(self.horizons_min, self.grid.slots)
@@ -85,8 +85,8 @@ class Model:
         state, capacity = self._newest(rows, [questions[number].newest for number in known])
         at = np.array([questions[number].at for number in known])
         said = at_instants(self._curves, self._city, state, np.maximum(at, state.at)[:, None])
-        cut = [np.clip(each[:, 0], 0.0, 1.0).tolist() for each in (said.rate, said.low, said.high)]
-        table = zip(at.tolist(), state.at.tolist(), capacity.tolist(), *cut, memory.days[rows].tolist(), strict=True)
+        demand = zip(*(each[:, 0].tolist() for each in (said.low, said.middle, said.high)), strict=True)
+        table = zip(at.tolist(), state.at.tolist(), capacity.tolist(), demand, memory.days[rows].tolist(), strict=True)
         for number, line in zip(known, table, strict=True):
             answers[number] = Forecast(*line)
         return answers
@@ -157,7 +157,7 @@ class Model:
             ask(self._curves, self._city, self._waiting, closed)
             score(self._curves, self._city, self._waiting, closed)
         fold(self._curves, self._city, rows, slot // grid.slots)
-        rescale(memory, rows, capacity, _CONFIRMED)
+        rescale(grid, memory, rows, at, capacity, _CONFIRMED)
         rate = np.clip(occupied / capacity, 0.0, 1.0)
         note(grid, memory, rows, at, rate, capacity)
         note_city(self._curves, self._city, rows, at, rate)

@@ -18,6 +18,7 @@ _OWN_RIDGE = 0.05
 _OWN_DOUBT = 100.0
 _OWN_KEPT = 0.5 ** (1 / 20)
 _SAME_CAPACITY = 0.05
+_MOST_TIMES = 5.0  # a capacity so many times as large or as small is another car park, or a mistake
 
 
 def note(grid: Grid, memory: Memory, rows: Ints, at: Floats, rate: Floats, capacity: Floats) -> None:
@@ -102,22 +103,32 @@ def _solve_own(memory: Memory, rows: Ints) -> None:
     memory.own_products[rows] *= _OWN_KEPT
 
 
-def rescale(memory: Memory, rows: Ints, capacity: Floats, confirmed: int) -> None:
-    """Another capacity, once it was told often enough in a row: as many are taken as before, of another number."""
+def rescale(grid: Grid, memory: Memory, rows: Ints, at: Floats, capacity: Floats, confirmed: int) -> None:
+    """Another capacity, once it was told often enough in a row: as many are taken as before, of another number.
+
+    What was counted since it was told first is of it already. Where it is another car park altogether, rates stay what they are.
+    """
     fresh = memory.capacity[rows] == 0
     memory.capacity[rows[fresh]] = capacity[fresh]
     known = memory.capacity[rows]
     other = capacity != known
-    memory.other_times[rows[~other]] = 0
     again = other & (memory.other_capacity[rows] == capacity)
     memory.other_times[rows] = np.where(other, np.where(again, memory.other_times[rows] + 1, 1), 0)
     memory.other_capacity[rows[other]] = capacity[other]
+    first = other & ~again | other & (memory.other_times[rows] == 1)
+    memory.other_since[rows[first]] = at[first]
     sure = other & (memory.other_times[rows] >= confirmed)
     for row, share in zip(rows[sure].tolist(), (known / capacity)[sure].tolist(), strict=True):
-        if abs(share - 1) > _SAME_CAPACITY:
-            memory.mean[row] = np.round(np.clip(memory.mean[row] * share, 0, FINE))
-            kept = memory.curves[row]
-            memory.curves[row] = np.where(kept == EMPTY, EMPTY, np.round(np.clip(kept * share, 0, FULL))).astype(np.uint8)
-            memory.today[row] = np.clip(memory.today[row] * share, 0, 1)
-            memory.last_rate[row] = min(memory.last_rate[row] * share, 1.0)
+        if abs(share - 1) > _SAME_CAPACITY and 1 / _MOST_TIMES <= share <= _MOST_TIMES:
+            _rescale(grid, memory, row, share)
     memory.capacity[rows[sure]] = capacity[sure]
+
+
+def _rescale(grid: Grid, memory: Memory, row: int, share: float) -> None:
+    memory.mean[row] = np.round(np.clip(memory.mean[row] * share, 0, FINE))
+    kept = memory.curves[row]
+    memory.curves[row] = np.where(kept == EMPTY, EMPTY, np.round(np.clip(kept * share, 0, FULL))).astype(np.uint8)
+    day = int(memory.day[row])
+    middles = grid.middle(np.arange(grid.slots) + day * grid.slots)
+    before = middles < memory.other_since[row]
+    memory.today[row, before] = np.clip(memory.today[row, before] * share, 0, 1)

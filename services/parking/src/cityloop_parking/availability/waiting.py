@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from cityloop_parking.availability.memory import Ints
 
+_ALWAYS = 12  # slots: up to here from each slot
 _MOST_OPEN = 6  # of one horizon: longer ones are asked in fewer slots
 
 
 class Waiting:
-    """`ahead` are the horizons in slots."""
+    """`ahead` are the horizons in slots, of which a day has `slots`."""
 
-    def __init__(self, ahead: tuple[int, ...]) -> None:
+    def __init__(self, ahead: tuple[int, ...], slots: int) -> None:
         self.ahead = ahead
-        self.every = tuple(1 if slots <= 12 else slots // _MOST_OPEN | 1 for slots in ahead)  # odd: all times of the day have their turn
+        self.every = tuple(1 if each <= _ALWAYS else _coprime(each // _MOST_OPEN, slots) for each in ahead)
         self._every = np.array(self.every)
         self._rooms = np.array(ahead) // self._every + 2
         self._starts = np.cumsum(self._rooms) - self._rooms
@@ -39,3 +41,10 @@ class Waiting:
         slots = slots if slots.ndim == 2 else slots[:, None]
         found: Ints = self._starts[horizons] + slots // self._every[horizons] % self._rooms[horizons]
         return found
+
+
+def _coprime(every: int, slots: int) -> int:
+    """The next number with which all times of the day have their turn."""
+    while math.gcd(every, slots) > 1:
+        every += 1
+    return every

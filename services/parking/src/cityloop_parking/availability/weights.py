@@ -11,9 +11,11 @@ _LONGEST_DAYS = 20.0  # half of the sums are kept after so many days
 _MOST_AT_ONCE = 128  # of many series every second, third, ... one teaches the city; also too few for a library's threads
 _SHARE_OF_LIFE = 1 / 4
 _RIDGE = 0.003
+_UNSEEN = 0.001  # for 30 minutes: a term that was never larger than this says nothing yet
 _DOUBT_ROWS = 60.0  # rows until which the weights of the start count more than what was seen
 _RETURN_MIN = 300.0  # at the start a deviation is taken to go back to the usual with this time constant
-_STEP_AT_START = 0.9
+_STEP_AT_START, _LONG_STEP_AT_START = 0.9, 1.0  # from a day on the usual is all that is left
+ONE = NAMES.index("one")
 
 
 class Weights:
@@ -28,7 +30,7 @@ class Weights:
         self.days = np.zeros(1)
         self.start = np.zeros((many, TERMS))
         self.start[:, NAMES.index("deviation")] = 1 - np.exp(-np.array(horizons_min) / _RETURN_MIN)
-        self.start[:, NAMES.index("step")] = _STEP_AT_START
+        self.start[:, NAMES.index("step")] = np.where(np.array(horizons_min) < 1440, _STEP_AT_START, _LONG_STEP_AT_START)
         self.solved = self.start.copy()
 
     def learn(self, horizon: Ints, terms: Floats, step: Floats, weight: Floats) -> None:
@@ -48,7 +50,8 @@ class Weights:
             squares, products = self.squares[number], self.products[number]
             spread = squares.diagonal()
             if self.rows[number] > 0:
-                ridge = np.diag((_RIDGE + _DOUBT_ROWS / self.rows[number]) * spread + 1e-9)
+                unseen = _UNSEEN**2 * self.horizons_min[number] / 30 * squares[ONE, ONE]
+                ridge = np.diag((_RIDGE + _DOUBT_ROWS / self.rows[number]) * spread + unseen + 1e-9)
                 self.solved[number] = self.start[number] + np.linalg.solve(squares + ridge, products - squares @ self.start[number])
         self.days += 1
         kept = 0.5 ** (1 / np.clip(self.days[0] * _SHARE_OF_LIFE, 2.0, _LONGEST_DAYS))
