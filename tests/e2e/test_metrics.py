@@ -23,6 +23,7 @@ async def test_a_running_city_exports_what_is_watched(tmp_path: Path) -> None:
             text = (await http.get("/metrics")).text
             assert "parking_places{" in text
             assert "consumer_lag_records{" in text
+            assert "parking_forecast_learnt_until_timestamp_seconds{" in text
             assert re.search(r'charging_evses\{freshness="live",service="charging"\} [1-9]', text)
             return text
 

@@ -139,6 +139,7 @@ class Course:
     async def learn(self, until: int, *, alive: Alive, again: bool = False) -> None:
         """Learns every minute recorded before `until`; `again` leaves out what was left out before."""
         after, began = store.before_minute(self.minute), self.minute
+        self._measure()
         if until <= self.minute:
             return
         closed = await self._decided() if again else await self._closed_now()
