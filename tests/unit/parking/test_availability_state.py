@@ -198,7 +198,7 @@ def test_a_state_is_small_enough_for_a_hundred_thousand_places() -> None:
     model.observe([Reading("a", MORNING, 5.0, 10.0)])
     assert model.bytes_per_place == len(model.past("a")) + len(model.today("a")) <= 20_000
     assert len(model.city()) < 500_000
-    light = Model(15, day_curves=0)
+    light = Model(15, light=True)
     light.observe([Reading("a", MORNING, 5.0, 10.0)])
     assert light.bytes_per_place < 0.8 * model.bytes_per_place
 

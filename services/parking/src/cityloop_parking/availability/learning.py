@@ -37,7 +37,7 @@ class Key(NamedTuple):
 
 def open_models(calendar: Calendar) -> Mapping[str, Model]:
     """The two models of a city: places' totals, and categories, lighter."""
-    return {PLACES: Model(STEP_MIN, calendar), CATEGORIES: Model(STEP_MIN, calendar, day_curves=0)}
+    return {PLACES: Model(STEP_MIN, calendar), CATEGORIES: Model(STEP_MIN, calendar, light=True)}
 
 
 @dataclass(frozen=True, slots=True)

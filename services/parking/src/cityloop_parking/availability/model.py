@@ -19,10 +19,11 @@ from cityloop_parking.availability.terms import TERMS, Known, known_now
 from cityloop_parking.availability.waiting import Waiting
 
 HORIZONS_MIN = (15, 30, 60, 120, 180, 360, 1080, 3000, 9720)  # beyond six hours at no whole days: there the usual would have no step
+LIGHT_HORIZONS_MIN = (30, 120, 360, 3000)
 MOST_A_ROUND = 1000
 ABSURD_TIMES = 10
 _CONFIRMED = 3  # readings in a row with another capacity before it is believed
-_LEAST_DAY_CURVES = 8
+_DAYS, _LIGHT_DAYS = 56, 8  # kept to be compared with today
 _MOST_SPACES = 1_000_000
 _NEVER_S = 7_258_118_400.0  # the year 2200: a stamp beyond it is no time
 
@@ -30,18 +31,18 @@ _NEVER_S = 7_258_118_400.0  # the year 2200: a stamp beyond it is no time
 class Model:
     """Series of counts and what can be said of their future.
 
-    `step_min` is the length of a slot, a divisor of a day; `day_curves` how many days are kept to be compared with today.
+    `step_min` is the length of a slot, a divisor of a day. A `light` model keeps fewer days and learns at fewer horizons: half the size.
     Not for several threads.
     """
 
-    def __init__(self, step_min: int, calendar: Calendar = EVERY_DAY, *, day_curves: int = 56, shift_s: int = 0) -> None:
+    def __init__(self, step_min: int, calendar: Calendar = EVERY_DAY, *, light: bool = False, shift_s: int = 0) -> None:
         if step_min < 1 or 1440 % step_min:
             raise ValueError("a slot is a whole part of a day")
         self.grid = Grid(step_min * 60, shift_s)
         self.calendar = calendar
-        self.horizons_min = tuple(each for each in HORIZONS_MIN if each % step_min == 0)
+        self.horizons_min = tuple(each for each in (LIGHT_HORIZONS_MIN if light else HORIZONS_MIN) if each % step_min == 0)
         self._waiting = Waiting(tuple(each // step_min for each in self.horizons_min), self.grid.slots)
-        days = max(day_curves, _LEAST_DAY_CURVES)
+        days = _LIGHT_DAYS if light else _DAYS
         self.memory = Memory(Shape(self.grid.slots, days, len(self.horizons_min), self._waiting.size, TERMS))
         self._city = City(self.horizons_min, self.grid.slots)
         self._curves = Curves(self.grid, calendar, self.memory, self._city.profile)
