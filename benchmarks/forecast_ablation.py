@@ -1,6 +1,6 @@
 """`python -m benchmarks.forecast_ablation`: the forecast's error on the real file's rolling weeks, with one part left out at a time.
 
-Nothing of 13 to 19 December 2016 is read: those days judge, they do not choose.
+13 to 19 December 2016 are neither learnt nor judged here: those days judge the model, they do not choose it.
 """
 
 from __future__ import annotations

@@ -6,10 +6,12 @@ import itertools
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cityloop_parking.availability.city import City
 from cityloop_parking.availability.domain import Forecast, Question, Reading
 from cityloop_parking.availability.model import Model
 from tests.unit.parking.availability_town import (
@@ -17,6 +19,7 @@ from tests.unit.parking.availability_town import (
     STEP_MIN,
     TOWN,
     Learnt,
+    Town,
     ask,
     at,
     between,
@@ -320,3 +323,27 @@ def test_whatever_is_told_the_answers_are_finite_and_in_order(step_min: int) -> 
             assert all(sane(each) and math.isfinite(each.above(0.95)) for each in answers)
 
     tells()
+
+
+def test_the_citys_mean_day_stays_one_however_many_end_theirs_at_once() -> None:
+    """A thousand car parks whose day ends in one batch, ten times over: the mean of rates is a rate, and near theirs."""
+    city = City((30,), 48)
+    for _ in range(10):
+        city.learn_day(np.full((1000, 48), 0.3))
+        assert city.profile.min() >= 0.25
+        assert city.profile.max() <= 0.5
+    assert city.profile == pytest.approx(np.full(48, 0.3))
+
+
+def test_who_comes_first_in_the_morning_does_not_speak_for_all() -> None:
+    """Two of 60 car parks are a few minutes early after each night; a batch that scores all others then moves no bound far."""
+    town = Town(places=60, seed=5)
+    days = [each for each in town.readings(12) if 7 <= each.at % 86_400 / 3600 < 19]
+    late = [each if each.series in (series(0), series(1)) else each._replace(at=each.at + 180) for each in days]
+    first, second = Model(STEP_MIN), Model(STEP_MIN)
+    for model, counts in ((first, days), (second, late)):
+        for _, batch in itertools.groupby(sorted(counts, key=lambda each: each.at), key=lambda each: each.at):
+            model.observe(batch)
+    asked = [Question(series(number), at(11, "21:00")) for number in range(2, 60)]
+    widths = [np.mean([width(each) for each in model.forecast(asked) if each is not None]) for model in (first, second)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.25)

@@ -75,7 +75,7 @@ def _learn(curves: Curves, city: City, waiting: Waiting, rows: Ints, horizon: In
     missed = np.stack([truth < np.clip(low, 0, 1), truth > np.clip(high, 0, 1)], axis=1) - MISSED
     stands_for = np.minimum(np.array(waiting.every), _MOST_STANDS_FOR)[horizon]
     pull, missed = pull * stands_for, missed * stands_for[:, None]
-    city.intervals.learn(horizon, place(curves, asked_at, rate, rate - base), pull, missed, city.alive)
+    city.intervals.learn(horizon, place(curves, asked_at, rate, rate - base), pull, missed, max(city.alive, np.unique(rows).size))
     memory.scored[rows, horizon] = np.minimum(memory.scored[rows, horizon] + 1, _MOST_SCORED)
     memory.spread[rows, horizon] = np.clip(memory.spread[rows, horizon] + _SPREAD_RATE * pull, -_FARTHEST, _FARTHEST)
     np.add.at(memory.spread_then, (rows, hour_then(curves, curves.grid.middle(memory.asked_slot[rows, where]))), _THEN_RATE * pull)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cityloop_parking.availability.curves import Grid
+from cityloop_parking.availability.curves import DAY_S, Grid
 from cityloop_parking.availability.intervals import Intervals
 from cityloop_parking.availability.memory import Floats, Ints, Memory
 from cityloop_parking.availability.weights import Weights
@@ -37,7 +37,7 @@ class City:
 
     @property
     def alive(self) -> int:
-        """How many series were counted within the last hour."""
+        """How many series were counted within the last day."""
         return int(self._scalars[4])
 
     def turn_to(self, day: int) -> None:
@@ -57,10 +57,10 @@ class City:
         """Whole days of some series (n x slots, NaN where nothing is known) for the mean profile."""
         known = ~np.isnan(curves)
         counts = known.sum(axis=0)
-        days = np.minimum(self.profile_days + counts, _MOST_DAYS)
+        days = self.profile_days + counts
         sums = np.where(known, curves - self.profile, 0.0).sum(axis=0)
-        self.profile += sums / np.maximum(days, 1)
-        self.profile_days[:] = days
+        self.profile += sums / np.maximum(np.minimum(days, np.maximum(_MOST_DAYS, counts)), 1)
+        self.profile_days[:] = np.minimum(days, _MOST_DAYS)
 
     def count(self, memory: Memory, rows: Ints, at: Floats, deviation: Floats, grid: Grid) -> tuple[Floats, Floats]:
         """Notes deviations, which rise in time; answers for each those of the others until then, and their change in an hour."""
@@ -74,7 +74,7 @@ class City:
         numbers = many + np.cumsum(1 - before.astype(np.int64))[until]
         memory.deviation[rows] = deviation
         memory.counted_at[rows] = at
-        self._scalars[2:5] = sums[-1], numbers[-1], numbers[-1]
+        self._scalars[2:5] = sums[-1], numbers[-1], (memory.counted_at >= at[-1] - DAY_S).sum()
         beside = self._others(sums, numbers, deviation)
         change = self._change(sums / numbers, numbers, at, grid)
         slot = int(grid.slot(at[-1:])[0])
