@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import { now } from '../kit/clock.ts'
+import { chancePercent } from '../kit/format.ts'
 import { number, t } from '../kit/i18n.ts'
 import { emptyResource } from '../kit/live.ts'
 import { Block } from '../kit/problem.tsx'
@@ -50,5 +51,5 @@ function text({ at, freshness, free, chance }: Availability): string {
 
 /** The numbers of what is expected, as texts have them. */
 export function expectedWords({ free, chance }: Expected): Record<string, string | number> {
-  return { free: number(Math.round(free.mean)), low: number(Math.floor(free.low)), high: number(Math.ceil(free.high)), chance: Math.round(chance * 100) }
+  return { free: number(Math.round(free.mean)), low: number(Math.floor(free.low)), high: number(Math.ceil(free.high)), chance: chancePercent(chance) }
 }

@@ -82,7 +82,7 @@ function PlaceFacts({ place }: { place: Place }) {
       <Arrival key={place.id} placeId={place.id} />
       <ul class="plain">
         {Object.entries(place.capacity).map(([category, total]) => (
-          <li key={category}>{(shown === 'forecast' && expectedText(category, place.forecast?.categories[category], total)) || categoryText(category, place.free[category], total)}</li>
+          <li key={category}>{shown === 'forecast' ? expectedText(category, place.forecast?.categories[category], total) : categoryText(category, place.free[category], total)}</li>
         ))}
         {place.charging && <li>{chargingText(place)}</li>}
         {place.closures.map((closure) => (
@@ -106,8 +106,9 @@ function ForecastNow({ forecast }: { forecast: Forecast }) {
   )
 }
 
-function expectedText(category: string, expected: Expected | undefined, total: number): string | null {
-  if (!expected) return null
+/** Beside a forecast an old count would look like one: what nothing is expected of is not counted. */
+function expectedText(category: string, expected: Expected | undefined, total: number): string {
+  if (!expected) return categoryText(category, undefined, total)
   return t('selection.expected', { category: word('category', category), total: number(total), ...expectedWords(expected) })
 }
 

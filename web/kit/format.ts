@@ -52,3 +52,10 @@ export function plainName(name: string, invented: boolean): string {
 function round(value: number, digits: number): number {
   return Number(value.toFixed(digits))
 }
+
+/** A chance in whole hundredths; only what is sure says so. */
+export function chancePercent(chance: number): string {
+  const whole = Math.round(chance * 100)
+  if (whole === 100 && chance < 1) return '>99'
+  return whole === 0 && chance > 0 ? '<1' : String(whole)
+}

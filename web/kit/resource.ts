@@ -15,18 +15,26 @@ export interface Held<T> {
 
 export type Read = (path: string) => Promise<unknown>
 
-/** Reads the first path that answers. When none does, the value of before stays, with the problem beside it. */
+const newest = new WeakMap<object, symbol>()
+
+/**
+ * Reads the first path that answers. When none does, the value of before stays, with the problem beside it.
+ * An answer that comes after another reading has begun is not shown: it may be that of another question.
+ */
 export async function readInto<T>(held: Held<T>, paths: readonly string[], take: (answer: unknown) => T = (answer) => answer as T, read: Read = getJson): Promise<void> {
+  const turn = Symbol()
+  newest.set(held, turn)
   let problem: ProblemError | null = null
   for (const path of paths) {
     try {
-      held.value = { value: take(await read(path)), problem: null }
+      const value = take(await read(path))
+      if (newest.get(held) === turn) held.value = { value, problem: null }
       return
     } catch (error) {
       problem = asProblem(error)
     }
   }
-  held.value = { ...held.value, problem }
+  if (newest.get(held) === turn) held.value = { ...held.value, problem }
 }
 
 export function asProblem(error: unknown): ProblemError {

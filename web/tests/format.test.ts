@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { asProportion, fill, isCount, kilometres, percent, percentOf, plainName } from '../kit/format.ts'
+import { asProportion, chancePercent, fill, isCount, kilometres, percent, percentOf, plainName } from '../kit/format.ts'
 
 test('a share that misses its target is never shown as the target', () => {
   const target = { numerator: 15, denominator: 100 }
@@ -46,4 +46,8 @@ test('the mark of an invented thing is cut off its name, only there', () => {
   assert.equal(plainName('文化广场停车场（虚构）', true), '文化广场停车场')
   assert.equal(plainName('Culture Square (invented)', true), 'Culture Square')
   assert.equal(plainName('虚构（虚构）', false), '虚构（虚构）')
+})
+
+test('only what is sure is shown as 100 or 0 of a hundred', () => {
+  assert.deepEqual([1, 0.996, 0.99, 0.5, 0.004, 0].map(chancePercent), ['100', '>99', '99', '50', '<1', '0'])
 })

@@ -80,6 +80,18 @@ test('of several paths the first that answers is taken', async () => {
   assert.deepEqual(told(held), ['b', 'Error: no', 0])
 })
 
+test('a slow first answer does not follow the second one, and neither does its failure', async () => {
+  const held: Held<string> = { value: { value: null, problem: null } }
+  for (const late of ['answer', 'fail'] as const) {
+    let settle = () => {}
+    const slow = readInto(held, ['/first'], String, () => new Promise((answer, fail) => (settle = () => (late === 'answer' ? answer('first') : fail(new Error('no'))))))
+    await readInto(held, ['/second'], String, () => Promise.resolve('second'))
+    settle()
+    await slow
+    assert.deepEqual(held.value, { value: 'second', problem: null })
+  }
+})
+
 test('a problem says when to come again, in its body or its head', async () => {
   const answer = (body: unknown, headers: Record<string, string> = {}) => new Response(JSON.stringify(body), { status: 429, headers })
   assert.equal((await problemOf(answer({ title: 'Many', retry_after_s: 41 }, { 'retry-after': '5' }))).retryAfterS, 41)
