@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from cityloop_common.settings import ServiceSettings, service_config
+from cityloop_parking.days import read_days
 
 
 class ParkingSettings(ServiceSettings):
@@ -35,3 +36,15 @@ class ParkingSettings(ServiceSettings):
         60, ge=5, le=900, description="How often the invented sample city counts; it declares twice that as its interval."
     )
     live_shrinks_for_s: int = Field(3600, ge=0, description="How far ahead a live count limits what can be held.")
+
+    @field_validator("calendar", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value  # a form that always names the variable, with no file
+
+    @field_validator("calendar")
+    @classmethod
+    def _can_be_read(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            read_days(file)  # raises BadCalendar: a calendar that is half read would be learnt from
+        return file
