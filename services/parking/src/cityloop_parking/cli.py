@@ -12,8 +12,10 @@ import typer
 from cityloop_common import geo
 from cityloop_common.errors import Unavailable
 from cityloop_common.migrating import behind
+from cityloop_common.settings import Sample
 from cityloop_common.terminal import (
     AsJson,
+    err,
     fail,
     opened,
     out,
@@ -76,7 +78,10 @@ def silence(
     if unknown := given - sample.known_names():
         sources = ", ".join(sorted(sample.SOURCES.values()))
         fail(f"{', '.join(sorted(unknown))}: no source of the sample city ({sources}) and no car park of it that is counted", 2)
-    sample.silence(shared_settings().var, given)
+    shared = shared_settings()
+    sample.silence(shared.var, given)
+    if shared.sample is not Sample.LIVE or not (shared.var / "lock").exists():
+        err.print(f"[yellow]warning:[/yellow] no live sample city runs on {shared.var}/ by these settings; only one would follow this")
     out.print(f"silent from the next count on: {', '.join(sorted(given))}" if given else "all count again")
 
 
