@@ -8,7 +8,7 @@ import pytest
 
 from cityloop_parking.availability.domain import Forecast
 from cityloop_parking.availability.freshness import Aged, Freshness, is_silent, of_counts
-from cityloop_parking.availability.outlook import NoForecastThen, check_time, instant_asked, spaces_of
+from cityloop_parking.availability.outlook import NoForecastThen, instant_asked, spaces_of
 from cityloop_parking.availability.totals import COUNTS_TOGETHER_S, Counted, in_total, instant_of, own_series, total, wall
 
 NOW = datetime(2026, 6, 1, 4, tzinfo=UTC)
@@ -87,9 +87,13 @@ def test_a_forecast_says_more_once_every_count_is_older_than_four_intervals(
 
 def test_a_forecast_is_asked_from_now_to_a_week_ahead() -> None:
     """What was now when the request left is now; a plus sign may have become a space."""
-    assert check_time(NOW - timedelta(seconds=60), NOW) == NOW
-    assert check_time(NOW + timedelta(days=7), NOW) == NOW + timedelta(days=7)
-    assert instant_asked("2026-06-01T13:00:00 08:00", NOW) == NOW + timedelta(hours=1)
+    for text, at in (
+        ("2026-06-01T11:59:00+08:00", NOW),
+        ("2026-06-08T12:00:00+08:00", NOW + timedelta(days=7)),
+        ("2026-06-01T13:00:00 08:00", NOW + timedelta(hours=1)),
+    ):
+        assert instant_asked(text, NOW, "at") == at
     for wrong in ("2026-06-01T11:58:59+08:00", "2026-06-08T12:00:01+08:00", "2026-06-01T13:00:00", "x", "", "9999-12-31T23:59:59-23:59"):
-        with pytest.raises(NoForecastThen):
-            instant_asked(wrong, NOW)
+        with pytest.raises(NoForecastThen) as refused:
+            instant_asked(wrong, NOW, "arrives_at")
+        assert refused.value.members["errors"] == [{"pointer": "/query/arrives_at", "detail": refused.value.detail}]

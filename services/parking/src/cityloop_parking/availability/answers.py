@@ -17,6 +17,7 @@ from cityloop_common.errors import DeadlinePassed, Unavailable
 from cityloop_parking.availability import store
 from cityloop_parking.availability.calendars import calendar_of
 from cityloop_parking.availability.domain import Forecast, Question, Reading
+from cityloop_parking.availability.freshness import FORECAST_UNTIL_S
 from cityloop_parking.availability.learning import CATEGORIES, PAST, PLACES, TODAY, open_models
 from cityloop_parking.availability.outlook import Outlook, Spaces, spaces_of
 from cityloop_parking.availability.store import CITY, Part, Run
@@ -25,6 +26,7 @@ from cityloop_parking.context import ParkingCtx
 
 MOST_SERIES = 4000  # some 60 MB
 READ_WITHIN_S = 2.0
+ANSWER_WITHIN_S = 3.0  # with the wait for one's turn: requests do not queue behind a database that is slow
 TRY_AGAIN_S = 5.0  # a database that hangs is waited for by one request at a time, not by all
 LOOK_AGAIN_S = 15.0  # the forecaster stores once a minute
 AT_ONCE = 100
@@ -47,6 +49,7 @@ class Answers:
 
     def __init__(self, ctx: ParkingCtx) -> None:
         self._ctx = ctx
+        self._calendar = calendar_of(ctx.settings)
         self._turn = asyncio.Lock()
         self._run: Run | None = None
         self._looked_at_s = -LOOK_AGAIN_S
@@ -55,20 +58,24 @@ class Answers:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        self._models = open_models(calendar_of(self._ctx.settings))
+        self._models = open_models(self._calendar)
         self._known: OrderedDict[_Series, int] = OrderedDict()  # the version of the run as of which each is known
         self._city_version = 0
 
     async def ask(self, asks: Sequence[Ask]) -> list[Outlook | None]:
-        """What is expected, in the order of the questions: None of a place that nothing was learnt of.
+        """What is expected, in the order of the questions: None of a place that nothing was learnt of, or that was not counted for a week.
 
         What cannot be read in time is answered from what is at hand, or not at all; never an error.
         """
         answers: list[Outlook | None] = []
         for start in range(0, len(asks), AT_ONCE):
             some = asks[start : start + AT_ONCE]
-            async with self._turn:
-                await self._make_known([each for ask in some for each in _series(ask)])
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S), self._turn:
+                    await self._make_known([each for ask in some for each in _series(ask)])
+                    answers += self._outlooks(some)
+            except TimeoutError:
+                FAILURES.add(self._ctx.service)  # others read slowly before this one: no reason to stop reading
                 answers += self._outlooks(some)
             await asyncio.sleep(0)
         return answers
@@ -153,11 +160,13 @@ class Answers:
         places = self._models[PLACES].forecast([_whole(ask) for ask in asks])
         questions = [(number, category, question) for number, ask in enumerate(asks) for category, question in _parts(ask)]
         forecasts = self._models[CATEGORIES].forecast([question for _, _, question in questions])
+        now = self._ctx.clock.now()
         parts: dict[int, dict[str, Spaces]] = {}
         for (number, category, _), forecast in zip(questions, forecasts, strict=True):
-            if forecast is not None:
+            if (forecast := _not_too_old(forecast, now)) is not None:
                 parts.setdefault(number, {})[category] = spaces_of(forecast)
-        return [self._outlook(ask, places[number], parts.get(number, {})) for number, ask in enumerate(asks)]
+        wholes = [_not_too_old(each, now) for each in places]
+        return [self._outlook(ask, wholes[number], parts.get(number, {})) for number, ask in enumerate(asks)]
 
     @staticmethod
     def _outlook(ask: Ask, whole: Forecast | None, parts: dict[str, Spaces]) -> Outlook | None:
@@ -167,6 +176,13 @@ class Answers:
         alone = [category for category in ask.counts if category not in set(own_series(ask.counts))]
         categories = {**parts, **dict.fromkeys(alone, spaces)}
         return Outlook(ask.at, instant_of(whole.since), spaces, dict(sorted(categories.items())))
+
+
+def _not_too_old(forecast: Forecast | None, now: datetime) -> Forecast | None:
+    """None instead of one that starts from a count that is too old to say anything of these days."""
+    if forecast is None or (now - instant_of(forecast.since)).total_seconds() > FORECAST_UNTIL_S:
+        return None
+    return forecast
 
 
 def _series(ask: Ask) -> Iterable[_Series]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from cityloop_common import auth, http
 from cityloop_common.clock import rfc3339
+from cityloop_common.ratelimit import By, limit
 from cityloop_parking.availability import use_cases
 from cityloop_parking.availability.answers import Answers
 from cityloop_parking.availability.freshness import Freshness
@@ -22,14 +23,16 @@ router = APIRouter(tags=["availability"])
 Context = Annotated[ParkingCtx, Depends(http.current_ctx)]
 PlaceIdPath = Annotated[str, Path(max_length=64, description="Id of the car park.")]
 CACHED_FOR_S = 15
+PER_MINUTE = 1_200  # of a network: a carrier's customers are one
 
 
 class AvailabilityAnswer(BaseModel):
     """A car park at an instant.
 
-    `freshness` says how far its counts can be trusted now; `since` is the instant of the count that the forecast starts from, so the
-    bounds are the wider the longer ago that was. `free` and `chance` are null where nothing has been learnt yet. A car park that takes
-    nobody at `at` is `closed`, with the chance 0. The whole is what a car driver looks for: without motorcycles' spaces.
+    `freshness` is `closed` where it takes nobody at `at`, with the chance 0; else it says how far its counts can be trusted now. `since`
+    is the instant of the count that the forecast starts from, so the bounds are the wider the longer ago that was. `free` and `chance`
+    are null where nothing has been learnt yet, or nobody has counted for a week. The whole is what a car driver looks for: without
+    motorcycles' spaces.
     """
 
     place_id: str
@@ -45,7 +48,7 @@ class AvailabilityAnswer(BaseModel):
 @router.get(
     "/places/{place_id}/availability",
     response_model=AvailabilityAnswer,
-    dependencies=[Depends(auth.public)],
+    dependencies=[Depends(auth.public), Depends(limit("forecasts", per_minute=PER_MINUTE, by=By.NETWORK))],
     summary="How many spaces there will be",
 )
 async def availability(
@@ -56,7 +59,7 @@ async def availability(
 ) -> Response:
     """What is expected at an instant, with an 80 % interval and the chance of a space."""
     answers: Answers = request.app.state.answers
-    found = await use_cases.availability(ctx, answers, place_id, None if at is None else instant_asked(at, ctx.clock.now()))
+    found = await use_cases.availability(ctx, answers, place_id, None if at is None else instant_asked(at, ctx.clock.now(), "at"))
     return http.json_response(_answer(found), headers={"cache-control": f"public, max-age={CACHED_FOR_S}"})
 
 

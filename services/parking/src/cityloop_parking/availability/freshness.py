@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -55,3 +55,13 @@ def is_silent(counts: Sequence[Aged]) -> bool:
     return min(count.age_s for count in counts) <= FORECAST_UNTIL_S and all(
         count.age_s > LATE_INTERVALS * count.interval_s for count in counts
     )
+
+
+def closed_until(windows: Iterable[tuple[float, float]], at_s: float) -> float | None:
+    """The end of the window that an instant lies in; windows are half-open seconds since the epoch."""
+    return next((ends_s for starts_s, ends_s in windows if starts_s <= at_s < ends_s), None)
+
+
+def is_closed(windows: Iterable[tuple[float, float]], at_s: float, *, is_open: bool) -> bool:
+    """Whether a place takes nobody at the instant that is asked about; `is_open` is what its operator says of it."""
+    return not is_open or closed_until(windows, at_s) is not None

@@ -63,17 +63,16 @@ def spaces_of(forecast: Forecast) -> Spaces:
     return Spaces(round(capacity), free, min(low, free), max(high, free), min(1.0, max(0.0, forecast.chance)))
 
 
-def check_time(at: datetime, now: datetime) -> datetime:
-    """The instant that a forecast is made for. Raises NoForecastThen before now and after a week."""
-    if not now - JUST_NOW <= at <= now + FURTHEST:
-        raise NoForecastThen(f"A time from now to {FURTHEST.days} days ahead.")
-    return max(at, now)
-
-
-def instant_asked(text: str, now: datetime) -> datetime:
-    """The instant that a caller wrote. Raises NoForecastThen."""
+def instant_asked(text: str, now: datetime, parameter: str) -> datetime:
+    """The instant that a caller wrote in a parameter of the query. Raises NoForecastThen, with a pointer to it."""
     try:
         at = instant(_UNESCAPED.sub(r"+\1", text))
     except ValueError as error:
-        raise NoForecastThen("An RFC 3339 instant with a time zone.") from error
-    return check_time(at, now)
+        raise _not(parameter, "An RFC 3339 instant with a time zone.") from error
+    if not now - JUST_NOW <= at <= now + FURTHEST:
+        raise _not(parameter, f"A time from now to {FURTHEST.days} days ahead.")
+    return max(at, now)
+
+
+def _not(parameter: str, detail: str) -> NoForecastThen:
+    return NoForecastThen(detail, errors=[{"pointer": f"/query/{parameter}", "detail": detail}])

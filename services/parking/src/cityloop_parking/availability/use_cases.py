@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cityloop_common import telemetry
+from cityloop_common.clock import CITY_TZ
 from cityloop_common.db import Tx
 from cityloop_parking.availability import forecaster, store
 from cityloop_parking.availability.answers import Answers, Ask
-from cityloop_parking.availability.freshness import Aged, Freshness, is_silent, of_counts
+from cityloop_parking.availability.calendars import covers
+from cityloop_parking.availability.freshness import Aged, Freshness, is_closed, is_silent, of_counts
 from cityloop_parking.availability.outlook import Outlook
 from cityloop_parking.availability.store import Newest
 from cityloop_parking.availability.totals import Counted, Counts, in_total, wall
@@ -18,10 +21,12 @@ from cityloop_parking.context import ParkingCtx
 from cityloop_parking.places import store as places
 from cityloop_parking.places.domain import Place, PlaceKind, PlaceState, UnknownPlace, is_place_id
 
+log = telemetry.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """A place at an instant: how far its counts can be trusted now, and what is expected then; None where nothing was learnt."""
+    """A place at an instant: closed then, or how far its counts can be trusted now, and what is expected then; None where nothing is."""
 
     place_id: str
     at: datetime
@@ -32,7 +37,10 @@ class Availability:
 
 
 def open_answers(ctx: ParkingCtx) -> Answers:
-    """The forecasts of one API replica; `app.state.answers` holds them."""
+    """The forecasts of one API replica; `app.state.answers` holds them. Says when no holiday of this year is known."""
+    year = ctx.clock.now().astimezone(CITY_TZ).year
+    if not covers(ctx.settings, year):
+        log.warning("calendar_ends", year=year, setting="CITYLOOP_PARKING_CALENDAR")
     return Answers(ctx)
 
 
@@ -73,12 +81,10 @@ def counts_of(newest: Sequence[Newest]) -> Counts:
 
 
 async def _is_closed(tx: Tx, place: Place, at: datetime) -> bool:
-    if place.facts.state is not PlaceState.OPEN:
-        return True
-    if place.facts.kind is not PlaceKind.ON_STREET:
-        return False
-    found = await closures.windows_of(tx, [place.id])
-    return any(window.starts_at <= at < window.ends_at for window in found.get(place.id, ()))
+    on_street = place.facts.kind is PlaceKind.ON_STREET
+    found = (await closures.windows_of(tx, [place.id])).get(place.id, ()) if on_street else ()
+    windows = [(window.starts_at.timestamp(), window.ends_at.timestamp()) for window in found]
+    return is_closed(windows, at.timestamp(), is_open=place.facts.state is PlaceState.OPEN)
 
 
 def _freshness(newest: Sequence[Newest], now: datetime, outlook: Outlook | None) -> Freshness:

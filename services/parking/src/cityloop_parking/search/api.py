@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -22,6 +22,8 @@ from cityloop_parking.search.replica import Search
 router = APIRouter(tags=["search"])
 RADIUS_M = (1, 20_000, 1_000)  # least, most, when left out
 LIMIT = (1, 100, 20)
+ARRIVALS_PER_MINUTE = 600  # of a network: each asks for as many forecasts as places
+_arrivals_limit = limit("arrivals", per_minute=ARRIVALS_PER_MINUTE, by=By.NETWORK)
 
 
 class PositionAnswer(BaseModel):
@@ -43,7 +45,7 @@ class ChargingAnswer(BaseModel):
     free: int | None
     as_of: str | None
     heard_at: str | None
-    freshness: Freshness
+    freshness: Literal["live", "late", "unknown"]
 
 
 class ClosureAnswer(BaseModel):
@@ -150,7 +152,9 @@ async def nearest(request: Request) -> Response:
     if arrives_at is None:
         return http.json_bytes_response(search.nearest(_near(given)))
     ctx: ParkingCtx = await http.current_ctx(request)
-    return http.json_bytes_response(await search.nearest_at(_near(given), instant_asked(arrives_at, ctx.clock.now())))
+    asked = _near(given), instant_asked(arrives_at, ctx.clock.now(), "arrives_at")
+    await _arrivals_limit(request)
+    return http.json_bytes_response(await search.nearest_at(*asked))
 
 
 router.add_api_route(
@@ -200,7 +204,7 @@ def _pairs(query: bytes) -> dict[str, str]:
     try:
         text = query.decode("ascii")
         if "%" not in text and "+" not in text:
-            return dict(pair.split("=", 1) for pair in text.split("&") if "=" in pair)
+            return {name: value for name, _, value in (pair.partition("=") for pair in text.split("&"))}
         return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=20))
     except ValueError as error:
         raise Invalid("The query cannot be read.") from error

@@ -16,6 +16,8 @@ from cityloop_parking.availability.freshness import (
     UNKNOWN_AFTER_S,
     Aged,
     Freshness,
+    closed_until,
+    is_closed,
     is_silent,
     of_count,
     of_counts,
@@ -107,7 +109,7 @@ def freshness(count: LiveCount, now_s: float) -> Freshness:
 
 def is_closed_at(place: Shown, at_s: float) -> bool:
     """Whether a place takes nobody at an instant, as far as its windows are known."""
-    return not place.is_open or _closed_until(place, at_s) is not None
+    return is_closed(place.windows, at_s, is_open=place.is_open)
 
 
 def is_silent_at(place: Shown, now_s: float) -> bool:
@@ -134,6 +136,12 @@ def class_of(place: Shown, now_s: float, outlook: Outlook | None = None) -> Fres
     if outlook is not None and now_s <= outlook.at.timestamp() + OUTLOOK_FOR_S and is_silent(ages):
         return Freshness.FORECAST
     return of_counts(ages)
+
+
+def continues(before: Outlook, after: Outlook) -> bool:
+    """Whether a later forecast of "now" shows the same numbers as one that is still shown: only its instant is another."""
+    is_shown = after.at.timestamp() <= before.at.timestamp() + OUTLOOK_FOR_S
+    return is_shown and {**before.body(), "at": None} == {**after.body(), "at": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +189,7 @@ def turned(place: Shown, since_s: float, now_s: float) -> bool:
 
 def _closed_until(place: Shown, now_s: float) -> float | None:
     """The end of the window that an instant lies in, for a place that is open otherwise."""
-    if not place.is_open:
-        return None
-    return next((ends_s for starts_s, ends_s in place.windows if starts_s <= now_s < ends_s), None)
+    return closed_until(place.windows, now_s) if place.is_open else None
 
 
 def _charging(bays: EvBays, heard_s: float, now_s: float, *, is_open: bool) -> Mapping[str, object]:

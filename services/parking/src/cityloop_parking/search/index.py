@@ -16,7 +16,7 @@ from functools import lru_cache
 from cityloop_common.geo import EARTH_RADIUS_M, Position
 from cityloop_parking.availability.freshness import Freshness
 from cityloop_parking.availability.outlook import Outlook
-from cityloop_parking.search.domain import NEVER, Shown, class_of, is_silent_at, render, silences, turned, turns
+from cityloop_parking.search.domain import NEVER, Shown, class_of, continues, is_silent_at, render, silences, turned, turns
 
 FINE_M = 250.0
 COARSE_M = 4_000.0
@@ -158,14 +158,14 @@ class SearchIndex:
         return [place for place in found if is_silent_at(place, now_s)]
 
     def foresee(self, place_id: str, outlook: Outlook | None) -> bool:
-        """What is expected of a place now; False when that is known of it, or the place is not."""
+        """What is expected of a place now; False when the same numbers are shown of it already, or the place is not known."""
         entry = self._entries.get(place_id)
         if entry is None or entry.outlook == outlook:
             return False
-        entry.outlook = outlook
+        before, entry.outlook = entry.outlook, outlook
         entry.show(entry.place)
         self.revision += 1
-        return True
+        return before is None or outlook is None or not continues(before, outlook)
 
     def version(self, place_id: str) -> int:
         """The version that is known of a place; 0 when it is not."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -11,7 +12,7 @@ from cityloop_common.clock import rfc3339
 from cityloop_parking.availability.answers import Answers, Ask
 from cityloop_parking.availability.outlook import Outlook
 from cityloop_parking.availability.totals import Counted, wall
-from cityloop_parking.search.domain import NEVER, Shown, is_closed_at
+from cityloop_parking.search.domain import NEVER, Shown, is_closed_at, is_silent_at
 from cityloop_parking.search.index import SearchIndex
 
 EVERY_S = 60.0
@@ -23,19 +24,36 @@ class Outlooks:
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._looked_s = NEVER
         self._index: SearchIndex | None = None
+        self._round: list[str] = []
+        self._began_s = NEVER
+        self._done = 0
         self._foreseen: set[str] = set()
         self._forgotten: list[Shown] = []
 
     def due(self, index: SearchIndex, since_s: float, now_s: float) -> list[Shown]:
-        """Places to look at now: each minute all that are silent or were, else those that have fallen silent since."""
-        if index is not self._index or now_s - self._looked_s >= EVERY_S:
-            self._index, self._looked_s = index, now_s
-            silent = index.silent(now_s)
-            self._forget(index, self._foreseen - {place.id for place in silent})
-            return silent
-        return index.fallen_silent(since_s, now_s)
+        """Places to look at now: of those that are silent a share, so that a minute brings all, and those that have fallen silent since.
+
+        All at once where the index is new, or a minute and more were missed.
+        """
+        if index is not self._index or now_s - self._began_s >= 2 * EVERY_S:
+            self._index = index
+            self._begin(index, now_s)
+            self._done = len(self._round)
+            return list(_still_silent(index, self._round, now_s))
+        passed = min(1.0, (now_s - self._began_s) / EVERY_S)
+        share = self._round[self._done : (upto := math.ceil(passed * len(self._round)))]
+        self._done = max(self._done, upto)
+        if passed == 1.0:
+            self._begin(index, now_s)
+        fallen = index.fallen_silent(since_s, now_s)
+        known = {place.id for place in fallen}
+        return [*fallen, *(place for place in _still_silent(index, share, now_s) if place.id not in known)]
+
+    def _begin(self, index: SearchIndex, now_s: float) -> None:
+        """A round through the places that are silent now."""
+        self._round, self._began_s, self._done = [place.id for place in index.silent(now_s)], now_s, 0
+        self._forget(index, self._foreseen.difference(self._round))
 
     async def look(self, index: SearchIndex, places: Sequence[Shown], now: datetime) -> list[Shown]:
         """Brings forecasts of these places to this instant; answers those that are shown otherwise."""
@@ -43,8 +61,10 @@ class Outlooks:
         for start in range(0, len(places), AT_ONCE):
             some = places[start : start + AT_ONCE]
             for place, outlook in zip(some, await self._answers.ask([ask(place, now) for place in some]), strict=True):
-                if outlook is not None and index.foresee(place.id, outlook):
-                    self._foreseen.add(place.id)
+                if outlook is None:
+                    continue
+                self._foreseen.add(place.id)
+                if index.foresee(place.id, outlook):
                     changed.append(place)
         return changed
 
@@ -53,6 +73,12 @@ class Outlooks:
         self._foreseen -= place_ids
         changed = [place_id for place_id in sorted(place_ids) if index.foresee(place_id, None)]
         self._forgotten = [place for place_id in changed if (place := index.find(place_id)) is not None]
+
+
+def _still_silent(index: SearchIndex, place_ids: Iterable[str], now_s: float) -> Iterator[Shown]:
+    for place_id in place_ids:
+        if (place := index.find(place_id)) is not None and is_silent_at(place, now_s):
+            yield place
 
 
 async def arrivals(answers: Answers, places: Sequence[Shown], at: datetime) -> list[bytes]:
