@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import prometheus_client
 import pytest
 
 from cityloop_common.context import Ctx
-from cityloop_common.leases import LEASE_FOR_S, Held, LeaseLost, hold_while
+from cityloop_common.leases import LEASE_FOR_S, Held, LeaseLost, hold_while, run_while_held
 from tests.contract.kit_support import ShiftedClock, close_ctx, opened_ctx
 from tests.support import wait_until
 
@@ -102,6 +103,37 @@ async def test_a_late_good_bye_does_not_end_anothers_right(shifted: tuple[Ctx[An
     assert third.held is None
     await second.end()
     await third.end()
+
+
+async def test_work_that_fails_is_tried_again_and_its_process_goes_on(kit_ctx: Ctx[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error that nobody foresaw: after 5 s, then twice as long each time, up to a minute; then it has the right again."""
+    paused: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        paused.append(seconds)
+
+    async def work(held: Held) -> None:
+        await held.renew()
+        if len(paused) < 6:
+            raise KeyError("lot-1")
+        done.set()
+        await asyncio.Event().wait()
+
+    done, before = asyncio.Event(), _failures()
+    monkeypatch.setattr(kit_ctx.clock, "sleep", sleep)
+    running = asyncio.get_running_loop().create_task(run_while_held(kit_ctx, "teller", "first", work))
+    ended = asyncio.get_running_loop().create_task(done.wait())
+    await asyncio.wait({running, ended}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    assert (running.done(), done.is_set()) == (False, True)
+    assert paused == [5, 10, 20, 40, 60, 60]
+    assert _failures() - before == 6
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def _failures() -> float:
+    value = prometheus_client.REGISTRY.get_sample_value("right_failures_total", {"service": "kit", "work": "teller"})
+    return value or 0.0
 
 
 async def _cut_the_lock(url: str) -> None:

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import update
 from sqlalchemy.dialects.sqlite import insert
 
+from cityloop_common import metrics
 from cityloop_common.context import Ctx
 from cityloop_common.dberrors import SESSION_LOST
 from cityloop_common.errors import DeadlinePassed, Unavailable
@@ -20,6 +21,7 @@ from cityloop_common.tables import lease
 
 LEASE_FOR_S = 10.0
 ASK_AGAIN_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0  # after an error that nobody foresaw
 log = structlog.get_logger(__name__)
 
 
@@ -90,12 +92,26 @@ async def hold_while(ctx: Ctx[Any], name: str, holder: str, work: Callable[[Held
 
 
 async def run_while_held(ctx: Ctx[Any], name: str, holder: str, work: Callable[[Held], Awaitable[None]]) -> None:
-    """Runs `work` whenever this process has the right `name`, until cancelled. Work that cannot reach what it needs begins anew."""
+    """Runs `work` whenever this process has the right `name`, until cancelled. Work that cannot reach what it needs begins anew.
+
+    So does work that fails in a way that nobody foresaw, after a pause that doubles while it goes on: the other loops of the
+    process go on.
+    """
+    pause_s = FIRST_PAUSE_S
     while True:
+        began_s = ctx.clock.monotonic()
         try:
             await hold_while(ctx, name, holder, work)
         except (Unavailable, DeadlinePassed) as error:
             log.warning("right_waits", right=name, reason=str(error))
+        except Exception:
+            log.exception("right_failed", right=name)
+            metrics.right_failures.add(ctx.service, name)
+            if ctx.clock.monotonic() - began_s > LONGEST_PAUSE_S:  # it had gone well for a while
+                pause_s = FIRST_PAUSE_S
+            await ctx.clock.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            continue
         await ctx.clock.sleep(ASK_AGAIN_S)
 
 

@@ -24,12 +24,15 @@ jobs_finished = counter("jobs_finished", "Jobs that ended, by kind and how.", ("
 jobs_open = gauge("jobs_open_rows", "Jobs that wait or run, by kind.", ("service", "kind", "state"))
 jobs_oldest_due = gauge("jobs_oldest_due_seconds", "How long the oldest job that may run has waited for a worker.", ("service", "kind"))
 clock_skew = gauge("clock_skew_seconds", "Difference of this process's clock from its database's, when it looked last.")
+right_failures = counter("right_failures", "Times that work of one process at a time ended in an error.", ("service", "work"))
 sweep_rows = counter("sweep_rows", "Rows that a sweep moved on.", ("service", "sweep"))
 sweep_failures = counter("sweep_failures", "Sweeps that could not run.", ("service", "sweep"))
 sweep_seconds = histogram("sweep_seconds", "Time of one sweep.", ("service", "sweep"))
 
 
-def begin_at_zero(service: str, *, consumed: Sequence[tuple[str, str]], sweeps: Sequence[str], jobs: Sequence[str]) -> None:
+def begin_at_zero(
+    service: str, *, consumed: Sequence[tuple[str, str]], sweeps: Sequence[str], jobs: Sequence[str], only_once: Sequence[str] = ()
+) -> None:
     """What alerts watch is there before the loops of a worker begin: Prometheus sees no increase in a series that begins at 1.
 
     `consumed` are consumers with each of their topics.
@@ -43,6 +46,8 @@ def begin_at_zero(service: str, *, consumed: Sequence[tuple[str, str]], sweeps: 
         sweep_failures.add(service, sweep, by=0)
     for kind in jobs:
         jobs_finished.add(service, kind, "failed", by=0)
+    for work in only_once:
+        right_failures.add(service, work, by=0)
     relay_holder.set(service, to=0)
     relay_failures.add(service, by=0)
     relay_published.add(service, by=0)

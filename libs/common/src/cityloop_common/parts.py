@@ -198,6 +198,7 @@ def worker_loops(service: Service, ctx: Ctx[Any], groups: Groups | None = None) 
         consumed=[(consumer.name, topic) for consumer in service.consumers for topic in consumer.topics],
         sweeps=[sweep.name for sweep in sweeps],
         jobs=kinds,
+        only_once=list(service.only_once),
     )
     for name, work in service.only_once.items():
         loops[f"only-once {name}"] = partial(run_while_held, ctx, name, worker, partial(work, ctx))
