@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from cityloop_common.clock import rfc3339
 from cityloop_common.errors import Unavailable
@@ -150,6 +152,8 @@ async def test_a_time_that_no_forecast_is_made_for_is_refused(town: City) -> Non
             other = await here.found.get("/places", params={**AROUND, "arrives_at": at})
             assert (one.status_code, other.status_code) == (422, 422), at
             assert one.json()["type"].endswith("forecast-time-invalid")
+            assert [told.json()["errors"][0]["pointer"] for told in (one, other)] == ["/query/at", "/query/arrives_at"]
+        assert (await here.found.get("/places?near=109.787,39.565&arrives_at")).status_code == 422, "no value is no time"
         for at in (rfc3339(now - timedelta(seconds=30)), rfc3339(now + timedelta(days=7))):
             assert (await here.availability(at=at))["free"]
         in_local_time = (now + timedelta(hours=9)).replace(tzinfo=None).isoformat() + "+08:00"
@@ -274,3 +278,79 @@ async def test_a_replica_hears_what_the_forecaster_stored_since(town: City, monk
     await availability.rebuild(town.ctx, lambda done, total, note: None)
     town.clock.advance(60)
     assert await old.ask(asks) == await availability.open_answers(town.ctx).ask(asks)
+
+
+async def test_of_a_place_that_was_not_counted_for_a_week_nothing_is_expected(town: City) -> None:
+    """Neither of it as a whole, nor when one arrives there, though the last count is known for ever."""
+    async with replica(town) as here:
+        for days, is_told in ((6, True), (1, False), (359, False)):
+            await wait(town, days * 24 * 3600)
+            arrives_at = rfc3339(town.clock.now() + timedelta(hours=1))
+            told = await here.availability()
+            arrival = (await here.place(arrives_at=arrives_at))["arrival"]
+            assert [each is not None for each in (told["free"], told["chance"], arrival["free"])] == [is_told] * 3, days
+            assert bool(told["categories"]) is bool(arrival["categories"]) is is_told
+            assert told["since"], "when it was counted last is said all the same"
+
+
+async def test_requests_do_not_queue_behind_a_slow_database(town: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is answered within its deadline, from what is at hand, though every single reading comes in time."""
+    current_run = store.current_run
+
+    async def slow(tx: Any) -> Any:
+        await asyncio.sleep(0.15)
+        return await current_run(tx)
+
+    answers, at = availability.open_answers(town.ctx), town.clock.now() + timedelta(hours=1)
+    counts = {"standard": Counted(50, 100, wall(NOON)), "ev": Counted(9, 20, wall(NOON))}
+    known = await answers.ask([Ask(PLACE, at, counts)])
+    monkeypatch.setattr(store, "current_run", slow)
+    monkeypatch.setattr(answers_module, "ANSWER_WITHIN_S", 0.3)
+    asks = [*(Ask(f"op-{number}", at, counts) for number in range(100, 120)), Ask(PLACE, at, counts)]
+    async with asyncio.timeout(2.5):  # one after the other they take three seconds
+        told = await asyncio.gather(*(answers.ask([each]) for each in asks))
+    assert told[-1] == known
+    monkeypatch.undo()
+    assert await answers.ask([Ask(PLACE, at, counts)]) == known, "nobody holds the turn"
+
+
+async def test_the_streams_hear_of_numbers_not_of_instants(town: City) -> None:
+    """A silent place is looked at each minute, and told of only when it is expected otherwise."""
+    await count(town, ev=5, standard=28)
+    async with replica(town) as here, listening(here.search) as heard:
+        await wait(town, 3 * 3600)
+        await wait_until(lambda: heard[-1]["freshness"] == "forecast")
+        seen = []
+        for _ in range(20):
+            await wait(town, 60)
+            seen.append((await here.place())["forecast"])
+        assert len({each["at"] for each in seen}) > 15, "looked at"
+        shown = [{**each["forecast"], "at": None} for each in heard if each["freshness"] == "forecast"]
+        assert all(one != other for one, other in itertools.pairwise(shown))
+
+
+async def test_forecasts_are_asked_for_so_often_by_one_network(town: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cost what a search does not, which stays without a limit."""
+
+    async def many(*_: object, **__: object) -> int:
+        return 1_000_000
+
+    async with replica(town) as here:
+        monkeypatch.setattr(type(town.ctx.cache), "count", many)
+        arrives_at = rfc3339(town.clock.now() + timedelta(hours=1))
+        asked = [
+            await here.places.get(f"/places/{PLACE}/availability"),
+            await here.found.get("/places", params={**AROUND, "arrives_at": arrives_at}),
+            await here.found.get("/places", params=AROUND),
+        ]
+    assert [each.status_code for each in asked] == [429, 429, 200]
+    assert [each.json()["limit"] for each in asked[:2]] == ["forecasts", "arrivals"]
+
+
+async def test_a_year_whose_holidays_nobody_knows_is_said_at_the_start(town: City) -> None:
+    """Once a replica: forecasts go on, by weekdays alone."""
+    for hours, years in ((0, []), (365 * 24, [2027])):
+        town.clock.advance(hours * 3600)
+        with capture_logs() as lines:
+            availability.open_answers(town.ctx)
+        assert [line["year"] for line in lines if line["event"] == "calendar_ends"] == years
