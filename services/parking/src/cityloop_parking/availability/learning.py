@@ -206,8 +206,9 @@ class Learner:
         if model == PLACES:
             counts = sorted(self._counts[series].items())
             yield COUNTS, orjson.dumps([(category, *count) for category, count in counts])
-        yield PAST, self.models[model].past(series)
-        yield TODAY, self.models[model].today(series)
+        if self.models[model].knows(series):  # not one whose only counts are of no spaces
+            yield PAST, self.models[model].past(series)
+            yield TODAY, self.models[model].today(series)
 
     def _part(self, key: Key, version: int, body: bytes) -> Iterator[Part]:
         """The part in the slot that is not valid; none when it is stored as it is."""

@@ -103,6 +103,10 @@ class Model:
                 known.at[place], known.rate[place], capacity[place] = newest.at, rate, newest.capacity
         return known, capacity
 
+    def knows(self, series: str) -> bool:
+        """Whether a series has ever been counted."""
+        return series in self.memory.rows
+
     def city(self) -> bytes:
         """The part of the state that all series share."""
         return self._city.pack()
