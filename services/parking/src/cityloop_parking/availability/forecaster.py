@@ -21,9 +21,12 @@ ROWS_AT_ONCE = 2000
 PARTS_AT_ONCE = 500  # in one unit: some 3 MB
 LOADED_AT_ONCE = 500
 TELL_EVERY_S = 10.0
+GIVEN_UP_AFTER = timedelta(hours=1)  # a rebuild that has stored nothing for so long
 log = telemetry.get_logger(__name__)
 
-UNTIL = telemetry.gauge("parking_forecast_learnt_until_timestamp_seconds", "What was recorded before this instant has been learnt.")
+UNTIL = telemetry.gauge(
+    "parking_forecast_learnt_until_timestamp_seconds", "What was recorded before this instant has been learnt and stored."
+)
 KNOWN = telemetry.gauge("parking_forecast_places", "Car parks that forecasts can be made for.")
 READINGS = telemetry.counter("parking_forecast_counts", "Counts that the forecaster learnt or left out.", ("service", "outcome"))
 STORED = telemetry.histogram("parking_forecast_store_seconds", "Time of storing what was learnt.")
@@ -52,6 +55,8 @@ async def open_current(ctx: ParkingCtx, alive: Alive) -> Course:
     async with ctx.db.write() as tx:
         found = await store.current_run(tx)
         run = None if found is None else await store.take_run(tx, found)
+        await store.drop_building(tx, untouched_for=GIVEN_UP_AFTER)
+    await drop_leftovers(ctx, alive)
     if run is not None:
         try:
             return await Course.load(ctx, run, alive)
@@ -91,7 +96,7 @@ async def drop_leftovers(ctx: ParkingCtx, alive: Alive) -> None:
     while True:
         await alive()
         async with ctx.db.write() as tx:
-            if await store.drop_leftovers(tx, most=PARTS_AT_ONCE) < PARTS_AT_ONCE:
+            if not await store.drop_leftovers(tx, most=PARTS_AT_ONCE):
                 return
 
 
@@ -117,14 +122,23 @@ class Course:
 
     @classmethod
     async def load(cls, ctx: ParkingCtx, run: Run, alive: Alive) -> Course:
-        """A run as it was stored. Raises UnreadableState."""
+        """A run as it was stored. Raises UnreadableState.
+
+        What a process wrote that died before it was valid is removed: the next version would make it valid.
+        """
         course, after = cls(ctx, run), ("", "", "", -1)
         of_series: list[Part] = []
         while True:
             await alive()
             async with ctx.db.read() as tx:
                 page = await store.page_parts(tx, run, after=after, most=LOADED_AT_ONCE)
+            if unfinished := [part for part in page if part.version > run.version]:
+                async with ctx.db.write() as tx:
+                    await store.hold_run(tx, run)
+                    await store.drop_parts(tx, run, unfinished)
             for part in page:
+                if part.version > run.version:
+                    continue
                 if of_series and (part.model, part.series) != (of_series[0].model, of_series[0].series):
                     course.learner.take(store.newest(of_series))
                     of_series = []
@@ -134,6 +148,7 @@ class Course:
             after = page[-1][:4]
         if of_series:
             course.learner.take(store.newest(of_series))
+        course._measure()
         return course
 
     async def learn(self, until: int, *, alive: Alive, again: bool = False) -> None:
@@ -160,6 +175,7 @@ class Course:
             minute = store.minute_of(count.recorded_at)
             if minute > self.minute:
                 self._end_minute(minute)
+                await asyncio.sleep(0)
                 await self.store_when_due()
             if self.learner.feed(count, closed) or number % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -195,6 +211,7 @@ class Course:
         self.learner.note_stored(noted)
         self._stored_at_s = self._ctx.clock.monotonic()
         STORED.observe(self._ctx.service, value=self._stored_at_s - began_s)
+        self._measure()
 
     async def _put(self, parts: Sequence[Part]) -> None:
         async with self._ctx.db.write() as tx:
@@ -226,7 +243,7 @@ class Course:
 
     def _measure(self) -> None:
         service, tally = self._ctx.service, self.learner.tally
-        UNTIL.set(service, to=self.minute * 60)
+        UNTIL.set(service, to=self.run.minute * 60)
         KNOWN.set(service, to=len(self.learner))
         for outcome, counts in (("learnt", tally.learnt), ("late", tally.late), ("closed", tally.closed)):
             READINGS.add(service, outcome, by=counts)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, String, and_, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, String, Table, and_, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.db import HotStatement, Tx, UtcDateTime, WriteTx
@@ -125,26 +125,34 @@ async def move_run(tx: WriteTx, run: Run, *, version: int, minute: int) -> None:
 
 
 async def make_current(tx: WriteTx, run: Run) -> bool:
-    """Lets answers come from this run; False while the current one has learnt minutes that this one has not."""
+    """Lets answers come from this run; False while the current one has learnt minutes that this one has not.
+
+    The current run is locked first: a forecaster that is storing more of it has done so, or finds it gone. Raises RunTaken.
+    """
     await turns.take(tx, TURN)
-    ahead = await tx.scalar(select(func.count()).select_from(forecast_run).where(_R.state == "current", _R.minute > run.minute))
-    if ahead:
+    others = await tx.all(select(_R.run, _R.minute).where(_R.state == "current", _R.run != run.run).with_for_update())
+    if any(other.minute > run.minute for other in others):
         return False
-    await tx.run(delete(forecast_run).where(_R.state == "current", _R.minute <= run.minute))
+    await tx.run(delete(forecast_run).where(_R.run.in_([other.run for other in others])))
     await hold_run(tx, run)
     await tx.run(update(forecast_run).where(_R.run == run.run).values(state="current"))
-    return not await tx.scalar(select(func.count()).select_from(forecast_run).where(_R.state == "current", _R.run != run.run))
+    return True
 
 
-async def drop_building(tx: WriteTx) -> int:
-    """Gives up rebuilds that did not come to their end; answers how many."""
-    return await tx.run(delete(forecast_run).where(_R.state == "building"))
+async def drop_building(tx: WriteTx, *, untouched_for: timedelta = timedelta(0)) -> int:
+    """Gives up rebuilds that did not come to their end, and have stored nothing for a time; answers how many."""
+    return await tx.run(delete(forecast_run).where(_R.state == "building", _R.updated_at <= tx.recorded_at - untouched_for))
 
 
 async def drop_leftovers(tx: WriteTx, *, most: int) -> int:
-    """Removes parts of runs that are no more, some at a time; answers how many."""
+    """Removes parts of a run that is no more, some at a time; answers how many: 0 when there is none left."""
+    run = await tx.scalar(select(func.min(_P.run)))
+    while run is not None and await tx.scalar(select(func.count()).select_from(forecast_run).where(_R.run == run)):
+        run = await tx.scalar(select(func.min(_P.run)).where(_P.run > run))  # along the key: nothing is read of the runs that live
+    if run is None:
+        return 0
     keys = (_P.run, _P.model, _P.series, _P.part, _P.slot)
-    gone = select(*keys).where(_P.run.not_in(select(_R.run))).limit(most)
+    gone = select(*keys).where(_P.run == run, _P.run.not_in(select(_R.run))).limit(most)
     return await tx.run(delete(forecast_part).where(tuple_(*keys).in_(gone)))
 
 
@@ -153,14 +161,17 @@ async def drop_leftovers(tx: WriteTx, *, most: int) -> int:
 _PART = (_P.model, _P.series, _P.part, _P.slot, _P.version, _P.body)
 
 
-def _put(dialect: str) -> HotStatement:
+def _put(dialect: str, table: Table, *changed: str) -> HotStatement:
+    """Writes rows; one with the same key takes over the columns that have `changed`."""
     make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = make(forecast_part).values({column.name: bindparam(column.name, type_=column.type) for column in forecast_part.columns})
-    changes = {"version": statement.excluded.version, "body": statement.excluded.body}
-    return HotStatement(statement.on_conflict_do_update(index_elements=list(forecast_part.primary_key.columns), set_=changes))
+    statement = make(table).values({column.name: bindparam(column.name, type_=column.type) for column in table.columns})
+    changes = {name: statement.excluded[name] for name in changed}
+    return HotStatement(statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changes))
 
 
-_PUT = {dialect: _put(dialect) for dialect in ("sqlite", "postgresql")}
+_DIALECTS = ("sqlite", "postgresql")
+_PUT = {dialect: _put(dialect, forecast_part, "version", "body") for dialect in _DIALECTS}
+_SKIP = {dialect: _put(dialect, forecast_skip, "until_minute") for dialect in _DIALECTS}
 
 
 async def put_parts(tx: WriteTx, run: Run, parts: Sequence[Part]) -> None:
@@ -169,11 +180,17 @@ async def put_parts(tx: WriteTx, run: Run, parts: Sequence[Part]) -> None:
 
 
 async def page_parts(tx: Tx, run: Run, *, after: tuple[str, str, str, int], most: int) -> list[Part]:
-    """Valid parts of a run behind `after`, in the order of model, series, part and slot; of two slots the greater version counts."""
+    """Parts of a run behind `after`, in the order of model, series, part and slot, those of a version not valid yet among them."""
     key = tuple_(_P.model, _P.series, _P.part, _P.slot)
-    valid = and_(_P.run == run.run, _P.version <= run.version)
-    rows = await tx.all(select(*_PART).where(valid, key > after).order_by(_P.model, _P.series, _P.part, _P.slot).limit(most))
+    asked = select(*_PART).where(_P.run == run.run, key > after)
+    rows = await tx.all(asked.order_by(_P.model, _P.series, _P.part, _P.slot).limit(most))
     return [Part._make(row) for row in rows]
+
+
+async def drop_parts(tx: WriteTx, run: Run, parts: Sequence[Part]) -> None:
+    """Removes parts, as many as a page has, in a unit that holds the run."""
+    keys = [part[:4] for part in parts]
+    await tx.run(delete(forecast_part).where(_P.run == run.run, tuple_(_P.model, _P.series, _P.part, _P.slot).in_(keys)))
 
 
 async def parts_of(tx: Tx, run: Run, model: str, series: Collection[str], *, after: int) -> list[Part]:
@@ -256,12 +273,7 @@ async def skips(tx: Tx) -> list[Skip]:
 
 async def put_skips(tx: WriteTx, found: Sequence[Skip]) -> None:
     """Notes stretches that were not learnt; one that has grown takes the place of what it was."""
-    if not found:
-        return
-    make = postgresql.insert if tx.dialect_name == "postgresql" else sqlite.insert
-    statement = make(forecast_skip).values([each._asdict() for each in found])
-    grown = {"until_minute": statement.excluded.until_minute}
-    await tx.run(statement.on_conflict_do_update(index_elements=[_S.place_id, _S.since_minute], set_=grown))
+    await tx.hot.many(_SKIP[tx.dialect_name], [each._asdict() for each in found])
 
 
 # ---- what an answer begins with

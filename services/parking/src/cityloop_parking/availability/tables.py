@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, LargeBinary, SmallInteger, String, Table
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, SmallInteger, String, Table, text
 
 from cityloop_common.db import UtcDateTime
 from cityloop_parking.schema import metadata
@@ -21,6 +21,8 @@ forecast_run = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     CheckConstraint("state IN ('building', 'current')", name="state"),
 )
+_CURRENT = text("state = 'current'")
+Index("uq_forecast_run_current", forecast_run.c.state, unique=True, postgresql_where=_CURRENT, sqlite_where=_CURRENT)
 
 # What is learnt, in parts: of a series (`past`, `today`), of a place (its newest `counts`), of all together (`city`, without a
 # series). Two slots a part: the one that is not valid is written, and becomes valid when the run's version reaches its own.

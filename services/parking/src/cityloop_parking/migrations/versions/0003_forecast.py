@@ -24,6 +24,14 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN ('building', 'current')", name=op.f("ck_forecast_run_state")),
         sa.PrimaryKeyConstraint("run", name=op.f("pk_forecast_run")),
     )
+    op.create_index(
+        "uq_forecast_run_current",
+        "forecast_run",
+        ["state"],
+        unique=True,
+        postgresql_where=sa.text("state = 'current'"),
+        sqlite_where=sa.text("state = 'current'"),
+    )
     op.create_table(
         "forecast_part",
         sa.Column("run", sa.Integer(), autoincrement=False, nullable=False),
