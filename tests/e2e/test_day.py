@@ -123,7 +123,7 @@ async def test_story_5_a_day_from_import_to_a_breakdown(town: Day) -> None:
     assert (old["verified"], old["figures"]["stops"], old["unserved"], old["base_map_changed"]) == (True, 8, [], False)
     assert {visit["id"] for route in old["routes"] for visit in route["visits"] if visit["kind"] == "unload"} <= {"tip-1", "landfill-1"}
     assert len(old["closures"]) >= 8
-    await wait_until(lambda: _closed_for(town, old), 15, every=0.1, what="parking closes the bays")
+    await wait_until(lambda: _closed_for(town, old), 60, every=0.1, what="parking closes the bays")
 
     route = max(old["routes"], key=lambda each: sum(1 for visit in each["visits"] if visit["kind"] == "stop"))
     stops = [visit for visit in route["visits"] if visit["kind"] == "stop"]
@@ -148,7 +148,7 @@ async def test_story_5_a_day_from_import_to_a_breakdown(town: Day) -> None:
     moved = {each["stop"] for each in compared["moved"]}
     assert {visit["id"] for visit in stops[2:]} <= moved
     assert compared["distance_m"] == new["figures"]["distance_m"] - old["figures"]["distance_m"]
-    await wait_until(lambda: _closed_for(town, new), 15, every=0.1, what="parking closes what the new plan needs")
+    await wait_until(lambda: _closed_for(town, new), 60, every=0.1, what="parking closes what the new plan needs")
     headers = town.bearer("crew")
     for each in new["routes"]:
         where = f"{town.reads['waste']}/waste/v1/plans/{new['id']}/manifests/{each['truck']}"
