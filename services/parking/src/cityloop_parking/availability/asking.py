@@ -29,16 +29,16 @@ def ask(curves: Curves, city: City, waiting: Waiting, rows: Ints) -> None:
     memory, grid = curves.memory, curves.grid
     slot = grid.slot(memory.last_at[rows])
     for horizons, chosen in waiting.due(slot):
-        if not horizons:  # where slots are short no horizon is asked in each of them
+        if not horizons.size:  # where slots are short no horizon is asked in each of them
             continue
-        own, ahead = rows[chosen], np.array([waiting.ahead[each] for each in horizons])
-        target = slot[chosen][:, None] + ahead
-        at = np.maximum(grid.middle(target) + city.phase_s, memory.last_at[own][:, None])
-        said = at_horizons(curves, city, known_now(memory, own), at, np.array(horizons))
-        where = waiting.places(np.array(horizons), slot[chosen])
-        memory.asked_slot[own[:, None], where] = target
-        memory.asked_terms[own[:, None], where] = said.terms
-        memory.asked_said[own[:, None], where] = np.stack([said.rate, said.scale, said.low, said.high], axis=-1)
+        own, begun = rows[chosen, None], slot[chosen, None]
+        target = begun + waiting.ahead[horizons]
+        at = np.maximum(grid.middle(target) + city.phase_s, memory.last_at[own])
+        said = at_horizons(curves, city, known_now(memory, rows[chosen]), at, horizons)
+        where = waiting.places(horizons, begun)
+        memory.asked_slot[own, where] = target
+        memory.asked_terms[own, where] = said.terms
+        memory.asked_said[own, where] = np.stack([said.rate, said.scale, said.low, said.high], axis=-1)
 
 
 def score(curves: Curves, city: City, waiting: Waiting, rows: Ints) -> None:
@@ -46,8 +46,7 @@ def score(curves: Curves, city: City, waiting: Waiting, rows: Ints) -> None:
     memory, grid = curves.memory, curves.grid
     slot = grid.slot(memory.last_at[rows])
     city.note_phase(memory.last_at[rows] - grid.middle(slot))
-    horizons = np.arange(len(waiting.ahead))
-    where = waiting.places(horizons, slot[:, None] - np.array(waiting.ahead))
+    where = waiting.places(np.arange(waiting.ahead.size), slot[:, None] - waiting.ahead)
     index, horizon = np.nonzero(memory.asked_slot[rows[:, None], where] == slot[:, None])
     if index.size:
         _learn(curves, city, waiting, rows[index], horizon, where[index, horizon])
@@ -66,19 +65,20 @@ def _learn(curves: Curves, city: City, waiting: Waiting, rows: Ints, horizon: In
     trust = np.minimum((memory.days[rows] + 0.5) / _TRUSTED_DAYS, 1.0) ** 2
     city.weights.learn(horizon, terms, truth - base, weight * trust)
     some = terms[:, OWN]
-    target = error + (some * memory.own[rows, horizon]).sum(axis=1)
+    own_step = error + (some * memory.own[rows, horizon]).sum(axis=1)
     weighted = weight[:, None] * some
     memory.own_squares[rows, horizon] += weighted[:, :, None] * some[:, None, :]
-    memory.own_products[rows, horizon] += weighted * target[:, None]
-    asked_at = curves.grid.middle(memory.asked_slot[rows, where] - np.array(waiting.ahead)[horizon])
+    memory.own_products[rows, horizon] += weighted * own_step[:, None]
+    target = memory.asked_slot[rows, where]
     pull = np.minimum(np.abs(error) / np.maximum(scale, _LEAST_SCALE), WORST) - 1
     missed = np.stack([truth < np.clip(low, 0, 1), truth > np.clip(high, 0, 1)], axis=1) - MISSED
-    stands_for = np.minimum(np.array(waiting.every), _MOST_STANDS_FOR)[horizon]
+    stands_for = np.minimum(waiting.every, _MOST_STANDS_FOR)[horizon]
     pull, missed = pull * stands_for, missed * stands_for[:, None]
+    asked_at = curves.grid.middle(target - waiting.ahead[horizon])
     city.intervals.learn(horizon, place(curves, asked_at, rate, rate - base), pull, missed, max(city.alive, np.unique(rows).size))
     memory.scored[rows, horizon] = np.minimum(memory.scored[rows, horizon] + 1, _MOST_SCORED)
     memory.spread[rows, horizon] = np.clip(memory.spread[rows, horizon] + _SPREAD_RATE * pull, -_FARTHEST, _FARTHEST)
-    np.add.at(memory.spread_then, (rows, hour_then(curves, curves.grid.middle(memory.asked_slot[rows, where]))), _THEN_RATE * pull)
+    np.add.at(memory.spread_then, (rows, hour_then(curves, curves.grid.middle(target))), _THEN_RATE * pull)
     memory.missed[rows, horizon] = np.clip(memory.missed[rows, horizon] + _MISSED_RATE * missed, -_MOST_MISSED, _MOST_MISSED)
     memory.asked_slot[rows, where] = -1
 

@@ -63,9 +63,12 @@ class City:
         self.profile_days[:] = np.minimum(days, _MOST_DAYS)
 
     def count(self, memory: Memory, rows: Ints, at: Floats, deviation: Floats, grid: Grid) -> tuple[Floats, Floats]:
-        """Notes deviations, which rise in time; answers for each those of the others until then, and their change in an hour."""
+        """Notes deviations, which rise in time; answers for each those of the others until then, and their change in an hour.
+
+        Memory still has the counts before these.
+        """
         deviation = np.round(deviation * _GRAIN) / _GRAIN
-        fresh = memory.counted_at >= at[0] - _FRESH_S
+        fresh = memory.last_at >= at[0] - _FRESH_S
         total, many = float(memory.deviation[fresh].sum()), int(fresh.sum())
         before = fresh[rows]
         old = np.where(before, memory.deviation[rows], 0.0)
@@ -73,8 +76,8 @@ class City:
         sums = total + np.cumsum(deviation - old)[until]
         numbers = many + np.cumsum(1 - before.astype(np.int64))[until]
         memory.deviation[rows] = deviation
-        memory.counted_at[rows] = at
-        self._scalars[2:5] = sums[-1], numbers[-1], (memory.counted_at >= at[-1] - DAY_S).sum()
+        of_day = memory.last_at >= at[-1] - DAY_S
+        self._scalars[2:5] = sums[-1], numbers[-1], of_day.sum() + (~of_day[rows]).sum()
         beside = self._others(sums, numbers, deviation)
         change = self._change(sums / numbers, numbers, at, grid)
         slot = int(grid.slot(at[-1:])[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cityloop_parking.availability.calendar import KINDS, Calendar, types_of
-from cityloop_parking.availability.memory import EMPTY, FINE, FULL, PROFILES, Floats, Ints, Memory
+from cityloop_parking.availability.memory import EMPTY, FINE, FULL, PROFILES, Flags, Floats, Ints, Memory
 
 DAY_S = 86_400
 ALL_DAYS = PROFILES - 1
@@ -87,13 +87,14 @@ class Curves:
         steps = np.diff(weekday, axis=-1)
         low, high = np.minimum(steps[..., 0], steps[..., 2]), np.maximum(steps[..., 0], steps[..., 2])
         sharp = (steps[..., 1] - np.clip(steps[..., 1], low, high)) * ((way >= 0.5) - way)
-        smooth = [_along(each[..., 1:3], way) for each in (weekday, kind, every, days / (days + 1))]
+        smooth = [along(each[..., 1], each[..., 2], way) for each in (weekday, kind, every, days / (days + 1))]
         return Usual(smooth[0], smooth[1], smooth[2], smooth[3], sharp)
 
     def seen(self, rows: Ints, at: Floats) -> Floats:
         """The rate as it was, today or on a day that is kept; NaN where that is not known."""
         slots, way = self.grid.around(at)
-        return _along(self.seen_slots(rows[:, None, None], slots), way)
+        seen = self.seen_slots(rows[:, None, None], slots)
+        return along(seen[..., 0], seen[..., 1], way)
 
     def seen_slots(self, rows: Ints, slots: Ints) -> Floats:
         """The rate in the middle of slots, NaN where it is not known; `rows` must broadcast to `slots`."""
@@ -105,6 +106,10 @@ class Curves:
         past = np.where((ago > 0) & (ago <= memory.shape.days), kept, np.nan)
         return np.where(ago == 0, memory.today[rows, part], past)
 
+    def is_weekend(self, slot: Ints) -> Flags:
+        """Whether a slot's day is lived as a Saturday or a Sunday."""
+        return types_of(self.calendar.kinds(slot // self.grid.slots)) > 0
+
     def kept(self, rows: Ints, slots: Ints) -> Floats:
         """The rates of all kept days in the middle of the same times of the day: n x m slots x days, as they lie in memory."""
         return _RATES[self.memory.curves[rows[:, None], slots % self.grid.slots]]
@@ -115,9 +120,9 @@ class Curves:
         return (self.memory.day[rows][:, None] - 1 - np.arange(days)) % days + 1
 
 
-def _along(pairs: Floats, way: Floats) -> Floats:
-    first = pairs[..., 0]
-    between: Floats = first + way * (pairs[..., 1] - first)
+def along(first: Floats, second: Floats, way: Floats) -> Floats:
+    """What lies between two values when so much of the way is gone, 0..1."""
+    between: Floats = first + way * (second - first)
     return between
 
 

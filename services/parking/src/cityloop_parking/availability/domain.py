@@ -58,7 +58,7 @@ class Forecast:
         return _cut(self.demand[2])
 
     def above(self, rate: float) -> float:
-        """The chance that the rate is at least this one: linear between the quantiles, exponential beyond each."""
+        """The chance that the rate is at least this one: exponential on both sides of the middle, through the quantiles."""
         low, middle, high = self.demand
         middle = min(max(middle, low), high)
         up, down = max(high - middle, _LEAST_WIDTH), max(middle - low, _LEAST_WIDTH)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cityloop_parking.availability.domain import LOW
 from cityloop_parking.availability.memory import Flags, Floats, Ints
 
-MISSED = 0.1  # wanted on each side
+MISSED = LOW  # wanted on each side
 _LEVELS = np.array([0.02, 0.1, 0.5, 0.9, 0.98])
 _STEPS = np.array([0.005, 0.02, 0.05, 0.1])
 _HOURS = 12

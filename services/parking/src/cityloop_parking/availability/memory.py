@@ -77,14 +77,13 @@ def _fields(of: Shape) -> list[_Field]:
         _Field("beside", "<f4", (2,), 0),  # how the others deviated at the last count, and its change in an hour
         _Field("today_sum", "<f8", (), 0),  # of the deviations so far today
         _Field("today_counts", "<i4", (), 0),
-        _Field("counted_at", "<f8", (), -np.inf),
         _Field("spread", "<f4", (k,), 0),  # log of the series' errors beside the city's
         _Field("spread_then", "<f4", (48,), 0),  # log of its errors by the hour that is asked for, on working days and on others
         _Field("missed", "<f4", (k, 2), 0),  # what is added to the city's two multipliers
         _Field("scored", "<f4", (k,), 0),
         _Field("asked_slot", "<i4", (of.waiting,), NO_DAY),
         _Field("asked_terms", "<f2", (of.waiting, of.terms), 0),
-        _Field("asked_said", "<f4", (of.waiting, 4), 0),  # step that was expected, its scale, low and high
+        _Field("asked_said", "<f4", (of.waiting, 4), 0),  # the rate that was expected, its scale, low and high
     ]
 
 
@@ -112,7 +111,6 @@ class Memory:
     beside: npt.NDArray[np.float32]
     today_sum: Floats
     today_counts: npt.NDArray[np.int32]
-    counted_at: Floats
     spread: npt.NDArray[np.float32]
     spread_then: npt.NDArray[np.float32]
     missed: npt.NDArray[np.float32]

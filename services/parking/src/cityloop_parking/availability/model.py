@@ -17,12 +17,11 @@ from cityloop_parking.availability.memory import Flags, Floats, Ints, Memory, Sh
 from cityloop_parking.availability.past import fold, note, rescale
 from cityloop_parking.availability.terms import TERMS, Known, known_now
 from cityloop_parking.availability.waiting import Waiting
+from cityloop_parking.observations.domain import ABSURD_TIMES
 
 HORIZONS_MIN = (15, 30, 60, 120, 180, 360, 1080, 3000, 9720)  # beyond six hours at no whole days: there the usual would have no step
 LIGHT_HORIZONS_MIN = (30, 120, 360, 3000)
 MOST_A_ROUND = 1000
-ABSURD_TIMES = 10
-_CONFIRMED = 3  # readings in a row with another capacity before it is believed
 _DAYS, _LIGHT_DAYS = 56, 8  # kept to be compared with today
 _MOST_SPACES = 1_000_000
 _NEVER_S = 7_258_118_400.0  # the year 2200: a stamp beyond it is no time
@@ -39,12 +38,11 @@ class Model:
         if step_min < 1 or 1440 % step_min:
             raise ValueError("a slot is a whole part of a day")
         self.grid = Grid(step_min * 60, shift_s)
-        self.calendar = calendar
-        self.horizons_min = tuple(each for each in (LIGHT_HORIZONS_MIN if light else HORIZONS_MIN) if each % step_min == 0)
-        self._waiting = Waiting(tuple(each // step_min for each in self.horizons_min), self.grid.slots)
+        horizons_min = tuple(each for each in (LIGHT_HORIZONS_MIN if light else HORIZONS_MIN) if each % step_min == 0)
+        self._waiting = Waiting([each // step_min for each in horizons_min], self.grid.slots)
         days = _LIGHT_DAYS if light else _DAYS
-        self.memory = Memory(Shape(self.grid.slots, days, len(self.horizons_min), self._waiting.size, TERMS))
-        self._city = City(self.horizons_min, self.grid.slots)
+        self.memory = Memory(Shape(self.grid.slots, days, len(horizons_min), self._waiting.size, TERMS))
+        self._city = City(horizons_min, self.grid.slots)
         self._curves = Curves(self.grid, calendar, self.memory, self._city.profile)
 
     def observe(self, readings: Iterable[Reading]) -> set[str]:
@@ -162,10 +160,10 @@ class Model:
             ask(self._curves, self._city, self._waiting, closed)
             score(self._curves, self._city, self._waiting, closed)
         fold(self._curves, self._city, rows, slot // grid.slots)
-        rescale(grid, memory, rows, at, capacity, _CONFIRMED)
+        rescale(grid, memory, rows, at, capacity)
         rate = np.clip(occupied / capacity, 0.0, 1.0)
-        note(grid, memory, rows, at, rate, capacity)
         note_city(self._curves, self._city, rows, at, rate)
+        note(grid, memory, rows, at, rate, capacity)
         return changed
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from cityloop_parking.availability.calendar import KINDS, types_of
 from cityloop_parking.availability.city import City
-from cityloop_parking.availability.curves import Curves, Grid
+from cityloop_parking.availability.curves import ALL_DAYS, Curves, Grid, along
 from cityloop_parking.availability.memory import EMPTY, FINE, FULL, NO_DAY, OWN_TERMS, Flags, Floats, Ints, Memory
 
 _BRIDGED_S = 5400  # between two counts further apart nothing is known
@@ -17,6 +17,7 @@ _KNOWN_DAYS = 2.0
 _OWN_RIDGE = 0.05
 _OWN_DOUBT = 100.0
 _OWN_KEPT = 0.5 ** (1 / 20)
+_CONFIRMED = 3  # readings in a row with another capacity before it is believed
 _SAME_CAPACITY = 0.05
 _MOST_TIMES = 5.0  # a capacity so many times as large or as small is another car park, or a mistake
 
@@ -36,8 +37,7 @@ def note(grid: Grid, memory: Memory, rows: Ints, at: Floats, rate: Floats, capac
         chosen = np.flatnonzero(first + number <= passed)
         where = (first + number)[chosen]
         way = (grid.middle(where) - before_at[chosen]) / gap[chosen]
-        values = before[chosen] + way * (rate[chosen] - before[chosen])
-        memory.today[rows[chosen], where % grid.slots] = values
+        memory.today[rows[chosen], where % grid.slots] = along(before[chosen], rate[chosen], way)
     unknown = np.isnan(memory.today[rows, slot % grid.slots]) | (passed < slot)
     memory.today[rows[unknown], (slot % grid.slots)[unknown]] = rate[unknown]
     changed = ~(before == rate)
@@ -50,7 +50,8 @@ def fold(curves: Curves, city: City, rows: Ints, day: Ints) -> None:
     memory = curves.memory
     over = memory.day[rows] < day
     rows, day = rows[over], day[over]
-    ended = rows[memory.day[rows] != NO_DAY]
+    begun = memory.day[rows] != NO_DAY
+    ended = rows[begun]
     if ended.size:
         kinds = curves.calendar.kinds(memory.day[ended].astype(np.int64))
         today = memory.today[ended].astype(np.float64)
@@ -59,11 +60,11 @@ def fold(curves: Curves, city: City, rows: Ints, day: Ints) -> None:
         for index, kept in (
             (kinds, np.full(kinds.shape, _KEPT_A_WEEK)),
             (KINDS + types, _KEPT_A_WEEK ** (1 / np.array(_DAYS_OF_TYPE))[types]),
-            (np.full_like(kinds, KINDS + 3), np.full(kinds.shape, _KEPT_A_WEEK ** (1 / 7))),
+            (np.full_like(kinds, ALL_DAYS), np.full(kinds.shape, _KEPT_A_WEEK ** (1 / 7))),
         ):
             _learn_profile(memory, ended, index, today, known, kept)
         city.learn_day(today)
-        _keep(memory, ended, np.where(known, np.round(np.nan_to_num(today) * FULL), EMPTY), day[memory.day[rows] != NO_DAY])
+        _keep(memory, ended, np.where(known, np.round(np.nan_to_num(today) * FULL), EMPTY), day[begun])
         memory.days[ended] += 1
         _solve_own(memory, ended)
     memory.today[rows] = np.nan
@@ -103,7 +104,7 @@ def _solve_own(memory: Memory, rows: Ints) -> None:
     memory.own_products[rows] *= _OWN_KEPT
 
 
-def rescale(grid: Grid, memory: Memory, rows: Ints, at: Floats, capacity: Floats, confirmed: int) -> None:
+def rescale(grid: Grid, memory: Memory, rows: Ints, at: Floats, capacity: Floats) -> None:
     """Another capacity, once it was told often enough in a row: as many are taken as before, of another number.
 
     What was counted since it was told first is of it already. Where it is another car park altogether, rates stay what they are.
@@ -115,9 +116,9 @@ def rescale(grid: Grid, memory: Memory, rows: Ints, at: Floats, capacity: Floats
     again = other & (memory.other_capacity[rows] == capacity)
     memory.other_times[rows] = np.where(other, np.where(again, memory.other_times[rows] + 1, 1), 0)
     memory.other_capacity[rows[other]] = capacity[other]
-    first = other & ~again | other & (memory.other_times[rows] == 1)
+    first = other & (memory.other_times[rows] == 1)
     memory.other_since[rows[first]] = at[first]
-    sure = other & (memory.other_times[rows] >= confirmed)
+    sure = other & (memory.other_times[rows] >= _CONFIRMED)
     for row, share in zip(rows[sure].tolist(), (known / capacity)[sure].tolist(), strict=True):
         if abs(share - 1) > _SAME_CAPACITY and 1 / _MOST_TIMES <= share <= _MOST_TIMES:
             _rescale(grid, memory, row, share)

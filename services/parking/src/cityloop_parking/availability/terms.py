@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cityloop_parking.availability.calendar import types_of
-from cityloop_parking.availability.curves import DAY_S, Curves, Usual
+from cityloop_parking.availability.curves import DAY_S, Curves, Usual, along
 from cityloop_parking.availability.memory import OWN_TERMS, Floats, Ints, Memory
 
 NAMES = (
@@ -74,7 +74,7 @@ def terms(curves: Curves, known: Known, at: Floats) -> Floats:
     angle = 2 * np.pi / DAY_S * known.at
     waves = [np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)]
     same = [(known.at - known.same_since >= age) for age in _SAME_S]
-    weekend = types_of(curves.calendar.kinds(curves.grid.slot(known.at) // curves.grid.slots)) > 0
+    weekend = curves.is_weekend(curves.grid.slot(known.at))
     level = known.rate - 0.5
     values = np.empty((*at.shape, TERMS))
     columns = [
@@ -82,7 +82,7 @@ def terms(curves: Curves, known: Known, at: Floats) -> Floats:
         kind[:, then] - kind[:, now] - step, sure * (kind[:, 0] - weekday[:, 0]),
         every[:, then] - every[:, now] - step, sure * (every[:, 0] - weekday[:, 0]),
         *changes, *lags, known.today, known.city, known.city_change,
-        _or(alike_step - step), _or(alike_level - weekday[:, then]),
+        _or_none(alike_step - step), _or_none(alike_level - weekday[:, then]),
         *waves, deviation * waves[0], deviation * waves[1],
         *(column for gate in same for column in (gate * deviation, gate[:, None] * step)),
         weekend * deviation, weekend[:, None] * step, level, level * level,
@@ -106,12 +106,12 @@ def _before(curves: Curves, known: Known, at: Floats, usual: Usual, step: Floats
     seen = curves.seen(known.rows, np.concatenate(asked, axis=1))
     weekday = usual.weekday
     first = len(_CHANGES_S)
-    changes = _or((known.rate - weekday[:, 0])[:, None] - seen[:, :first] + weekday[:, 1 + many :])
+    changes = _or_none((known.rate - weekday[:, 0])[:, None] - seen[:, :first] + weekday[:, 1 + many :])
     lags: list[Floats] = []
     for number in range(len(_LAGS_S)):
         start = first + number * (1 + 2 * many)
         stood, began, ended = seen[:, start], seen[:, start + 1 : start + 1 + many], seen[:, start + 1 + many : start + 1 + 2 * many]
-        lags += [_or(ended - began - step), _or(stood - weekday[:, 0])]
+        lags += [_or_none(ended - began - step), _or_none(stood - weekday[:, 0])]
     return [changes[:, number] for number in range(first)], lags
 
 
@@ -123,11 +123,11 @@ def _alike(curves: Curves, known: Known, at: Floats) -> tuple[Floats, Floats]:
     before = now[:, :1] - np.arange(1, _ALIKE_SLOTS)
     many = at.shape[1]
     kept = curves.kept(rows, np.concatenate([now, before, then.reshape(len(rows), 2 * many)], axis=1))
-    stood = kept[:, 0] + way_now[:, None] * (kept[:, 1] - kept[:, 0])
+    stood = along(kept[:, 0], kept[:, 1], way_now[:, None])
     ago = curves.ago(rows)
     weight = _likeness(curves, known, np.concatenate([now[:, :1], before], axis=1), kept, stood, ago)
     ends = kept[:, 1 + _ALIKE_SLOTS :].reshape(len(rows), many, 2, -1)
-    levels: Floats = ends[:, :, 0] + way_then[:, :, None] * (ends[:, :, 1] - ends[:, :, 0])
+    levels = along(ends[:, :, 0], ends[:, :, 1], way_then[:, :, None])
     ahead = grid.slot(at) // grid.slots - (grid.slot(known.at) // grid.slots)[:, None]
     if ahead.any():
         levels = _days_on(levels, ago, ahead)
@@ -171,5 +171,5 @@ def _likeness(curves: Curves, known: Known, slots: Ints, kept: Floats, stood: Fl
     return weight
 
 
-def _or(values: Floats, other: float = 0.0) -> Floats:
-    return np.where(np.isnan(values), other, values)
+def _or_none(values: Floats) -> Floats:
+    return np.where(np.isnan(values), 0.0, values)

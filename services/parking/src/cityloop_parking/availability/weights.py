@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cityloop_parking.availability.curves import along
 from cityloop_parking.availability.memory import Floats, Ints
 from cityloop_parking.availability.terms import NAMES, STEPS, TERMS
 
@@ -65,8 +66,7 @@ class Weights:
         at_start = np.zeros(TERMS)
         at_start[list(STEPS)] = self.solved[0, list(STEPS)]
         known = np.concatenate([at_start[None, :], self.solved])
-        between: Floats = known[low] + way[..., None] * (known[low + 1] - known[low])
-        return between
+        return along(known[low], known[low + 1], way[..., None])
 
     def place(self, minutes: Floats) -> tuple[Ints, Floats]:
         """The horizon below (0 is "now") and how far the way to the next is gone, 0..1."""
