@@ -14,10 +14,9 @@ from unittest.mock import patch
 from cityloop_common.terminal import print_rows
 from cityloop_parking.availability import expecting, files, past, terms
 from cityloop_parking.availability.curves import Curves
-from cityloop_parking.availability.evaluation import Span, Task, walk
+from cityloop_parking.availability.evaluation import Span, Task, fresh, walk
 from cityloop_parking.availability.files import LAYOUTS, Format
 from cityloop_parking.availability.memory import Floats
-from cityloop_parking.availability.model import Model
 from cityloop_parking.availability.scores import scores
 from cityloop_parking.availability.terms import NAMES, Known
 from tests.support import data_folder
@@ -76,7 +75,7 @@ def _without(name: str, left_out: Sequence[str]) -> Iterator[None]:
 
 
 def _errors(task: Task) -> list[float]:
-    said = walk(Model(task.layout.step_s // 60, shift_s=task.layout.shift_s), task).said
+    said = walk(fresh(task.layout), task).said
     return [float(scores(task.truth, asked, each)["mae"] or 0) for asked, each in zip(task.judged, said, strict=True)]
 
 

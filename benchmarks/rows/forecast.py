@@ -9,9 +9,8 @@ from statistics import median
 
 from benchmarks.report import Measured
 from cityloop_parking.availability import files
-from cityloop_parking.availability.evaluation import BATCH, CITY, PAGE, Span, Task, speed, walk
+from cityloop_parking.availability.evaluation import BATCH, CITY, PAGE, Span, Task, fresh, speed, walk
 from cityloop_parking.availability.files import LAYOUTS, Format
-from cityloop_parking.availability.model import Model
 from cityloop_parking.availability.report import Report, evaluate
 from tests.support import data_folder
 
@@ -31,11 +30,11 @@ async def measure(rounds: int) -> list[Measured]:
     with FILE.open("rb") as raw:
         table = files.read(raw, LAYOUT)
     task = Task.prepared(table, LAYOUT, Span(FIRST_DAY))
-    report = evaluate(_fresh(), task, time.thread_time)
+    report = evaluate(fresh(LAYOUT), task, time.thread_time)
     loop: list[float] = []
     seen: dict[str, list[float]] = {"few updates": [], "few answers": [], "updates": [], "answers": []}
     for _ in range(rounds):
-        model = _fresh()
+        model = fresh(LAYOUT)
         read = walk(model, task).read
         loop.append(_loop_ms())
         few = speed(model, task, read, time.thread_time)
@@ -43,10 +42,6 @@ async def measure(rounds: int) -> list[Measured]:
         for name, per_s in zip(seen, (*few, *many), strict=True):
             seen[name].append(1e6 / per_s)
     return [*_speeds(seen, loop, report), *_errors(report)]
-
-
-def _fresh() -> Model:
-    return Model(LAYOUT.step_s // 60, shift_s=LAYOUT.shift_s)
 
 
 def _loop_ms() -> float:

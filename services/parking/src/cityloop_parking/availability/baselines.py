@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from cityloop_parking.availability.calendar import KINDS
 from cityloop_parking.availability.domain import HIGH
 from cityloop_parking.availability.files import Floats
 from cityloop_parking.availability.scores import NEARLY_FULL, Predicted
@@ -30,7 +31,7 @@ class Profile:
     def fitted(truth: Cells, training: Flags) -> Profile:
         """From the cells whose day belongs to the training."""
         key, rate = truth.of_week(training), truth.rate[training]
-        size = truth.places * 7 * truth.per_day
+        size = truth.places * KINDS * truth.per_day
         seen = np.bincount(key, minlength=size).astype(np.float64)
         seen[seen == 0] = np.nan
         return Profile(np.bincount(key, rate, size) / seen, np.bincount(key, rate >= NEARLY_FULL, size) / seen)

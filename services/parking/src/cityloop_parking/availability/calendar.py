@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,18 @@ import numpy.typing as npt
 Days = npt.NDArray[np.integer[Any]]
 KINDS = 7  # Monday 0 to Sunday 6
 SATURDAY, SUNDAY = 5, 6
-_FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday
+_FIRST_DAY = date(1970, 1, 1)
+_FIRST_WEEKDAY = _FIRST_DAY.weekday()
+
+
+def number_of(day: date) -> int:
+    """The number of a local day, from 1970-01-01 on."""
+    return (day - _FIRST_DAY).days
+
+
+def day_of(number: int) -> date:
+    """The local day of a number."""
+    return _FIRST_DAY + timedelta(days=int(number))
 
 
 class Calendar:

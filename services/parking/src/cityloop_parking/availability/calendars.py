@@ -9,19 +9,18 @@ from pathlib import Path
 from chinese_calendar import holidays, workdays
 
 from cityloop_common.settings import named
-from cityloop_parking.availability.calendar import SUNDAY, Calendar
+from cityloop_parking.availability.calendar import SUNDAY, Calendar, number_of
 from cityloop_parking.days import WEEKDAYS, read_days
 from cityloop_parking.settings import ParkingSettings
 
 WORKED = WEEKDAYS.index("friday")  # a weekend day that is worked: which day it stands for is in no list
-_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def calendar_of(settings: ParkingSettings) -> Calendar:
     """The calendar that forecasts learn by; its file is read once. Raises SettingsError for one that cannot be read."""
     with named("CITYLOOP_PARKING_CALENDAR"):
         own = _days_of(settings.calendar)
-    return Calendar({_number(day): kind for day, kind in {**days_of_china(), **own}.items()})
+    return Calendar({number_of(day): kind for day, kind in {**days_of_china(), **own}.items()})
 
 
 def covers(settings: ParkingSettings, year: int) -> bool:
@@ -41,7 +40,3 @@ def days_of_china() -> dict[date, int]:
 @cache
 def _days_of(file: Path | None) -> dict[date, int]:
     return {} if file is None else read_days(file)
-
-
-def _number(day: date) -> int:
-    return day.toordinal() - _EPOCH

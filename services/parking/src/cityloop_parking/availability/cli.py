@@ -12,9 +12,9 @@ from cityloop_common.clock import worked_s
 from cityloop_common.errors import CityLoopError
 from cityloop_common.terminal import AsJson, fail, out, print_json, print_rows, progress_bar
 from cityloop_parking.availability import files
-from cityloop_parking.availability.evaluation import CITY, Forecaster, Span, Task, calendar_day
+from cityloop_parking.availability.calendar import day_of
+from cityloop_parking.availability.evaluation import CITY, Span, Task, fresh
 from cityloop_parking.availability.files import LAYOUTS, MOST_BYTES, Format, Layout, Table
-from cityloop_parking.availability.model import Model
 from cityloop_parking.availability.report import Report, evaluate
 from cityloop_parking.availability.scores import Figures
 from cityloop_parking.places.domain import FileTooLarge, UnreadableFile
@@ -58,12 +58,7 @@ def _date(at: datetime | None) -> date | None:
 def _evaluated(file: Path, layout: Layout, span: Span) -> Report:
     task = Task.prepared(_read(file, layout), layout, span)
     with progress_bar("evaluate") as advance:
-        return evaluate(_model(layout), task, worked_s, lambda done, total: advance(done, total, ""))
-
-
-def _model(layout: Layout) -> Forecaster:
-    """A model that knows nothing, cut into the format's slots; no calendar: a file's city and its holidays are not known."""
-    return Model(layout.step_s // 60, shift_s=layout.shift_s)
+        return evaluate(fresh(layout), task, worked_s, lambda done, total: advance(done, total, ""))
 
 
 def _read(file: Path, layout: Layout) -> Table:
@@ -81,7 +76,7 @@ def _print(report: Report) -> None:
     table, task = report.task.table, report.task
     out.print(
         f"{table.rows:,} rows of {len(table.places)} places, {table.refused:,} refused;"
-        f" judged on {report.days} days from {calendar_day(task.first_day)} to {calendar_day(task.last_day)}"
+        f" judged on {report.days} days from {day_of(task.first_day)} to {day_of(task.last_day)}"
     )
     if table.listed:
         rows = [{"row": each.row, "reason": each.reason} for each in table.listed]

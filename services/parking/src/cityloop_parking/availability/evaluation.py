@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import groupby, product
 from typing import Protocol
 
 import numpy as np
 
 from cityloop_parking.availability.baselines import last_value
+from cityloop_parking.availability.calendar import day_of, number_of
+from cityloop_parking.availability.curves import DAY_S
 from cityloop_parking.availability.domain import Forecast, Question, Reading
 from cityloop_parking.availability.files import Floats, Ints, Layout, Table
+from cityloop_parking.availability.model import Model
 from cityloop_parking.availability.scores import NEARLY_FULL, Predicted
-from cityloop_parking.availability.slots import DAY_S, HORIZONS_MIN, Cells, Points, carried, cells, points
+from cityloop_parking.availability.slots import HORIZONS_MIN, Cells, Points, carried, cells, points
 from cityloop_parking.places.domain import UnreadableFile
 
 BATCH = 500  # readings at a time at most, as the log is polled
@@ -26,7 +29,6 @@ TIMED_READINGS = 20_000
 CITY = 500  # places of which a batch of readings is, as a rule
 _COPY = "\x1f"  # no place of a file is named so
 ARRIVALS_MIN = (5, 15, 30, 60, 90, 120, 180, 1440)
-_FIRST_DAY = date(1970, 1, 1)
 Progress = Callable[[int, int], object]
 
 
@@ -47,6 +49,11 @@ class Forecaster(Protocol):
     def bytes_per_place(self) -> int: ...
 
 
+def fresh(layout: Layout) -> Model:
+    """A model that knows nothing, cut into a format's slots; no calendar: a file's city and its holidays are not known."""
+    return Model(layout.step_s // 60, shift_s=layout.shift_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Which days are judged: from `train_until` on, to `test_until` and with it, or to the end of the file."""
@@ -56,13 +63,8 @@ class Span:
 
     def days(self, truth: Cells) -> tuple[int, int]:
         """The first and the last day, in days since 1970."""
-        last = truth.day.max() if self.test_until is None else (self.test_until - _FIRST_DAY).days
-        return (self.train_until - _FIRST_DAY).days, int(last)
-
-
-def calendar_day(number: int) -> date:
-    """The day with this number since 1970."""
-    return _FIRST_DAY + timedelta(days=int(number))
+        last = int(truth.day.max()) if self.test_until is None else number_of(self.test_until)
+        return number_of(self.train_until), last
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Task:
         days = [truth.day[each.target] for each in pairs]
         judged = tuple(each.where((day >= first) & (day <= last)) for each, day in zip(pairs, days, strict=True))
         if not any(len(each.origin) for each in judged):
-            raise UnreadableFile(f"Nothing can be judged from {calendar_day(first)} on; its last day is {calendar_day(truth.day.max())}.")
+            raise UnreadableFile(f"Nothing can be judged from {day_of(first)} on; its last day is {day_of(truth.day.max())}.")
         return Task(table, layout, truth, pairs, judged, first, last)
 
     def asked_at(self, asked: Points) -> Floats:
@@ -97,9 +99,8 @@ class Task:
         last reading of the target slot counts, which lies late in it: the middle would be early by half a slot, so the question is
         the moment of the origin's reading (just before the slot's end, where its value was carried) plus the horizon.
         """
-        step_s, shift_s = self.layout.step_s, self.layout.shift_s
         if not self.layout.carries:
-            return (self.truth.slot[asked.target] * step_s - shift_s + step_s / 2).astype(np.float64)
+            return self.layout.grid.middle(self.truth.slot[asked.target]).astype(np.float64)
         return self.table.at[self.truth.row[asked.origin]] + asked.minutes * 60
 
     def known_rows(self, asked: Points) -> Ints:
@@ -158,7 +159,7 @@ class _Feed:
 
     def __init__(self, model: Forecaster, task: Task) -> None:
         self._model, self._task = model, task
-        slot = np.floor((task.table.at + task.layout.shift_s) / task.layout.step_s)
+        slot = task.layout.grid.slot(task.table.at)
         self._cuts = np.append(np.flatnonzero(slot[1:] != slot[:-1]) + 1, len(slot))
         self.fed = 0
 

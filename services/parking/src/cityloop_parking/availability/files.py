@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from cityloop_parking.availability.curves import Grid
 from cityloop_parking.places.domain import MOST_SPACES, FileTooLarge, UnreadableFile
 
 Floats = npt.NDArray[np.float64]
@@ -59,6 +60,11 @@ class Layout:
     shift_s: int
     zoned: bool
     carries: bool
+
+    @property
+    def grid(self) -> Grid:
+        """Its slots."""
+        return Grid(self.step_s, self.shift_s)
 
 
 LAYOUTS: Mapping[Format, Layout] = {

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cityloop_parking.availability.baselines import Beside, beside
-from cityloop_parking.availability.evaluation import CITY, Answers, Forecaster, Progress, Task, calendar_day, speed, walk
+from cityloop_parking.availability.calendar import day_of
+from cityloop_parking.availability.evaluation import CITY, Answers, Forecaster, Progress, Task, speed, walk
 from cityloop_parking.availability.scores import Figures, Predicted, by_day, reliability, scores
 from cityloop_parking.availability.slots import Points
 
@@ -49,7 +50,7 @@ class Report:
             "of_file": {"updates_per_s": round(self.of_file_per_s[0]), "answers_per_s": round(self.of_file_per_s[1])},
             "baselines": {name: list(figures) for name, figures in self.baselines.items()},
             "reliability": [{"minutes": minutes, **bins} for minutes, bins in self.reliability.items()],
-            "test": {"from": str(calendar_day(task.first_day)), "to": str(calendar_day(task.last_day)), "days": self.days},
+            "test": {"from": str(day_of(task.first_day)), "to": str(day_of(task.last_day)), "days": self.days},
             "places": len(table.places),
             "rows": table.rows,
             "refused": {"rows": table.refused, "reasons": dict(table.reasons), "first": refused},

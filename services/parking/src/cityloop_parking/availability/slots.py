@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from cityloop_parking.availability.calendar import EVERY_DAY, KINDS
+from cityloop_parking.availability.curves import DAY_S
 from cityloop_parking.availability.files import Floats, Ints, Layout, Table
 from cityloop_parking.places.domain import FileTooLarge
 
-DAY_S = 86_400
 MOST_CELLS = 20_000_000
 HORIZONS_MIN = (30, 60, 120, 180)
 Flags = npt.NDArray[np.bool_]
@@ -40,9 +41,8 @@ class Cells:
 
     def of_week(self, chosen: Ints | Flags) -> Ints:
         """Which slot of which weekday of which place, of the chosen cells: a number of its own for each."""
-        slot = self.slot[chosen]
-        weekday = (slot // self.per_day + 3) % 7  # 1970 began on a Thursday
-        number: Ints = (self.place[chosen] * 7 + weekday) * self.per_day + slot % self.per_day
+        day, part = np.divmod(self.slot[chosen], self.per_day)
+        number: Ints = (self.place[chosen] * KINDS + EVERY_DAY.kinds(day)) * self.per_day + part
         return number
 
 
@@ -94,7 +94,7 @@ def cells(table: Table, layout: Layout) -> Cells:
 
 def _last_of_slots(table: Table, layout: Layout) -> tuple[Ints, Ints, Ints]:
     """Place, slot and row of the last reading of each slot, by place and slot."""
-    slot = np.floor((table.at + layout.shift_s) / layout.step_s).astype(np.int64)
+    slot = layout.grid.slot(table.at)
     order = np.lexsort((np.arange(len(slot)), slot, table.place))
     place, slot = table.place[order], slot[order]
     last = np.append((place[1:] != place[:-1]) | (slot[1:] != slot[:-1]), True)
