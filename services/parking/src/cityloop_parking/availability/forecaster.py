@@ -12,7 +12,7 @@ from cityloop_common.journal import CLOSED_AFTER
 from cityloop_common.leases import Held
 from cityloop_parking.availability import store
 from cityloop_parking.availability.calendars import calendar_of
-from cityloop_parking.availability.learning import Closed, Decided, Key, Learner, UnreadableState, stored
+from cityloop_parking.availability.learning import Closed, Decided, Learner, UnreadableState
 from cityloop_parking.availability.store import Part, Run
 from cityloop_parking.context import ParkingCtx
 
@@ -194,21 +194,19 @@ class Course:
         if self.minute == self.run.minute:
             return
         began_s, version = self._ctx.clock.monotonic(), self.run.version + 1
-        noted: list[tuple[Key, int, bytes]] = []
         waiting: list[Part] = []
         for part in self.learner.unstored(version):
             if len(waiting) == PARTS_AT_ONCE:
                 await self._put(waiting)
                 waiting = []
             waiting.append(part)
-            noted.append(stored(part))
         skips = self.learner.unstored_skips()
         async with self._ctx.db.write() as tx:
             await store.move_run(tx, self.run, version=version, minute=self.minute)
             await store.put_parts(tx, self.run, waiting)
             await store.put_skips(tx, skips)
         self.run = replace(self.run, version=version, minute=self.minute)
-        self.learner.note_stored(noted)
+        self.learner.note_stored()
         self._stored_at_s = self._ctx.clock.monotonic()
         STORED.observe(self._ctx.service, value=self._stored_at_s - began_s)
         self._measure()

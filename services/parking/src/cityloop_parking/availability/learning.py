@@ -95,6 +95,7 @@ class Learner:
         self._group: list[Count] = []
         self._changed: set[tuple[str, str]] = set()
         self._stored: dict[Key, tuple[int, bytes]] = {}  # the valid slot and what is in it
+        self._storing: dict[Key, tuple[int, bytes]] = {}  # the same of the next version
         self._left_out: dict[str, bool] = {}  # of places counted in this minute, whether they are skipped
         self._skipping: dict[str, Skip] = {}
         self._skipped: dict[tuple[str, int], Skip] = {}
@@ -185,6 +186,7 @@ class Learner:
 
     def unstored(self, version: int) -> Iterator[Part]:
         """What changed since it was stored last, as parts of the next version."""
+        self._storing = {}
         for model, series in sorted(self._changed):
             for part, body in self._bodies(model, series):
                 yield from self._part(Key(model, series, part), version, body)
@@ -195,10 +197,9 @@ class Learner:
         """Stretches that were left out and are not stored as they are now."""
         return list(self._skipped.values())
 
-    def note_stored(self, parts: Iterable[tuple[Key, int, bytes]]) -> None:
-        """The version of these parts is valid now."""
-        for key, slot, digest in parts:
-            self._stored[key] = slot, digest
+    def note_stored(self) -> None:
+        """The version of what was answered last is valid now."""
+        self._stored |= self._storing
         self._changed = set()
         self._skipped = {}
 
@@ -212,14 +213,11 @@ class Learner:
 
     def _part(self, key: Key, version: int, body: bytes) -> Iterator[Part]:
         """The part in the slot that is not valid; none when it is stored as it is."""
-        slot, digest = self._stored.get(key, (1, b""))
-        if _digest(body) != digest:
+        slot, stored = self._stored.get(key, (1, b""))
+        digest = _digest(body)
+        if digest != stored:
+            self._storing[key] = 1 - slot, digest
             yield Part(*key, 1 - slot, version, body)
-
-
-def stored(part: Part) -> tuple[Key, int, bytes]:
-    """What a learner must remember of a part that was written."""
-    return Key(part.model, part.series, part.part), part.slot, _digest(part.body)
 
 
 def _digest(body: bytes) -> bytes:

@@ -15,7 +15,7 @@ from cityloop_common.errors import Unavailable
 from cityloop_parking import turns
 from cityloop_parking.availability.tables import forecast_part, forecast_run, forecast_skip
 from cityloop_parking.closures.tables import closure
-from cityloop_parking.observations.tables import live_count, observation
+from cityloop_parking.observations.tables import observation
 from cityloop_parking.places.domain import PlaceKind, PlaceState
 from cityloop_parking.places.tables import place
 
@@ -274,23 +274,3 @@ async def skips(tx: Tx) -> list[Skip]:
 async def put_skips(tx: WriteTx, found: Sequence[Skip]) -> None:
     """Notes stretches that were not learnt; one that has grown takes the place of what it was."""
     await tx.hot.many(_SKIP[tx.dialect_name], [each._asdict() for each in found])
-
-
-# ---- what an answer begins with
-
-
-class Newest(NamedTuple):
-    """The newest count of a category of a place."""
-
-    category: str
-    occupied: int
-    capacity: int
-    observed_at: datetime
-    interval_s: int
-
-
-async def newest_counts(tx: Tx, place_id: str) -> list[Newest]:
-    """The newest counts of a place."""
-    c = live_count.c
-    asked = select(c.category, c.occupied, c.capacity, c.observed_at, c.interval_s).where(c.place_id == place_id)
-    return [Newest._make(row) for row in await tx.all(asked.order_by(c.category))]

@@ -9,15 +9,16 @@ from datetime import datetime
 from cityloop_common import telemetry
 from cityloop_common.clock import CITY_TZ
 from cityloop_common.db import Tx
-from cityloop_parking.availability import forecaster, store
+from cityloop_parking.availability import forecaster
 from cityloop_parking.availability.answers import Answers, Ask
 from cityloop_parking.availability.calendars import covers
 from cityloop_parking.availability.freshness import Aged, Freshness, is_closed, is_silent, of_counts
 from cityloop_parking.availability.outlook import Outlook
-from cityloop_parking.availability.store import Newest
 from cityloop_parking.availability.totals import Counted, Counts, in_total, wall
 from cityloop_parking.closures import store as closures
 from cityloop_parking.context import ParkingCtx
+from cityloop_parking.observations import store as observations
+from cityloop_parking.observations.events import LiveCount
 from cityloop_parking.places import store as places
 from cityloop_parking.places.domain import Place, PlaceKind, PlaceState, UnknownPlace, is_place_id
 
@@ -54,7 +55,7 @@ async def availability(ctx: ParkingCtx, answers: Answers, place_id: str, at: dat
         place = await places.get(tx, place_id)
         if place is None:
             raise UnknownPlace
-        newest = await store.newest_counts(tx, place_id)
+        newest = (await observations.counts(tx, {place_id})).get(place_id, [])
         closed = await _is_closed(tx, place, then)
     counted_at = max((count.observed_at for count in newest), default=None)
     capacity = {pool.category.value: pool.capacity for pool in place.facts.pools}
@@ -75,7 +76,7 @@ async def rebuild(ctx: ParkingCtx, progress: Callable[[int, int | None, str], No
     return {"forecast_places": len(course.learner)}
 
 
-def counts_of(newest: Sequence[Newest]) -> Counts:
+def counts_of(newest: Sequence[LiveCount]) -> Counts:
     """Counts as a forecast begins with them."""
     return {count.category: Counted(count.occupied, count.capacity, wall(count.observed_at)) for count in newest}
 
@@ -87,6 +88,6 @@ async def _is_closed(tx: Tx, place: Place, at: datetime) -> bool:
     return is_closed(windows, at.timestamp(), is_open=place.facts.state is PlaceState.OPEN)
 
 
-def _freshness(newest: Sequence[Newest], now: datetime, outlook: Outlook | None) -> Freshness:
+def _freshness(newest: Sequence[LiveCount], now: datetime, outlook: Outlook | None) -> Freshness:
     ages = [Aged((now - count.observed_at).total_seconds(), count.interval_s) for count in newest]
     return Freshness.FORECAST if outlook is not None and is_silent(ages) else of_counts(ages)
