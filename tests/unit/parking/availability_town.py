@@ -118,6 +118,8 @@ class Learnt:
 
 
 TOWN = Town()
+LOT, OTHERS = series(0), [series(place) for place in range(1, TOWN.places)]
+NAMES = [LOT, *OTHERS]
 
 
 @functools.cache

@@ -16,8 +16,8 @@ from cityloop_parking.availability.model import Model
 from tests.unit.parking.availability_town import (
     DAY_S,
     MIN_S,
+    NAMES,
     STEP_MIN,
-    TOWN,
     Town,
     ask,
     at,
@@ -28,7 +28,6 @@ from tests.unit.parking.availability_town import (
     series,
 )
 
-NAMES = [series(place) for place in range(TOWN.places)]
 MORNING = at(29, "10:30")
 UNIT = st.floats(0, 1)
 

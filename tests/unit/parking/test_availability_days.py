@@ -11,10 +11,11 @@ from cityloop_parking.availability.calendar import Calendar
 from cityloop_parking.availability.domain import Forecast, Question, Reading
 from cityloop_parking.availability.model import Model
 from tests.unit.parking.availability_town import (
+    LOT,
     MIN_S,
     MONDAY,
+    NAMES,
     STEP_MIN,
-    TOWN,
     Town,
     ask,
     at,
@@ -26,9 +27,6 @@ from tests.unit.parking.availability_town import (
     series,
     width,
 )
-
-LOT, OTHERS = series(0), [series(place) for place in range(1, TOWN.places)]
-NAMES = [LOT, *OTHERS]
 
 
 def mean_error(model: Model, stamp: float) -> float:

@@ -15,9 +15,10 @@ from cityloop_parking.availability.city import City
 from cityloop_parking.availability.domain import Forecast, Question, Reading
 from cityloop_parking.availability.model import Model
 from tests.unit.parking.availability_town import (
+    LOT,
     MIN_S,
+    OTHERS,
     STEP_MIN,
-    TOWN,
     Learnt,
     Town,
     ask,
@@ -31,7 +32,6 @@ from tests.unit.parking.availability_town import (
     width,
 )
 
-LOT, OTHERS = series(0), [series(place) for place in range(1, TOWN.places)]
 STEP_S = STEP_MIN * MIN_S
 MORNING = at(29, "10:30")  # a Tuesday
 

@@ -9,9 +9,20 @@ import pytest
 
 from cityloop_parking.availability.domain import Question, Reading
 from cityloop_parking.availability.model import Model
-from tests.unit.parking.availability_town import MIN_S, STEP_MIN, TOWN, Learnt, Town, ask, at, between, count_of, learnt, series
+from tests.unit.parking.availability_town import (
+    MIN_S,
+    NAMES,
+    STEP_MIN,
+    Learnt,
+    Town,
+    ask,
+    at,
+    between,
+    count_of,
+    learnt,
+    series,
+)
 
-NAMES = [series(place) for place in range(TOWN.places)]
 MORNING = at(29, "10:30")
 AHEAD_MIN = (5, 30, 90, 240, 1440, 7000)
 QUESTIONS = [Question(name, MORNING + ahead * MIN_S) for name in NAMES for ahead in AHEAD_MIN]
