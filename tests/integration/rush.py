@@ -63,6 +63,7 @@ class Rush:
     took: list[tuple[float, float]] = field(default_factory=list)  # when it was answered, how long it took
     listeners: list[Listener] = field(default_factory=list)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    people: list[asyncio.Task[None]] = field(default_factory=list)
     bearers: dict[str, str] = field(default_factory=dict)
     wires: int = 0
 
@@ -76,6 +77,12 @@ class Rush:
         if who not in self.bearers:
             self.bearers[who] = token(self.settings, role, operator=operator, subject=subject)
         return {"authorization": f"Bearer {self.bearers[who]}"}
+
+    async def rest(self) -> None:
+        """Nobody begins anything any more, and what was begun has its answer; the streams go on."""
+        self.stopping.set()
+        if self.people:
+            await asyncio.wait(self.people)
 
     async def ask(
         self, wire: Wire, method: str, path: str, headers: Mapping[str, str], body: object = None, *, fine: Sequence[int] = (200,)
@@ -282,7 +289,7 @@ async def _open_station(rush: Rush) -> None:
 
 @asynccontextmanager
 async def rushing(city: City, port: int) -> AsyncIterator[Rush]:
-    """Everybody runs around the body; afterwards what was begun comes to its answer."""
+    """Everybody runs around the body, unless it lets them rest; what was begun comes to its answer."""
     adding = (
         ("charging", "operator", "add", CHARGER, "--name", "Rush", "--json"),
         ("waste", "sample"),
@@ -299,13 +306,11 @@ async def rushing(city: City, port: int) -> AsyncIterator[Rush]:
             await asyncio.wait_for(each.is_open.wait(), PATIENCE_S)
         people = [rush._search(), rush._search(), rush._search(), *map(rush.count, COUNTED), *map(rush._push, CONNECTORS)]
         people += [rush._drive(0), rush._drive(1), rush._drive(2), rush._weigh(0), rush._weigh(1), rush._plan()]
-        tasks = [group.create_task(each) for each in people]
+        rush.people += [group.create_task(each) for each in people]
         try:
             yield rush
         finally:
-            rush.stopping.set()
-            await asyncio.wait(tasks)
-            await asyncio.sleep(0)
+            await rush.rest()
             for ear in ears:
                 ear.cancel()
 
@@ -317,9 +322,8 @@ async def storming(settings: Mapping[str, str], port: int, *, pairs: int) -> Asy
     places = [f"{LOT}-storm-{number}" for number in range(pairs)]
     await open_places(rush, *places)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each) for place_id in places for each in (rush.look(), rush.count(place_id, pause_s=0))]
+        rush.people += [group.create_task(each) for place_id in places for each in (rush.look(), rush.count(place_id, pause_s=0))]
         try:
             yield rush
         finally:
-            rush.stopping.set()
-            await asyncio.wait(tasks)
+            await rush.rest()

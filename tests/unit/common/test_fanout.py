@@ -235,6 +235,34 @@ async def test_since_tells_what_came_after_or_that_it_cannot() -> None:
     assert await world.fan.since("rubbish") is None
 
 
+async def test_who_comes_from_a_replica_that_is_ahead_waits_until_this_one_is_as_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a client would be told states that are older than those it has; for ever it does not wait."""
+    world = World()
+    held, apply = asyncio.Event(), world.index.apply
+
+    async def slow_apply(entries: Sequence[FanoutEntry]) -> None:
+        await held.wait()
+        await apply(entries)
+
+    world.index.apply = slow_apply  # type: ignore[method-assign]
+    async with following(world):
+        await world.change("a")
+        position = await world.cache._cache.tail("tiny:changes")
+        assert position is not None
+        await world.change("b")
+        asked = asyncio.get_running_loop().create_task(world.fan.since(position))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not asked.done()
+        monkeypatch.setattr(fanout, "HEARD_WITHIN_S", 0.01)
+        assert await world.fan.since(position) is None
+        held.set()
+        found = await asked
+        assert found is not None
+        assert ([entry.change.key for entry in found], world.index.seen["a"]) == (["b"], 1)
+    assert await world.fan.since(position) == found, "nobody follows: there is nothing to wait for"
+
+
 @pytest.mark.parametrize("body", [b"", b"\x00\xff", "忙".encode()])
 async def test_a_change_arrives_as_it_was(body: bytes) -> None:
     """Any bytes, any key."""

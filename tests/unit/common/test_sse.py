@@ -149,6 +149,76 @@ async def test_a_client_goes_on_where_it_was(at_edge: Edge) -> None:
         assert [event for event, _ in reader.events()] == ["100-3", "100-4", "100-5", "200-1", "200-2"]
 
 
+async def test_what_a_client_heard_elsewhere_is_not_told_again(at_edge: Edge) -> None:
+    """This replica is behind the one from which the client comes: entries up to the client's own are no news for it."""
+    streaming = Streaming(at_edge)
+    streaming.known = []
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "200-3"}) as reader:
+        for number in range(1, 6):
+            streaming.hub.publish(message(number))
+        await wait_until(lambda: len(reader.events()) >= 2)
+        assert reader.events() == [("200-4", "place"), ("200-5", "place")]
+
+
+def state(version: int, id_: str = "", key: str = "p1") -> Message:
+    return Message(id_, "place", key, f'{{"v":{version}}}', version)
+
+
+async def test_of_each_thing_the_newest_state_is_made_up(at_edge: Edge) -> None:
+    """Also when the stream has them in another order, or none has a position; what is no state is told each time."""
+    streaming = Streaming(at_edge)
+    events = [Message(f"200-{number}", "progress", "p1", f'{{"v":"{number}"}}') for number in (4, 5)]
+    entries = [state(1, "200-1"), state(3, "200-2"), state(2, "200-3"), *events, state(9, "200-6", "p2")]
+
+    async def missed(_position: str) -> Sequence[Message]:
+        return [state(2), state(9, key="p2"), state(7, key="p3"), *entries]
+
+    streaming._resume = missed  # type: ignore[method-assign]
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-1"}) as reader:
+        await wait_until(lambda: len(reader.events()) >= 5)
+        assert [(block.get("id", ""), block["data"]) for block in reader.blocks() if block["event"] != "ping"] == [
+            ("", '{"v":7}'), ("200-2", '{"v":3}'), ("200-4", '{"v":"4"}'), ("200-5", '{"v":"5"}'), ("200-6", '{"v":9}'),
+        ]  # fmt: skip
+
+
+async def test_a_state_is_never_followed_by_an_older_one(at_edge: Edge) -> None:
+    """The database told a client more than this replica's stream has told yet; what was queued before is old, too."""
+    streaming = Streaming(at_edge)
+
+    async def ahead(_position: str) -> Sequence[Message]:
+        streaming.hub.publish(state(3, "200-1"))
+        streaming.hub.publish(state(6, key="p2"))
+        return [state(5), state(7, "200-4", "p2")]
+
+    streaming._resume = ahead  # type: ignore[method-assign]
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-1"}) as reader:
+        await wait_until(lambda: len(reader.events()) >= 2)
+        for each in (
+            state(4, "200-2"),
+            state(6, key="p2"),
+            state(7, "200-4", "p2"),
+            state(5, "200-5"),
+            state(7, key="p2"),
+            state(6, "200-6"),
+        ):
+            streaming.hub.publish(each)
+        await wait_until(lambda: len(reader.events()) >= 5)
+        assert [(block.get("id", ""), block["data"]) for block in reader.blocks() if block["event"] != "ping"] == [
+            ("", '{"v":5}'), ("200-4", '{"v":7}'), ("200-5", '{"v":5}'), ("", '{"v":7}'), ("200-6", '{"v":6}'),
+        ]  # fmt: skip
+
+
+async def test_a_stream_that_counts_from_anywhere_is_heard_after_a_reset(at_edge: Edge) -> None:
+    """The client's position was of a stream that is gone: its numbers say nothing about the new one's."""
+    streaming = Streaming(at_edge)
+    streaming.known = None
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "900-1"}) as reader:
+        await wait_until(lambda: len(reader.events()) == 1)
+        streaming.hub.publish(message(1))
+        await wait_until(lambda: len(reader.events()) == 2)
+        assert reader.events() == [("", "reset"), ("200-1", "place")]
+
+
 @pytest.mark.parametrize("position", ["100-1", "rubbish", "9" * 100])
 async def test_a_client_that_cannot_go_on_starts_again(at_edge: Edge, position: str) -> None:
     """A position that is trimmed or none is a reset, never a silent gap."""

@@ -34,6 +34,18 @@ class StreamEntry:
     fields: Mapping[str, bytes]
 
 
+Position = tuple[int, int]
+NOWHERE: Position = (0, 0)
+
+
+def position_of(entry_id: str) -> Position:
+    """The place of an entry in its stream, to be compared; NOWHERE for what is no entry id."""
+    milliseconds, _, number = entry_id.partition("-")
+    if not (milliseconds.isascii() and milliseconds.isdecimal() and number.isascii() and number.isdecimal() and len(entry_id) <= 40):
+        return NOWHERE
+    return int(milliseconds), int(number)
+
+
 class Cache(Protocol):
     """A cache that may forget anything at any time. Every call has a deadline and raises CacheUnavailable."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cityloop_common import telemetry
-from cityloop_common.cache import Cache, CacheUnavailable, StreamEntry
+from cityloop_common.cache import Cache, CacheUnavailable, Position, StreamEntry, position_of
 from cityloop_common.clock import Clock
 from cityloop_common.endings import to_its_end
 from cityloop_common.errors import Unavailable
@@ -19,6 +19,7 @@ from cityloop_common.signals import Signals
 POLL_S = 2.0
 BLOCK_S = 2.0
 FLUSH_WITHIN_S = 2.0
+HEARD_WITHIN_S = 5.0
 MAX_ENTRIES = 10_000
 MAX_QUEUED = 5_000
 _BATCH = 200
@@ -73,6 +74,8 @@ class Fanout:
         self._stream = f"{service}:changes"
         self._queued: deque[Change] = deque(maxlen=MAX_QUEUED)
         self._signals = Signals()
+        self._heard: Position | None = None  # as far as the reader here has taken the stream; None: there is none, or it polls
+        self._hears = asyncio.Event()
 
     async def publish(self, changes: Sequence[Change]) -> None:
         """Appends now. Raises CacheUnavailable; the facts are in the database either way."""
@@ -112,19 +115,31 @@ class Fanout:
         return True
 
     async def since(self, position: str) -> Sequence[FanoutEntry] | None:
-        """What came after a position (a client's Last-Event-ID); None when that cannot be told any more."""
+        """What came after a position (a client's Last-Event-ID); None when that cannot be told any more.
+
+        The reader of this process has come as far as that position then: where the client was before may have been ahead of it.
+        """
         try:
             found: list[FanoutEntry] = []
-            while True:
-                page = await self._cache.read(self._stream, after=position)
-                if page is None:
-                    return None
-                if not page:
-                    return found
+            after = position
+            while page := await self._cache.read(self._stream, after=after):
                 found += _changes(page)
-                position = page[-1].id
+                after = page[-1].id
         except CacheUnavailable:
             return None
+        return None if page is None or not await self._comes_to(position_of(position)) else found
+
+    async def _comes_to(self, position: Position) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_WITHIN_S):
+                while self._heard is not None and self._heard < position:
+                    await self._hears.wait()
+        return self._heard is None or self._heard >= position
+
+    def _hear(self, position: Position | None) -> None:
+        self._heard = position
+        self._hears.set()
+        self._hears = asyncio.Event()
 
     async def follow(self, reader: FanoutReader) -> None:
         """Background loop of an API replica: keeps the reader true, by the stream or, while it is away, by the database."""
@@ -138,11 +153,13 @@ class Fanout:
                     _log.warning("fanout-reader-waits", service=self._service, reason=error.slug)
                     await self._clock.sleep(POLL_S)
         finally:
+            self._hear(None)
             CONNECTED.set(self._service, to=0)
 
     async def _follow_once(self, reader: FanoutReader) -> None:
         position = await self._position()  # before the reset: what changes meanwhile comes again
         await reader.reset()
+        self._hear(position_of(position))
         CONNECTED.set(self._service, to=1)
         while True:
             page = await self._cache.follow(self._stream, after=position, block_s=BLOCK_S)
@@ -150,7 +167,9 @@ class Fanout:
                 _log.info("fanout-position-lost", service=self._service)
                 return
             await reader.apply(_changes(page))
-            position = page[-1].id if page else position
+            if page:
+                position = page[-1].id
+                self._hear(position_of(position))
 
     async def _position(self) -> str:
         """The newest entry. An empty stream gets a first one: a position is only sure while its entry is there."""
@@ -160,6 +179,7 @@ class Fanout:
         return tail
 
     async def _poll_until_back(self, reader: FanoutReader) -> None:
+        self._hear(None)
         CONNECTED.set(self._service, to=0)
         _log.warning("fanout-polls-database", service=self._service)
         while True:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cityloop_common import telemetry
+from cityloop_common.cache import NOWHERE, Position, position_of
 from cityloop_common.clock import Clock, rfc3339
 from cityloop_common.errors import Unavailable
 from cityloop_common.rng import Rng
@@ -34,37 +35,61 @@ ENDED = telemetry.counter("sse_streams_ended_total", "Event streams by why they 
 class Message:
     """One event; `id` is its position in the fan-out stream, `data` one JSON text, `key` what it is about.
 
-    Without an id (read from the database while the stream is away) it is always delivered and cannot be resumed from.
+    Without an id (read from the database while the stream is away) it cannot be resumed from. A state has a `version` that grows
+    with each change of what it is about: a client is never told an older one after a newer one. 0: it is no state.
     """
 
     id: str
     event: str
     key: str
     data: str
+    version: int = 0
 
 
 Wants = Callable[[Message], bool]
 Resume = Callable[[str], Awaitable[Sequence[Message] | None]]
-"""What came after a Last-Event-ID, or None when that cannot be told any more."""
+"""What came after a Last-Event-ID, known here at least as far as that; None when that cannot be told any more."""
 
 
-_Position = tuple[int, int]
-_NOWHERE: _Position = (0, 0)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Something to send, with the key and the version of the state that it tells."""
+
+    encoded: bytes
+    position: Position = NOWHERE
+    key: str = ""
+    version: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class _Client:
     wants: Wants
-    queue: deque[tuple[_Position, bytes]] = field(default_factory=deque)
+    newest: Position = NOWHERE
+    queue: deque[_Part] = field(default_factory=deque)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    newest: _Position = _NOWHERE
+    ahead: dict[str, int] = field(default_factory=dict)  # versions that it was told when it came, until this replica tells as new ones
     ending: str = ""
     scope: anyio.CancelScope | None = None
 
-    def put(self, part: bytes, position: _Position = _NOWHERE) -> None:
-        self.newest = max(self.newest, position)
-        self.queue.append((position, part))
+    def put(self, part: _Part) -> None:
+        self.newest = max(self.newest, part.position)
+        self.queue.append(part)
         self.ready.set()
+
+    def is_news(self, of: Message | _Part, position: Position, newest: Position) -> bool:
+        """Whether it was told neither this entry of the stream nor a later state of the same thing."""
+        if of.version and (told := self.ahead.get(of.key)) is not None:
+            if of.version < told:
+                return False
+            del self.ahead[of.key]
+        return position == NOWHERE or position > newest
+
+    def catch_up(self, messages: Sequence[Message], last: Position) -> None:
+        """It is told these before its queue, which began before they were read: what is in both is taken out of the queue."""
+        sent = max([last, *(position_of(message.id) for message in messages)])
+        self.ahead = {message.key: message.version for message in messages if message.version}
+        self.queue = deque(part for part in self.queue if self.is_news(part, part.position, sent))
+        self.newest = max(self.newest, sent)
 
     def end(self, reason: str) -> None:
         self.ending = self.ending or reason
@@ -90,18 +115,18 @@ class Hub:
 
     def publish(self, message: Message) -> None:
         """To every client that wants it. A client whose queue is full is told to start again, and dropped."""
-        encoded: bytes | None = None
-        position = _position(message.id)
+        part: _Part | None = None
+        position = position_of(message.id)
         for client in list(self._clients):
-            if client.ending or not client.wants(message) or _NOWHERE < position <= client.newest:
+            if client.ending or not client.wants(message) or not client.is_news(message, position, client.newest):
                 continue
             if len(client.queue) >= self._max_queued:
                 client.queue.clear()
                 client.put(_reset("slow"))
                 client.end("slow")
                 continue
-            encoded = encoded or _encode(message)
-            client.put(encoded, position)
+            part = part or _Part(_encode(message), position, message.key, message.version)
+            client.put(part)
 
     async def publish_all(self, messages: Iterable[Message]) -> None:
         """Many, in their order, so that whoever reads hears all: after each hundred, clients that are behind have time to send.
@@ -128,7 +153,8 @@ class Hub:
         part = _reset(reason)
         for client in self._clients:
             if not client.ending:
-                client.newest = _NOWHERE  # a new stream may count from anywhere
+                client.newest = NOWHERE  # a new stream may count from anywhere
+                client.ahead.clear()
                 client.put(part)
 
     def close(self) -> None:
@@ -176,7 +202,7 @@ class EventStream(Response):
         self._hub = hub
         self._last_event_id = last_event_id
         self._resume = resume
-        self._client = _Client(wants)
+        self._client = _Client(wants, position_of(last_event_id or ""))
         self._pings_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -211,26 +237,23 @@ class EventStream(Response):
             self._client.end("slow")
 
     async def _catch_up(self, send: Send) -> None:
-        """What came between the client's last event and its place in this replica's queue, never twice."""
+        """What came between the client's last event and its place in this replica's queue, never twice, of each thing the newest."""
         if self._last_event_id is None:
             return
+        client, last = self._client, position_of(self._last_event_id)
         missed = None
-        if self._resume is not None and _position(self._last_event_id) > _NOWHERE:
+        if self._resume is not None and last > NOWHERE:
             missed = await self._resume(self._last_event_id)
         if missed is None:
+            client.newest = max((part.position for part in client.queue), default=NOWHERE)
             async with asyncio.timeout(SEND_DEADLINE_S):
-                await _send(send, _reset("trimmed"))
+                await _send(send, _reset("trimmed").encoded)
             return
-        client = self._client
-        wanted = [message for message in missed if client.wants(message)]
-        if not wanted:
-            return
-        # the queue began before `missed` was read: what is in both is taken out of the queue
-        sent = _position(wanted[-1].id)
-        client.queue = deque((at, part) for at, part in client.queue if at == _NOWHERE or at > sent)
-        client.newest = max(client.newest, sent)
-        async with asyncio.timeout(SEND_DEADLINE_S):
-            await _send(send, b"".join(_encode(message) for message in wanted))
+        wanted = _newest([message for message in missed if client.wants(message)])
+        client.catch_up(wanted, last)
+        if wanted:
+            async with asyncio.timeout(SEND_DEADLINE_S):
+                await _send(send, b"".join(_encode(message) for message in wanted))
 
     async def _next(self) -> bytes:
         """The next thing to send; nothing when the stream ends."""
@@ -244,7 +267,7 @@ class EventStream(Response):
                     await client.ready.wait()
             except TimeoutError:
                 return self._ping()
-        parts = b"".join(part for _, part in client.queue)
+        parts = b"".join(part.encoded for part in client.queue)
         client.queue.clear()
         self._hub._room.set()
         return parts if anyio.current_time() < self._pings_at else parts + self._ping()
@@ -266,13 +289,14 @@ def _encode(message: Message) -> bytes:
     return format_sse_event(data_str=message.data, event=message.event, id=message.id or None)
 
 
-def _reset(reason: str) -> bytes:
-    return format_sse_event(data_str=f'{{"reason":"{reason}"}}', event="reset")
+def _reset(reason: str) -> _Part:
+    return _Part(format_sse_event(data_str=f'{{"reason":"{reason}"}}', event="reset"))
 
 
-def _position(entry_id: str) -> _Position:
-    """The place of an entry in the stream; nowhere for what is no entry id."""
-    milliseconds, _, number = entry_id.partition("-")
-    if not (milliseconds.isascii() and milliseconds.isdecimal() and number.isascii() and number.isdecimal() and len(entry_id) <= 40):
-        return _NOWHERE
-    return int(milliseconds), int(number)
+def _newest(messages: Sequence[Message]) -> list[Message]:
+    """Without the states that a later one of the same thing replaces: a client may have heard of that one already."""
+    last: dict[str, Message] = {}
+    for message in messages:
+        if message.version and ((known := last.get(message.key)) is None or known.version <= message.version):
+            last[message.key] = message
+    return [message for message in messages if not message.version or last[message.key] is message]

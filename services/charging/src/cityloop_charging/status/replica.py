@@ -33,6 +33,9 @@ class Told:
     version: int
     text: str
 
+    def message(self) -> Message:
+        return Message(self.id, CHANGED, self.uid, self.text, self.version)
+
 
 class Watch:
     """The event streams of this replica (a FanoutReader). Of each EVSE it remembers the version that it told last."""
@@ -92,9 +95,7 @@ class Watch:
             return
         async with self._ctx.db.read() as tx:
             lives = await store.told_since(tx, self._newest - LATE_COMMITS)
-        await self.hub.publish_all(
-            message for live in lives for message in self._forward(Told("", _uid(live), live.version, body(live).decode()))
-        )
+        await self.hub.publish_all(message for live in lives for message in self._forward(_told(live)))
         self._newest = max([self._newest, *(live.entry.recorded_at for live in lives)])
         self._compared_at_s = self._ctx.clock.monotonic()
 
@@ -103,9 +104,7 @@ class Watch:
         if entries is None:
             return None
         lost = await self._unheard_since(datetime.fromtimestamp(int(last_event_id.partition("-")[0]) / 1000, UTC))
-        unheard = {_uid(live): Message("", CHANGED, _uid(live), body(live).decode()) for live in lost}
-        told = [Message(told.id, CHANGED, told.uid, told.text) for told in _read(entries) if told.uid not in unheard]
-        return [*unheard.values(), *told]
+        return [*(_told(live).message() for live in lost), *(told.message() for told in _read(entries))]
 
     async def _unheard_since(self, at: datetime) -> list[Live]:
         """What was written since an entry and the stream did not tell here: its entry may be lost, and the client never heard of it."""
@@ -125,7 +124,7 @@ class Watch:
             self._told[told.uid] = told.version
             self._revision += 1
             if self.hub.clients:
-                yield Message(told.id, CHANGED, told.uid, told.text)
+                yield told.message()
 
 
 def _read(entries: Sequence[FanoutEntry]) -> Iterator[Told]:
@@ -137,6 +136,11 @@ def _read(entries: Sequence[FanoutEntry]) -> Iterator[Told]:
         for number, change in enumerate(changes, 1):
             uid = str(change["evse"]["evse_uid"])
             yield Told(entry.id if number == len(changes) else "", uid, change["version"], orjson.dumps(change["evse"]).decode())
+
+
+def _told(live: Live) -> Told:
+    """What the database knows and no entry tells."""
+    return Told("", _uid(live), live.version, body(live).decode())
 
 
 def _uid(live: Live) -> str:

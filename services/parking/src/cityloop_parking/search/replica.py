@@ -189,10 +189,8 @@ class Search:
         if entries is None:
             return None
         rows = [(entry.id, self._row(entry).shown()) for entry in entries if entry.change.kind == CHANGE]
-        unheard = {place.id: self._message("", place) for place in self._unheard_since(last_event_id)}
-        turned = [self._message("", place) for place in self._turned_since(last_event_id) if place.id not in unheard]
-        told = [self._message(id_, shown) for id_, shown in rows if shown is not None and shown.id not in unheard]
-        return [*unheard.values(), *turned, *told]
+        known = [self._message("", place) for place in (*self._unheard_since(last_event_id), *self._turned_since(last_event_id))]
+        return [*known, *(self._message(id_, shown) for id_, shown in rows if shown is not None)]
 
     def _unheard_since(self, last_event_id: str) -> list[Shown]:
         """Places written since an entry that the stream did not tell of here: its entry may be lost, and the client never heard of it."""
@@ -252,4 +250,4 @@ class Search:
             entry = self._index.entry(shown.id)
             heard_s, outlook = self._index.heard_s, None if entry is None else entry.outlook
         body = render(shown, self._ctx.clock.now().timestamp(), heard_s=heard_s, outlook=outlook).body + b"}"
-        return Message(id_, CHANGED, shown.id, body.decode())
+        return Message(id_, CHANGED, shown.id, body.decode(), shown.version)

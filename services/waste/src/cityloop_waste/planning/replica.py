@@ -94,9 +94,7 @@ class PlanStream:
         if entries is None:
             return None
         lost = await self._unheard_since(datetime.fromtimestamp(int(last_event_id.partition("-")[0]) / 1000, UTC))
-        unheard = {plan.id: _changed(plan) for plan in lost}
-        told = [message for entry in entries if (message := _message(entry)) is not None]
-        return [*unheard.values(), *(each for each in told if each.event != CHANGED or each.key not in unheard)]
+        return [*map(_changed, lost), *(message for entry in entries if (message := _message(entry)) is not None)]
 
     async def _unheard_since(self, at: datetime) -> list[CityPlan]:
         """What was written since an entry and the stream did not tell here: its entry may be lost, and the client never heard of it."""
@@ -115,9 +113,10 @@ def _remember(known: dict[str, int], plan_id: str, version: int) -> bool:
 
 
 def _changed(plan: CityPlan) -> Message:
-    return Message("", CHANGED, plan.id, orjson.dumps(use_cases.shown_body(plan)).decode())
+    return Message("", CHANGED, plan.id, orjson.dumps(use_cases.shown_body(plan)).decode(), plan.version)
 
 
 def _message(entry: FanoutEntry) -> Message | None:
     event = _EVENTS.get(entry.change.kind)
-    return None if event is None else Message(entry.id, event, entry.change.key, entry.change.body.decode())
+    version = entry.change.version if event == CHANGED else 0
+    return None if event is None else Message(entry.id, event, entry.change.key, entry.change.body.decode(), version)
