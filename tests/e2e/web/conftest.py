@@ -49,10 +49,13 @@ async def browser(built: Path) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def town(built: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    """The invented city in one process, still: only what a test does changes it. Two streams have their routes of today."""
+    """The invented city in one process, its counts live for an hour: only what a test does changes it, and the day's collections.
+
+    Two streams have their routes of today. A kerb is closed and shows no number while a truck is there: in each town at other times.
+    """
     folder = tmp_path_factory.mktemp("page")
     async with AsyncExitStack() as stack:
-        process = await stack.enter_async_context(embedded(folder))
+        process = await stack.enter_async_context(embedded(folder, CITYLOOP_PARKING_SAMPLE_EVERY_S="900"))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         writes = dict.fromkeys(("parking", "charging", "waste"), process.url)
         made = Town(process.url, writes, process.settings, folder, http, process=process)

@@ -60,6 +60,7 @@ async def test_the_map_shows_what_the_tables_show(browser: Browser, town: Town) 
 
 async def test_what_is_hidden_or_chosen_changes_the_map(browser: Browser, town: Town) -> None:
     """A layer that is turned off leaves the map; a chosen row is marked on it, and its facts are shown."""
+    await town.have_rest(40)
     async with opened(browser, town, lang="en") as seen:
         whole = await _still(seen)
         layer = seen.page.get_by_label("Car parks", exact=True).and_(seen.page.locator("input"))

@@ -15,6 +15,7 @@ from tests.e2e.web.page import READY_MS, SERVICES, drawn, opened, rows
 from tests.e2e.web.town import Town
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e-web")]
+PLACE, SPACES = "sample-010", 447
 _MOVING = "document.getAnimations().filter((each) => each.effect.getComputedTiming().duration > 10).length"
 _CHANGING = """(name) => {
   window.__moved = 0
@@ -50,13 +51,14 @@ async def test_on_paper_there_are_figures_and_all_tables(browser: Browser, town:
 @pytest.mark.parametrize("motion", ["no-preference", "reduce"])
 async def test_a_change_lights_up_only_for_who_wants_motion(motion: str, browser: Browser, town: Town) -> None:
     """A changed number moves for a moment; not for a visitor who asked for less motion, who sees it all the same."""
+    await town.count(PLACE, 100)
     async with opened(browser, town, lang="zh", reduced_motion=motion) as seen:
-        row = seen.by_id("place-row-sample-008").locator("strong")
+        free = seen.by_id(f"place-row-{PLACE}").locator("strong")
+        await expect(free).to_have_text(str(SPACES - 100))
         await seen.page.evaluate(_CHANGING)
         for occupied in (3, 30):
-            before = await row.inner_text()
-            await town.count("sample-008", occupied)
-            await expect(row).not_to_have_text(before)
+            await town.count(PLACE, occupied)
+            await expect(free).to_have_text(str(SPACES - occupied))
         moved = await seen.page.evaluate("window.__moved")
         assert (moved > 0) == (motion == "no-preference")
 

@@ -17,6 +17,7 @@ from cityloop_charging.operators.domain import Secrets
 from cityloop_charging.protocols.tcec.client import Client
 from cityloop_common import invented
 from cityloop_common.clock import SystemClock, city_day
+from cityloop_parking.places.domain import PlaceKind
 from cityloop_parking.sample import invented_places
 from tests.e2e.processes import Process, command, token
 from tests.support import PATIENCE_S, wait_until
@@ -62,9 +63,10 @@ class Town:
         return answer.json()
 
     async def count(self, place_id: str, occupied: int) -> None:
-        """A car park's own counter says how many standard bays are taken; of the others none is."""
-        pools = next(facts.pools for facts in invented_places() if facts.id == place_id)
-        counts = [{"category": pool.category, "occupied": occupied if pool.category == "standard" else 0} for pool in pools]
+        """A car park's own counter says how many standard bays are taken; of the others none is. A kerb would be closed now and then."""
+        facts = next(facts for facts in invented_places() if facts.id == place_id)
+        assert facts.kind is not PlaceKind.ON_STREET, f"{place_id} is closed whenever the plan of the day has a truck there"
+        counts = [{"category": pool.category, "occupied": occupied if pool.category == "standard" else 0} for pool in facts.pools]
         body = {"observed_at": datetime.now(UTC).isoformat(), "source": "gate", "counts": counts}
         await self.send("POST", "parking", f"places/{place_id}/observations", body, role="lot_operator", operator=self.operator)
 
@@ -133,6 +135,18 @@ class Town:
 
         await wait_until(ready, 60, every=0.1)
         return plan_id
+
+    async def have_rest(self, for_s: float) -> None:
+        """Waits until no collection begins or ends within so many seconds: then the clock alone closes and opens no kerb."""
+
+        async def resting() -> bool:
+            places = (await self.get("/parking/v1/overview"))["places"]
+            begins = [window["starts_at"] for each in places for window in each["closures"]]
+            ends = [each["closed_until"] for each in places if each["closed_until"] is not None]
+            soon = datetime.now(UTC) + timedelta(seconds=for_s)
+            return all(datetime.fromisoformat(turn) > soon for turn in (*begins, *ends))
+
+        await wait_until(resting, 2 * for_s, every=0.5, what=f"no kerb is closed or opened within {for_s:g} s")
 
     async def decide(self, plan_id: str, decision: str) -> Any:
         """The dispatcher's `publication` or `withdrawal` of a plan."""
