@@ -2,8 +2,9 @@ import type { Count, Shown } from './availability.ts'
 import { Changing } from './changing.tsx'
 import { t } from './i18n.ts'
 
-/** Free of total with a bar; what nobody counted is unknown, not 0. What is only expected says so, and within which bounds. */
+/** Free of total with a bar; what nobody counted is unknown, not 0; what is closed has no number. What is only expected says so, and within which bounds. */
 export function Free({ count, shown }: { count: Count | null; shown: Shown }) {
+  if (shown === 'closed') return <span class="muted">—</span>
   if (!count || shown === 'unknown') return <span class="muted">{t('places.unknown')}</span>
   const share = count.total > 0 ? Math.min(1, count.free / count.total) : 0
   return (

@@ -1,4 +1,4 @@
-"""A car park that nobody counts any more, and the hour at which one arrives: marked as expected, readable in every look."""
+"""A car park that nobody counts any more, one that is closed, and the hour at which one arrives: said so, readable in every look."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from tests.e2e.web.page import complete, opened
 from tests.e2e.web.town import Town
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e-web")]
-PLACE = "sample-005"  # 284 spaces
+PLACE, KERB = "sample-005", "sample-008"  # 284 spaces in the first
 SPACES: dict[str, Any] = {"free": {"mean": 23.6, "low": 16.8, "high": 30.2}, "chance": 0.974}
 FORECAST = {**SPACES, "at": "2026-11-26T10:00:00Z", "since": "2026-11-26T08:30:00Z", "categories": {"standard": SPACES, "ev": SPACES}}
 
 
-async def silent(seen: Visit) -> None:
-    """From the next reading on a car park is one that is forecast."""
+SILENT = {"freshness": "forecast", "forecast": FORECAST, "free": {"standard": 200}, "as_of": FORECAST["since"]}
+COLLECTED = {"state": "closed", "freshness": "closed", "free": {}, "closed_until": "2026-11-26T02:40:00Z"}
+
+
+async def told(seen: Visit, place_id: str, **what: Any) -> None:
+    """From the next reading on this is said of a car park."""
 
     async def answer(route: Route) -> None:
         told = await (await route.fetch()).json()
         for place in told["places"]:
-            if place["id"] == PLACE:
-                place.update(freshness="forecast", forecast=FORECAST, free={"standard": 200}, as_of=FORECAST["since"])
+            if place["id"] == place_id:
+                place.update(what)
         await route.fulfill(json=told)
 
     await seen.page.route("**/parking/v1/overview*", answer)
@@ -41,7 +45,7 @@ SAYS = {"en": ("Forecast", "about 24", "chance of a space 97 %"), "zh": ("预测
 async def test_what_is_expected_is_not_shown_as_counted(lang: str, theme: Any, browser: Browser, town: Town) -> None:
     """The word, the bounds and the chance; the old count is nowhere; axe finds nothing, and nothing is sideways."""
     async with opened(browser, town, lang=lang, theme=theme, width=360) as seen:
-        await silent(seen)
+        await told(seen, PLACE, **SILENT)
         row = seen.by_id(f"place-row-{PLACE}")
         await row.scroll_into_view_if_needed()
         for each in SAYS[lang][:2]:
@@ -53,6 +57,18 @@ async def test_what_is_expected_is_not_shown_as_counted(lang: str, theme: Any, b
         faults = await seen.axe("[data-testid=selection]", ".lists", ".legend")
         assert not faults, shown(faults)
         assert await seen.sideways() == 0
+
+
+async def test_a_kerb_where_a_truck_collects_is_closed_and_shows_no_number(browser: Browser, town: Town) -> None:
+    """Neither an old number nor "unknown"; who chooses it reads until when."""
+    async with opened(browser, town, lang="en") as seen:
+        await told(seen, KERB, **COLLECTED)
+        row = seen.by_id(f"place-row-{KERB}")
+        await expect(row).to_contain_text("Closed")
+        await expect(row).not_to_contain_text("Unknown", ignore_case=True)
+        await expect(row.locator("strong")).to_have_count(0)
+        await row.locator("button").first.click()
+        await expect(seen.by_id("selection")).to_contain_text("10:40")
 
 
 async def test_who_chooses_an_hour_hears_the_chance_then(browser: Browser, town: Town) -> None:
