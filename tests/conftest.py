@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
+import os
+import re
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
@@ -11,6 +14,9 @@ import pytest
 
 from tests.servers import own_database, own_redis, own_topics
 from tests.support import IN_CI, STRICT, Servers, data_folder
+
+# Collecting tests imports and makes what stays: to look through it for garbage again and again took half of the time.
+gc.disable()
 
 # No wall clock decides and no local database of examples: a failure on one machine is a failure on all.
 hypothesis.settings.register_profile("cityloop", deadline=None, derandomize=True, database=None)
@@ -66,6 +72,30 @@ async def redis_url(stack: Servers) -> AsyncIterator[str]:
     """An empty Redis database of this test's own."""
     async with own_redis(stack) as url:
         yield url
+
+
+def _may_take_s(item: pytest.Item) -> float:
+    timeout = item.get_closest_marker("timeout")
+    return 0.0 if timeout is None or item.get_closest_marker("xdist_group") else float(timeout.args[0])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, what may take long begins early. Groups are first anyway, each on one worker, which starts their city once."""
+    if getattr(config.option, "loadgroup", False):
+        items.sort(key=_may_take_s, reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for, in what tests make."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Whoever reads a report finds a test by its own name."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        report.nodeid = re.sub(r"@[\w-]+$", "", report.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)

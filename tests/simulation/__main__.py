@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import io
 import os
 import resource
+import signal
 import sys
-from contextlib import nullcontext
+import traceback
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from cityloop_common.telemetry import configure_logging
@@ -17,6 +21,8 @@ from tests.simulation.runner import Case, Result, as_json, run
 from tests.simulation.world import Mode
 
 MEMORY_BYTES = 4 << 30
+PR_SET_PDEATHSIG = 1
+SEEDS_PER_CHILD = 5  # dead tasks are never collected: a process grows with each seed
 
 
 def _arguments() -> argparse.Namespace:
@@ -30,6 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trace", type=Path, help="writes every effect to this file")
     parser.add_argument("--shrink", action="store_true", help="leaves out the faults that a failing seed does not need")
     parser.add_argument("--until-broken", action="store_true", help="ends at the first seed that breaks an invariant")
+    parser.add_argument("--aside", action="store_true", help="leaves the processors to whoever else wants them")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each seed")
     parser.add_argument("--log", action="store_true", help="shows what services log as errors")
     return parser.parse_args()
@@ -52,17 +59,27 @@ def _shrunk(chosen: Case, seed: int, mode: Mode, failing: Result) -> Plan:
     return shrink(parse_plan(failing.plan), fails)
 
 
-def main() -> int:
-    """Exit status 1 when an invariant is broken."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))  # a run that never ends must not take the machine with it
-    args = _arguments()
-    configure_logging("error", stream=sys.stderr if args.log else io.StringIO())
+def _step_aside() -> None:
+    """The least priority, also among the sessions that Linux shares the processors between."""
+    os.nice(19)
+    with suppress(OSError):  # not on Linux, or not allowed to
+        os.setsid()
+        Path("/proc/self/autogroup").write_text("19")
+
+
+def _end_with_parent() -> None:
+    """In a session of its own no Ctrl-C reaches it."""
+    with suppress(AttributeError):  # not on Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _batch(args: argparse.Namespace, seeds: range) -> bool:
+    """Runs seeds, each as if it was alone; whether an invariant was broken."""
     chosen, mode = case(args.scenario, args.bug), Mode(args.mode)
-    first, last = (args.seed, args.seed) if args.seeds is None else map(int, args.seeds.split("-"))
     plan = None if args.plan is None else parse_plan(args.plan)
     failed = False
-    with args.trace.open("w") if args.trace else nullcontext() as trace:
-        for seed in range(first, last + 1):
+    with args.trace.open("a") if args.trace else nullcontext() as trace:
+        for seed in seeds:
             result = run(chosen, seed, mode, plan=plan, trace=trace)
             _show(result, as_line=args.json)
             failed = failed or bool(result.broken)
@@ -71,11 +88,48 @@ def main() -> int:
                 print(f"  needs only --plan '{plan_text(smaller)}'")
             if result.broken and args.until_broken:
                 break
-    return int(failed)
+    return failed
+
+
+def _in_child(args: argparse.Namespace, seeds: range) -> int:
+    """The exit status of a copy of this process that runs these seeds: what it imported is there, what it leaves goes with it."""
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        status = 2
+        try:
+            _end_with_parent()
+            status = int(_batch(args, seeds))
+        except Exception:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # no destructor of a dead task runs
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main() -> int:
+    """Exit status 1 when an invariant is broken, another when a run did not come to its end."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))  # a run that never ends must not take the machine with it
+    args = _arguments()
+    _end_with_parent()
+    if args.aside:
+        _step_aside()
+    configure_logging("error", stream=sys.stderr if args.log else io.StringIO())
+    gc.disable()  # nothing may be collected in a run; between runs it would look through all that was left
+    case(args.scenario, args.bug)  # imports what the children need
+    if args.trace:
+        args.trace.write_text("")
+    first, last = (args.seed, args.seed) if args.seeds is None else map(int, args.seeds.split("-"))
+    worst = 0
+    for start in range(first, last + 1, SEEDS_PER_CHILD):
+        status = _in_child(args, range(start, min(start + SEEDS_PER_CHILD, last + 1)))
+        worst = status if status not in (0, 1) else max(worst, status)
+        if status not in (0, 1) or (status and args.until_broken):
+            break
+    return worst
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # no destructor of a dead task runs
+    sys.exit(main())

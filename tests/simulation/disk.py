@@ -11,6 +11,7 @@ from typing import Any
 
 import aiosqlite
 from aiosqlite.context import contextmanager
+from sqlalchemy.util import LRUCache
 
 from cityloop_common.db import Database, open_db
 from tests.simulation.node import Node
@@ -21,6 +22,8 @@ _WRITE = re.compile(r"\b(insert|update|delete|replace|create|drop|alter|vacuum|r
 _READS = ("select", "with", "values", "pragma", "explain")
 _BUSY_TIMEOUT = re.compile(r"pragma\s+busy_timeout\s*=\s*(\d+)", re.IGNORECASE)
 BUSY_TIMEOUT_S = 10.0
+# Compiled statements of all nodes: each process would make them anew at each of its starts. `patches` makes their dialects equal.
+_COMPILED: LRUCache[Any, Any] = LRUCache(5_000)
 
 
 def is_write(sql: str) -> bool:
@@ -307,6 +310,7 @@ class _NoTurn:
 def open_on(node: Node, path: Path, *, pool_size: int = 10) -> Database:
     """The kit's database as a node opens it."""
     db = open_db(f"sqlite:///{path}", clock=node.clock, creator=creator(node, path), pool_size=pool_size)
+    db._engine.sync_engine._compiled_cache = _COMPILED
     if node.world.mode is Mode.READ_COMMITTED:
         db._write_turn = _NoTurn()  # type: ignore[assignment]
     return db

@@ -14,6 +14,7 @@ from unittest import mock
 
 import anyio.to_thread
 from anyio._backends import _asyncio as anyio_asyncio
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from tests.simulation.loop import Forbidden, OrderedSet, SimLoop
@@ -51,6 +52,7 @@ def patched(loop: SimLoop, start: datetime, seed: str) -> Iterator[None]:
     - `time.time` and `time.monotonic` give virtual time (fakeredis expires keys by it).
     - the module-level random generator is seeded, for libraries that draw jitter from it.
     - SQLite compiles FOR UPDATE away: leave a comment that the read-committed mode sees.
+    - dialects of all nodes are alike: what one node has compiled, the others use, too.
     - no garbage collection: collecting a dead task would run its `finally` blocks.
     """
     epoch, state, collecting = start.timestamp(), random.getstate(), gc.isenabled()
@@ -62,6 +64,8 @@ def patched(loop: SimLoop, start: datetime, seed: str) -> Iterator[None]:
         (time, "time", lambda: epoch + loop.now),
         (time, "monotonic", lambda: loop.now),
         (SQLiteCompiler, "for_update_clause", _for_update),
+        (SQLiteDialect_aiosqlite, "__hash__", lambda _: 0),
+        (SQLiteDialect_aiosqlite, "__eq__", lambda _, other: isinstance(other, SQLiteDialect_aiosqlite)),
     ]
     with ExitStack() as stack:
         for target, name, value in replacements:

@@ -17,7 +17,7 @@ from tests.simulation.plan import Plan, draw, plan_text
 from tests.simulation.suite import Suite
 from tests.simulation.world import START, Broken, Mode, World
 
-SEEDS_PER_PROCESS = 50  # dead tasks are never collected: a process grows with each seed
+SEEDS_PER_PROCESS = 50
 REPOSITORY = Path(__file__).resolve().parents[2]
 MakeSuite = Callable[[World], Suite]
 
@@ -108,7 +108,7 @@ class Batch:
     until_broken: bool = False
 
     def command(self) -> list[str]:
-        words = f"--scenario {self.scenario} --mode {self.mode} --seeds {self.seeds.start}-{self.seeds.stop - 1} --json"
+        words = f"--scenario {self.scenario} --mode {self.mode} --seeds {self.seeds.start}-{self.seeds.stop - 1} --json --aside"
         bug = ["--bug", self.bug] if self.bug else []
         stop = ["--until-broken"] if self.until_broken else []
         return [sys.executable, "-m", "tests.simulation", *words.split(), *bug, *stop]

@@ -10,14 +10,11 @@ from pathlib import Path
 from tests.simulation.runner import Batch, Result, run_batch
 from tests.support import wait_until
 
-LONGEST_BATCH_S = 1400.0
+LONGEST_BATCH_S = 2600.0  # it steps aside for whatever else runs
 
 
 class SharedBatches:
-    """The results of some batches; a file each says who runs it and what came of it.
-
-    Not `xdist_group`: pytest-xdist 3.8 writes the group where pytest 9 no longer looks.
-    """
+    """The results of some batches; a file each says who runs it and what came of it."""
 
     def __init__(self, folder: Path, work: Sequence[Batch]) -> None:
         folder.mkdir(exist_ok=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.runner import REPOSITORY, Batch, Result, batches
-from tests.simulation.sharing import SharedBatches
+from tests.simulation.sharing import LONGEST_BATCH_S, SharedBatches
 from tests.simulation.world import Mode
 
 SEEDS = int(os.environ.get("CITYLOOP_TEST_SEEDS", "40"))
 FULL = os.environ.get("CITYLOOP_SCALE") == "full"
-SEEDS_OF = {"parking": SEEDS, "city": SEEDS if FULL else max(2, SEEDS // 4)}  # a seed of the city takes about three times as long
-SEEDS_PER_PROCESS = {"parking": 10, "city": 5}
+SEEDS_OF = {"city": SEEDS if FULL else max(2, SEEDS // 4), "parking": SEEDS}  # a seed of the city takes about four times as long
+SEEDS_PER_PROCESS = {"city": 10, "parking": 25}
 SEEDS_FOR_A_BUG = 40
 BUGS = {
     ("parking", "no-outbox"): Mode.SQLITE,
@@ -51,7 +51,7 @@ def _batch_of(bug: str) -> Batch:
 
 
 @pytest.mark.stress
-@pytest.mark.timeout(1500)  # the first seed of a process waits for all of them
+@pytest.mark.timeout(LONGEST_BATCH_S + 100)  # the first seed of a process waits for all of them
 @pytest.mark.parametrize("scenario, mode, seed", RUNS)
 async def test_no_seed_breaks_an_invariant(scenario: str, mode: Mode, seed: int, shared: SharedBatches) -> None:
     """Crashes, lost and doubled messages, lost answers, slow nodes, a lost cache: nothing lost, nothing doubled, nothing sold twice."""
@@ -59,7 +59,7 @@ async def test_no_seed_breaks_an_invariant(scenario: str, mode: Mode, seed: int,
     assert not result.broken, f"{result.broken}\n{result.replay()}"
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(LONGEST_BATCH_S + 100)
 @pytest.mark.parametrize("bug", [bug for _, bug in BUGS])
 async def test_a_planted_bug_is_found(bug: str, shared: SharedBatches, record_property: Callable[[str, object], None]) -> None:
     """Events past the outbox, an inbox or a guard apart from its effect, older states that win: each breaks an invariant."""
@@ -70,14 +70,14 @@ async def test_a_planted_bug_is_found(bug: str, shared: SharedBatches, record_pr
 
 def _told(words: str, trace: Path, hash_seed: str) -> tuple[str, bytes]:
     """What a run says, and every effect of it."""
-    command = [sys.executable, *shlex.split(words)[1:], "--trace", str(trace)]
+    command = [sys.executable, *shlex.split(words)[1:], "--aside", "--trace", str(trace)]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False
     )
     return done.stdout, trace.read_bytes()
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(LONGEST_BATCH_S + 100)
 @pytest.mark.parametrize("bug", ["no-outbox", "later-plan-wins"])
 async def test_a_failing_seed_replays_byte_for_byte(bug: str, shared: SharedBatches, tmp_path: Path) -> None:
     """The printed command shows the same trace and the same broken invariant in new processes, whatever their hash seed."""
@@ -88,7 +88,7 @@ async def test_a_failing_seed_replays_byte_for_byte(bug: str, shared: SharedBatc
     assert f"trace {failing.trace_hash}: {failing.broken}" in told
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(LONGEST_BATCH_S)
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_three_services_give_the_same_trace_byte_for_byte(mode: Mode, tmp_path: Path) -> None:
     """From the first boot to the last check, whatever the hash seed: nothing is ordered by an address, a set or the wall clock."""

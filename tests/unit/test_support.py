@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +76,20 @@ def test_an_unknown_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYLOOP_SCALE", "ful")
     with pytest.raises(ValueError, match="say ci or full"):
         scaled(ci=1, full=10)
+
+
+def test_a_group_of_tests_runs_on_one_worker(tmp_path: Path) -> None:
+    """A city is started once for all its tests: releases of pytest and pytest-xdist that do not fit each other say nothing."""
+    (tmp_path / "test_grouped.py").write_text(
+        "import os, pathlib, pytest\n"
+        "@pytest.mark.xdist_group('city')\n"
+        "@pytest.mark.parametrize('number', range(12))\n"
+        "def test_in_a_group(number):\n"
+        "    pathlib.Path(__file__).with_name(f'{number}.ran').write_text(os.environ['PYTEST_XDIST_WORKER'])\n"
+    )
+    words = ["-n", "2", "--dist", "loadgroup", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    workers = [each.read_text() for each in tmp_path.glob("*.ran")]
+    assert (len(workers), len(set(workers))) == (12, 1)

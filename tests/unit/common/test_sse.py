@@ -173,7 +173,7 @@ async def test_of_each_thing_the_newest_state_is_made_up(at_edge: Edge) -> None:
     async def missed(_position: str) -> Sequence[Message]:
         return [state(2), state(9, key="p2"), state(7, key="p3"), *entries]
 
-    streaming._resume = missed  # type: ignore[method-assign]
+    streaming._resume = missed  # type: ignore[method-assign, assignment]
     async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-1"}) as reader:
         await wait_until(lambda: len(reader.events()) >= 5)
         assert [(block.get("id", ""), block["data"]) for block in reader.blocks() if block["event"] != "ping"] == [
@@ -190,7 +190,7 @@ async def test_a_state_is_never_followed_by_an_older_one(at_edge: Edge) -> None:
         streaming.hub.publish(state(6, key="p2"))
         return [state(5), state(7, "200-4", "p2")]
 
-    streaming._resume = ahead  # type: ignore[method-assign]
+    streaming._resume = ahead  # type: ignore[method-assign, assignment]
     async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-1"}) as reader:
         await wait_until(lambda: len(reader.events()) >= 2)
         for each in (

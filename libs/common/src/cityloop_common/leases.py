@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import structlog
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.dialects.sqlite import insert
 
 from cityloop_common import metrics
@@ -22,6 +22,12 @@ from cityloop_common.tables import lease
 LEASE_FOR_S = 10.0
 ASK_AGAIN_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0  # after an error that nobody foresaw
+_MINE = insert(lease).values(name=bindparam("name"), holder=bindparam("holder"), token=1, until=bindparam("until"))
+_TAKE = _MINE.on_conflict_do_update(  # built once: every worker asks for each of its rights every second
+    index_elements=[lease.c.name],
+    set_={"holder": _MINE.excluded.holder, "token": lease.c.token + 1, "until": _MINE.excluded.until},
+    where=(lease.c.until < bindparam("now", type_=lease.c.until.type)) | (lease.c.holder == _MINE.excluded.holder),
+)
 log = structlog.get_logger(__name__)
 
 
@@ -134,13 +140,7 @@ async def _row_lease(ctx: Ctx[Any], name: str, holder: str) -> Held:
         asked_s = ctx.clock.monotonic()
         async with ctx.db.write() as tx:
             until = tx.recorded_at + timedelta(seconds=LEASE_FOR_S)
-            mine = insert(lease).values(name=name, holder=holder, token=1, until=until)
-            free = (lease.c.until < tx.recorded_at) | (lease.c.holder == holder)
-            taken = await tx.run(
-                mine.on_conflict_do_update(
-                    index_elements=[lease.c.name], set_={"holder": holder, "token": lease.c.token + 1, "until": until}, where=free
-                )
-            )
+            taken = await tx.run(_TAKE, {"name": name, "holder": holder, "until": until, "now": tx.recorded_at})
         if taken:
             return _RowLease(name, holder, ctx, asked_s + LEASE_FOR_S)
         await ctx.clock.sleep(ASK_AGAIN_S)

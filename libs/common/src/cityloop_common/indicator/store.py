@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cityloop_common.db import Tx, WriteTx
@@ -15,6 +15,10 @@ from cityloop_common.indicator.domain import Figure, Status
 from cityloop_common.tables import indicator_value
 
 _V = indicator_value.c
+# Built once: replicas ask for each figure every second while somebody listens.
+_OF_A_DAY = select(indicator_value).where(_V.name == bindparam("name"), _V.scheme == bindparam("scheme"), _V.on_day == bindparam("on_day"))
+_NEWEST = _OF_A_DAY.order_by(_V.known_at.desc()).limit(1)
+_NEWEST_BY = _OF_A_DAY.where(_V.known_at <= bindparam("known_by")).order_by(_V.known_at.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,8 @@ async def add(tx: WriteTx, new: Published) -> bool:
 
 async def newest(tx: Tx, name: str, scheme: str, on: date, *, known_by: datetime | None = None) -> Published | None:
     """What was published last of a day, or at or before an instant."""
-    found = select(indicator_value).where(_V.name == name, _V.scheme == scheme, _V.on_day == on.isoformat())
-    if known_by is not None:
-        found = found.where(_V.known_at <= known_by)
-    row = await tx.first(found.order_by(_V.known_at.desc()).limit(1))
+    of = {"name": name, "scheme": scheme, "on_day": on.isoformat()}
+    row = await (tx.first(_NEWEST, of) if known_by is None else tx.first(_NEWEST_BY, {**of, "known_by": known_by}))
     return None if row is None else _published(row)
 
 
