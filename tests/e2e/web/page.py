@@ -99,8 +99,9 @@ class Stopwatch:
 
 
 async def open_details(seen: Visit) -> None:
-    """Opens every figure's districts and ways to count, and waits until they are read."""
-    for more in await seen.page.locator("details > summary").all():
-        await more.click()
+    """Opens every figure's districts and ways to count, and waits until they are read. Figures may change their order meanwhile."""
+    closed = seen.page.locator("details:not([open]) > summary")
+    while await closed.count():
+        await closed.first.click()
     await expect(seen.page.locator("details[open] table").first).to_be_visible()
     await expect(seen.page.locator(".loading")).to_have_count(0)
