@@ -6,12 +6,15 @@ ARGS =
 PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
 STRICT = 0
 SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
+SIMULATION = beside
+SIMULATE = nice -n 19 $(BIN)/pytest $(ARGS) $(SIDE_BY_SIDE) --junitxml=.run/junit/simulation.xml tests/simulation
 
-.PHONY: help setup web run test lint stack stack-down test-stack bench soak screenshots sbom image-root compose-env compose-up judge k8s-server-dry-run clean
+.PHONY: help setup web run test simulation lint stack stack-down test-stack bench soak screenshots sbom image-root compose-env compose-up judge k8s-server-dry-run clean
 
 help:
 	@echo "make run         CityLoop in one process on 127.0.0.1:8080 (CITYLOOP_PORT); installs what is missing first"
 	@echo "make test        every test that needs no server; ARGS='-k name' goes to pytest"
+	@echo "make simulation  of these, the whole suite on virtual time (SIMULATION=apart leaves it out of make test)"
 	@echo "make lint        ruff, mypy, import-linter, house rules, the page's types"
 	@echo "make web         builds the pages (web/dist) and says what is wrong when it cannot; make run does it, too"
 	@echo "make stack       real PostgreSQL, Redis and Kafka on this machine, without Docker"
@@ -44,11 +47,15 @@ test:
 	$(BIN)/node --test 'web/tests/*.test.ts'
 	@# The simulation only computes: beside the others, who mostly wait, it takes what they leave of the processors.
 	@mkdir -p .run/junit; \
-	nice -n 19 $(BIN)/pytest $(ARGS) $(SIDE_BY_SIDE) --junitxml=.run/junit/simulation.xml tests/simulation >.run/junit/simulation.txt 2>&1 & \
-	simulation=$$!; trap 'kill $$simulation' INT TERM; \
+	if [ "$(SIMULATION)" = beside ]; then $(SIMULATE) >.run/junit/simulation.txt 2>&1 & simulation=$$!; trap 'kill $$simulation' INT TERM; fi; \
 	$(PYTEST) $(SIDE_BY_SIDE) --junitxml=.run/junit/test.xml -m "not stack and not soak" tests/unit tests/contract tests/e2e; others=$$?; \
+	if [ "$(SIMULATION)" != beside ]; then exit $$others; fi; \
 	wait $$simulation; simulation=$$?; cat .run/junit/simulation.txt; \
 	case "$$others $$simulation" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac # 5: no test there has that name
+
+simulation:
+	@scripts/setup dev
+	$(SIMULATE)
 
 lint:
 	@scripts/setup dev

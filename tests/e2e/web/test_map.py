@@ -140,7 +140,7 @@ async def _still(seen: Visit) -> int:
         before.append((await drawn(seen)).sum)
         return len(before) > 5 and len(set(before[-5:])) == 1
 
-    await wait_until(same, 15, every=0.1, what="the map stands still")
+    await wait_until(same, every=0.1, what="the map stands still")
     return before[-1]
 
 
@@ -148,7 +148,7 @@ async def _changes(seen: Visit, before: int) -> int:
     async def changed() -> bool:
         return (await drawn(seen)).sum != before
 
-    await wait_until(changed, 5, every=0.05, what="the map changes")
+    await wait_until(changed, every=0.05, what="the map changes")
     return await _still(seen)
 
 
