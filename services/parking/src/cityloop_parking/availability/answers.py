@@ -56,6 +56,7 @@ class Answers:
         self._failed_at_s = -TRY_AGAIN_S
         self._city_version = 0
         self._forget_all()
+        FAILURES.add(ctx.service, by=0)
 
     def _forget_all(self) -> None:
         self._models = open_models(self._calendar)
