@@ -72,9 +72,12 @@ async def resumed(replica: Replica, ctx: Ctx[Any], after: datetime, entries: Seq
     async def since(_position: str) -> Sequence[FanoutEntry]:
         return entries
 
-    with mock.patch.object(ctx.fanout, "since", since):
+    async def comes_to(_position: str) -> bool:
+        return True
+
+    with mock.patch.object(ctx.fanout, "since", since), mock.patch.object(ctx.fanout, "comes_to", comes_to):
         stream = asyncio.get_running_loop().create_task(replica.stream(seen_at(after))({"type": "http"}, receive, send))
-        await wait_until(lambda: replica.hub.clients)
+        await wait_until(lambda: any(not client.catches_up for client in replica.hub._clients))
         replica.hub.publish(Message("", "mark", "mark", "mark"))
         await wait_until(lambda: "mark" in heard)
         stream.cancel()

@@ -66,6 +66,7 @@ class Rush:
     people: list[asyncio.Task[None]] = field(default_factory=list)
     bearers: dict[str, str] = field(default_factory=dict)
     wires: int = 0
+    pause_s: float = PAUSE_S  # of everybody, after an answer
 
     def wire(self) -> Wire:
         """A client with a network of its own."""
@@ -115,9 +116,9 @@ class Rush:
                 await self.ask(wire, "GET", f"/parking/v1/places?near={AT.lon},{AT.lat}&radius_m=2000", {})
                 await self.ask(wire, "GET", f"/charging/v1/locations/{STATION}", {})
                 await self.ask(wire, "GET", "/waste/v1/loads?limit=5", admin)
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self.pause_s)
 
-    async def count(self, place_id: str, *, pause_s: float = PAUSE_S) -> None:
+    async def count(self, place_id: str) -> None:
         """Another number each time; the next one only after the answer."""
         told, at = self.told.counts.setdefault(place_id, []), self.told.counted_at.setdefault(place_id, [])
         operator = self.bearer("lot_operator", operator=LOT)
@@ -132,7 +133,7 @@ class Rush:
                 if answer is not None:
                     told.append(occupied)
                     at.append(time.monotonic())
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(self.pause_s)
 
     async def _drive(self, number: int) -> None:
         """Hold, then confirm or cancel, each under an Idempotency-Key."""
@@ -154,7 +155,7 @@ class Rush:
                     done = await self.ask(wire, "POST", f"{path}/{trip.id}/{end}", {**me, "idempotency-key": f"{subject}-{end}"})
                     trip.told = trip.told if done is None else json.loads(done.body)["state"]
                 del self.bearers[f"citizen//{subject}"]
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self.pause_s)
 
     async def _push(self, connector: str) -> None:
         """An operator's program sets one connector to and fro through T/CEC; any Ret but 0 is a failure."""
@@ -169,7 +170,7 @@ class Rush:
                 status = (1, 3)[turn % 2]
                 if await partner.notify(connector, status):
                     told.append(status)
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self.pause_s)
 
     async def _weigh(self, number: int) -> None:
         """A truck of its own, a minute after the other long before the sample's loads: a truck is weighed once a minute."""
@@ -188,7 +189,7 @@ class Rush:
                 answer = await self.ask(wire, "POST", "/waste/v1/loads", headers, body, fine=(201,))
                 if answer is not None:
                     self.told.loads[ticket] = json.loads(answer.body)["id"]
-                await asyncio.sleep(2 * PAUSE_S)
+                await asyncio.sleep(2 * self.pause_s)
 
     async def _plan(self) -> None:
         """Asks for a plan that publishes itself and waits for it, again and again: a job of a worker, with a solver's process."""
@@ -288,7 +289,7 @@ async def _open_station(rush: Rush) -> None:
 
 
 @asynccontextmanager
-async def rushing(city: City, port: int) -> AsyncIterator[Rush]:
+async def rushing(city: City, port: int, *, pause_s: float = PAUSE_S) -> AsyncIterator[Rush]:
     """Everybody runs around the body, unless it lets them rest; what was begun comes to its answer."""
     adding = (
         ("charging", "operator", "add", CHARGER, "--name", "Rush", "--json"),
@@ -296,7 +297,7 @@ async def rushing(city: City, port: int) -> AsyncIterator[Rush]:
     )
     added, sampled = await asyncio.gather(*(asyncio.to_thread(command, city.settings, city.folder, *words) for words in adding))
     assert (added.returncode, sampled.returncode) == (0, 0), f"{added.stderr}{sampled.stderr}"
-    rush = Rush(port, city.settings, json.loads(added.stdout))
+    rush = Rush(port, city.settings, json.loads(added.stdout), pause_s=pause_s)
     await open_places(rush, *COUNTED, HELD, KERB)
     await _open_station(rush)
     rush.listeners += [Listener(rush.wire(), f"/{service}/v1/stream") for service in STREAMS]
@@ -318,11 +319,11 @@ async def rushing(city: City, port: int) -> AsyncIterator[Rush]:
 @asynccontextmanager
 async def storming(settings: Mapping[str, str], port: int, *, pairs: int) -> AsyncIterator[Rush]:
     """As many who search as who count, each on a kept connection and without a pause, around the body."""
-    rush = Rush(port, settings, {})
+    rush = Rush(port, settings, {}, pause_s=0)
     places = [f"{LOT}-storm-{number}" for number in range(pairs)]
     await open_places(rush, *places)
     async with asyncio.TaskGroup() as group:
-        rush.people += [group.create_task(each) for place_id in places for each in (rush.look(), rush.count(place_id, pause_s=0))]
+        rush.people += [group.create_task(each) for place_id in places for each in (rush.look(), rush.count(place_id))]
         try:
             yield rush
         finally:

@@ -62,15 +62,18 @@ def _shrunk(chosen: Case, seed: int, mode: Mode, failing: Result) -> Plan:
 def _step_aside() -> None:
     """The least priority, also among the sessions that Linux shares the processors between."""
     os.nice(19)
-    with suppress(OSError):  # not on Linux, or not allowed to
+    with suppress(OSError):  # it leads one already
         os.setsid()
+    with suppress(OSError):  # not on Linux
         Path("/proc/self/autogroup").write_text("19")
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """In a session of its own no Ctrl-C reaches it."""
     with suppress(AttributeError):  # not on Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before
+        os._exit(2)
 
 
 def _batch(args: argparse.Namespace, seeds: range) -> bool:
@@ -94,17 +97,18 @@ def _batch(args: argparse.Namespace, seeds: range) -> bool:
 def _in_child(args: argparse.Namespace, seeds: range) -> int:
     """The exit status of a copy of this process that runs these seeds: what it imported is there, what it leaves goes with it."""
     sys.stdout.flush()
+    parent = os.getpid()
     child = os.fork()
     if not child:
         status = 2
         try:
-            _end_with_parent()
+            _end_with(parent)
             status = int(_batch(args, seeds))
-        except Exception:
+            sys.stdout.flush()
+        except BaseException:
+            status = 2
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(status)  # no destructor of a dead task runs
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -113,8 +117,8 @@ def main() -> int:
     """Exit status 1 when an invariant is broken, another when a run did not come to its end."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))  # a run that never ends must not take the machine with it
     args = _arguments()
-    _end_with_parent()
     if args.aside:
+        _end_with(os.getppid())
         _step_aside()
     configure_logging("error", stream=sys.stderr if args.log else io.StringIO())
     gc.disable()  # nothing may be collected in a run; between runs it would look through all that was left

@@ -127,7 +127,7 @@ def run_batch(batch: Batch) -> list[Result]:
     process = subprocess.run(batch.command(), cwd=REPOSITORY, capture_output=True, text=True, check=False)
     results = [Result(**json.loads(line)) for line in process.stdout.splitlines()]
     stopped = batch.until_broken and results and results[-1].broken
-    if len(results) != len(batch.seeds) and not stopped:
+    if (len(results) != len(batch.seeds) and not stopped) or process.returncode != int(any(each.broken for each in results)):
         ended = f"ended with {process.returncode} after {len(results)} seeds"
         raise RuntimeError(f"{' '.join(batch.command())} {ended}:\n{process.stderr}")
     return results

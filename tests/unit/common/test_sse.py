@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from cityloop_common import auth, sse
 from cityloop_common.rng import Rng
-from cityloop_common.sse import Hub, Message
+from cityloop_common.sse import Hub, Message, Resume
 from tests.support import PATIENCE_S, wait_until
 from tests.unit.common.edge import Edge
 
@@ -32,6 +32,7 @@ class Streaming:
         self.hub = Hub("tiny", clock=at_edge.clock, rng=Rng("sse"), max_clients=max_clients, max_queued=max_queued)
         self.resumed: list[str] = []
         self.known: Sequence[Message] | None = HISTORY
+        self.versions: dict[str, int] = {}
         self.url = ""
         self.server: uvicorn.Server | None = None
         self.app = at_edge.app(self._routes())
@@ -44,9 +45,13 @@ class Streaming:
             _: Annotated[auth.Principal, Depends(auth.public)], last_event_id: Annotated[str | None, Header()] = None, key: str = ""
         ) -> Response:
             wants = (lambda message: message.key == key) if key else None
-            return self.hub.stream(last_event_id=last_event_id, resume=self._resume, wants=wants)
+            resume = Resume(self._comes_to, self._resume, lambda key: self.versions.get(key, 0))
+            return self.hub.stream(last_event_id=last_event_id, resume=resume, wants=wants)
 
         return routes
+
+    async def _comes_to(self, position: str) -> bool:
+        return True
 
     async def _resume(self, position: str) -> Sequence[Message] | None:
         self.resumed.append(position)
@@ -206,6 +211,61 @@ async def test_a_state_is_never_followed_by_an_older_one(at_edge: Edge) -> None:
         assert [(block.get("id", ""), block["data"]) for block in reader.blocks() if block["event"] != "ping"] == [
             ("", '{"v":5}'), ("200-4", '{"v":7}'), ("200-5", '{"v":5}'), ("", '{"v":7}'), ("200-6", '{"v":6}'),
         ]  # fmt: skip
+
+
+async def test_what_a_replica_tells_until_it_is_as_far_as_the_client_is_no_news(at_edge: Edge) -> None:
+    """With a position or without one, however much it is: others hear it at once, and nobody waits for the one who waits."""
+    streaming = Streaming(at_edge, max_queued=50)
+    streaming.known, streaming.versions = [], {"p1": 9}
+
+    async def comes_to(_position: str) -> bool:
+        await streaming.hub.publish_all(state(1, key=f"p{number}") for number in range(120))
+        streaming.hub.reset("trimmed")
+        streaming.hub.publish(state(5, "200-2"))
+        return True
+
+    streaming._comes_to = comes_to  # type: ignore[method-assign, assignment]
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "200-2"}) as reader:
+        await wait_until(lambda: streaming.resumed)
+        await asyncio.sleep(0)
+        streaming.hub.publish(state(6, "200-3"))
+        await wait_until(reader.events)
+        assert reader.events() == [("200-3", "place")]
+
+
+@pytest.mark.parametrize("how", ["reset", "many"])
+async def test_who_is_not_told_all_while_catching_up_starts_again(how: str, at_edge: Edge) -> None:
+    """The stream was lost, or more came than a queue holds: said once, and what comes then is heard."""
+    streaming = Streaming(at_edge, max_queued=10)
+
+    async def missed(_position: str) -> Sequence[Message]:
+        if how == "reset":
+            streaming.hub.reset("trimmed")
+        else:
+            await streaming.hub.publish_all(message(number) for number in range(11))
+        return HISTORY
+
+    streaming._resume = missed  # type: ignore[method-assign, assignment]
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-1"}) as reader:
+        await wait_until(reader.events)
+        streaming.hub.publish(Message("300-1", "place", "p1", "{}"))
+        await wait_until(lambda: ("300-1", "place") in reader.events())
+        assert reader.events()[0] == ("", "reset")
+
+
+async def test_a_replica_that_does_not_come_as_far_says_so(at_edge: Edge) -> None:
+    """The client reads everything again; nothing is made up from what is older."""
+    streaming = Streaming(at_edge)
+
+    async def comes_to(_position: str) -> bool:
+        return False
+
+    streaming._comes_to = comes_to  # type: ignore[method-assign, assignment]
+    async with served(streaming.app) as (url, _), reading(url, **{"last-event-id": "100-1"}) as reader:
+        await wait_until(reader.events)
+        streaming.hub.publish(message(1))
+        await wait_until(lambda: len(reader.events()) >= 2)
+        assert (reader.events(), streaming.resumed) == ([("", "reset"), ("200-1", "place")], [])
 
 
 async def test_a_stream_that_counts_from_anywhere_is_heard_after_a_reset(at_edge: Edge) -> None:

@@ -74,7 +74,8 @@ class Fanout:
         self._stream = f"{service}:changes"
         self._queued: deque[Change] = deque(maxlen=MAX_QUEUED)
         self._signals = Signals()
-        self._heard: Position | None = None  # as far as the reader here has taken the stream; None: there is none, or it polls
+        self._heard: Position | None = None  # as far as the reader here has taken the stream; None: it has not begun, or polls
+        self._polls = False
         self._hears = asyncio.Event()
 
     async def publish(self, changes: Sequence[Change]) -> None:
@@ -115,10 +116,7 @@ class Fanout:
         return True
 
     async def since(self, position: str) -> Sequence[FanoutEntry] | None:
-        """What came after a position (a client's Last-Event-ID); None when that cannot be told any more.
-
-        The reader of this process has come as far as that position then: where the client was before may have been ahead of it.
-        """
+        """What came after a position (a client's Last-Event-ID); None when that cannot be told any more."""
         try:
             found: list[FanoutEntry] = []
             after = position
@@ -127,17 +125,22 @@ class Fanout:
                 after = page[-1].id
         except CacheUnavailable:
             return None
-        return None if page is None or not await self._comes_to(position_of(position)) else found
+        return None if page is None else found
 
-    async def _comes_to(self, position: Position) -> bool:
+    async def comes_to(self, position: str) -> bool:
+        """Waits until the reader of this process has heard a position: where a client was before may be ahead of it.
+
+        False when it does not come as far in time, or reads the database because the stream is away.
+        """
+        wanted = position_of(position)
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARD_WITHIN_S):
-                while self._heard is not None and self._heard < position:
+                while not self._polls and (self._heard is None or self._heard < wanted):
                     await self._hears.wait()
-        return self._heard is None or self._heard >= position
+        return self._heard is not None and self._heard >= wanted
 
-    def _hear(self, position: Position | None) -> None:
-        self._heard = position
+    def _hear(self, position: Position | None, *, polls: bool = False) -> None:
+        self._heard, self._polls = position, polls
         self._hears.set()
         self._hears = asyncio.Event()
 
@@ -179,7 +182,7 @@ class Fanout:
         return tail
 
     async def _poll_until_back(self, reader: FanoutReader) -> None:
-        self._hear(None)
+        self._hear(None, polls=True)
         CONNECTED.set(self._service, to=0)
         _log.warning("fanout-polls-database", service=self._service)
         while True:

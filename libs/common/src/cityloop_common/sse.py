@@ -22,6 +22,7 @@ from cityloop_common.rng import Rng
 PING_S = 8.0  # clients are promised one at least every 10 s
 SEND_DEADLINE_S = 20.0
 CLOSE_WITHIN_S = 1.0
+CAUGHT_UP_WITHIN_S = 8.0  # before the next ping is due
 MAX_CLIENTS = 2_000
 MAX_QUEUED = 256
 AT_ONCE = 100  # messages, of many, before clients have their turn to send what they were given
@@ -47,8 +48,19 @@ class Message:
 
 
 Wants = Callable[[Message], bool]
-Resume = Callable[[str], Awaitable[Sequence[Message] | None]]
-"""What came after a Last-Event-ID, known here at least as far as that; None when that cannot be told any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How a replica lets a client go on behind its Last-Event-ID, of whichever replica that was.
+
+    `comes_to` waits until this replica has heard what the client has; False when it does not. Then `missed` says what came after
+    it, or None when that cannot be told any more. `version` is the newest state of a key that is known here.
+    """
+
+    comes_to: Callable[[str], Awaitable[bool]]
+    missed: Callable[[str], Awaitable[Sequence[Message] | None]]
+    version: Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,10 @@ class _Client:
     newest: Position = NOWHERE
     queue: deque[_Part] = field(default_factory=deque)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    ahead: dict[str, int] = field(default_factory=dict)  # versions that it was told when it came, until this replica tells as new ones
+    ahead: dict[str, int] = field(default_factory=dict)  # versions that it was told when it came, until this replica is as far
+    waits: bool = False  # for this replica to come as far as it is: what is told meanwhile is no news for it
+    catches_up: bool = False
+    lost: bool = False  # something, while it caught up
     ending: str = ""
     scope: anyio.CancelScope | None = None
 
@@ -84,11 +99,12 @@ class _Client:
             del self.ahead[of.key]
         return position == NOWHERE or position > newest
 
-    def catch_up(self, messages: Sequence[Message], last: Position) -> None:
+    def catch_up(self, messages: Sequence[Message], last: Position, version: Callable[[str], int]) -> None:
         """It is told these before its queue, which began before they were read: what is in both is taken out of the queue."""
         sent = max([last, *(position_of(message.id) for message in messages)])
         self.ahead = {message.key: message.version for message in messages if message.version}
         self.queue = deque(part for part in self.queue if self.is_news(part, part.position, sent))
+        self.ahead = {key: newest for key, newest in self.ahead.items() if newest > version(key)}
         self.newest = max(self.newest, sent)
 
     def end(self, reason: str) -> None:
@@ -118,10 +134,13 @@ class Hub:
         part: _Part | None = None
         position = position_of(message.id)
         for client in list(self._clients):
-            if client.ending or not client.wants(message) or not client.is_news(message, position, client.newest):
+            if client.ending or client.waits or not client.wants(message) or not client.is_news(message, position, client.newest):
                 continue
             if len(client.queue) >= self._max_queued:
                 client.queue.clear()
+                if client.catches_up:
+                    client.lost = True
+                    continue
                 client.put(_reset("slow"))
                 client.end("slow")
                 continue
@@ -144,17 +163,23 @@ class Hub:
         await asyncio.sleep(0)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                while any(len(client.queue) > self._max_queued // 2 for client in self._clients if not client.ending):
+                while any(
+                    len(client.queue) > self._max_queued // 2 for client in self._clients if not (client.ending or client.catches_up)
+                ):
                     self._room.clear()
                     await self._room.wait()
 
     def reset(self, reason: str) -> None:
-        """Tells every client that events may be missing: read the state again. `reason`: `trimmed`, `cache-lost`."""
+        """Tells every client that events may be missing: read the state again. `reason`: `trimmed`, `cache-lost`.
+
+        One that waits for this replica is told by what it finds then.
+        """
         part = _reset(reason)
         for client in self._clients:
-            if not client.ending:
+            if not (client.ending or client.waits):
                 client.newest = NOWHERE  # a new stream may count from anywhere
                 client.ahead.clear()
+                client.lost = client.catches_up
                 client.put(part)
 
     def close(self) -> None:
@@ -202,7 +227,8 @@ class EventStream(Response):
         self._hub = hub
         self._last_event_id = last_event_id
         self._resume = resume
-        self._client = _Client(wants, position_of(last_event_id or ""))
+        again = last_event_id is not None
+        self._client = _Client(wants, position_of(last_event_id or ""), waits=again, catches_up=again)
         self._pings_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -240,20 +266,28 @@ class EventStream(Response):
         """What came between the client's last event and its place in this replica's queue, never twice, of each thing the newest."""
         if self._last_event_id is None:
             return
-        client, last = self._client, position_of(self._last_event_id)
-        missed = None
-        if self._resume is not None and last > NOWHERE:
-            missed = await self._resume(self._last_event_id)
-        if missed is None:
+        client, resume, told = self._client, self._resume, b""
+        missed = await self._missed(self._last_event_id)
+        if resume is None or missed is None or client.lost:
             client.newest = max((part.position for part in client.queue), default=NOWHERE)
+            told = _reset("trimmed").encoded
+        else:
+            wanted = _newest([message for message in missed if client.wants(message)])
+            client.catch_up(wanted, position_of(self._last_event_id), resume.version)
+            told = b"".join(_encode(message) for message in wanted)
+        client.waits = client.catches_up = False
+        if told:
             async with asyncio.timeout(SEND_DEADLINE_S):
-                await _send(send, _reset("trimmed").encoded)
-            return
-        wanted = _newest([message for message in missed if client.wants(message)])
-        client.catch_up(wanted, last)
-        if wanted:
-            async with asyncio.timeout(SEND_DEADLINE_S):
-                await _send(send, b"".join(_encode(message) for message in wanted))
+                await _send(send, told)
+
+    async def _missed(self, last_event_id: str) -> Sequence[Message] | None:
+        if self._resume is not None and position_of(last_event_id) > NOWHERE:
+            with suppress(TimeoutError, Unavailable):
+                async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
+                    if await self._resume.comes_to(last_event_id):
+                        self._client.waits = False  # from here on everything is queued, then what lies before it is read
+                        return await self._resume.missed(last_event_id)
+        return None
 
     async def _next(self) -> bytes:
         """The next thing to send; nothing when the stream ends."""

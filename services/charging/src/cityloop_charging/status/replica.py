@@ -16,7 +16,7 @@ from cityloop_charging.status.overview import Overview
 from cityloop_charging.status.use_cases import CHANGES
 from cityloop_common.compression import Body
 from cityloop_common.fanout import FanoutEntry
-from cityloop_common.sse import EventStream, Hub, Message
+from cityloop_common.sse import EventStream, Hub, Message, Resume
 
 PAGE = 2_000
 CHANGED = "evse.changed"
@@ -61,7 +61,8 @@ class Watch:
 
     def stream(self, last_event_id: str | None) -> EventStream:
         """A client's stream of changes, from where it was."""
-        return self.hub.stream(last_event_id=last_event_id, resume=self._missed)
+        resume = Resume(self._ctx.fanout.comes_to, self._missed, lambda uid: self._told.get(uid, 0))
+        return self.hub.stream(last_event_id=last_event_id, resume=resume)
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Forwards what is newer; entries that were lost are found by comparing with the database now and then."""
@@ -85,7 +86,7 @@ class Watch:
         self._told, self._loaded = told, True
         self._revision += 1
         self._newest, self._compared_at_s = newest, self._ctx.clock.monotonic()
-        if again:
+        if again or self.hub.clients:
             self.hub.reset("trimmed")
 
     async def poll(self) -> None:

@@ -13,7 +13,7 @@ from cityloop_common.clock import instant, rfc3339
 from cityloop_common.compression import Body
 from cityloop_common.errors import Unavailable
 from cityloop_common.fanout import FanoutEntry
-from cityloop_common.sse import EventStream, Hub, Message
+from cityloop_common.sse import EventStream, Hub, Message, Resume
 from cityloop_parking.availability.answers import Answers
 from cityloop_parking.availability.freshness import Freshness
 from cityloop_parking.chargers import store as chargers
@@ -28,6 +28,7 @@ PAGE = 500
 CHANGED = "place.changed"
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
 COMPARE_EVERY_S = 30.0
+AGAIN_S = 1.0
 TURN_EVERY_S = 1.0
 MEASURE_EVERY_S = 15.0
 CLOCKS_DIFFER_S = 5.0
@@ -125,7 +126,8 @@ class Search:
 
     def stream(self, last_event_id: str | None) -> EventStream:
         """A client's stream of changes, from where it was."""
-        return self.hub.stream(last_event_id=last_event_id, resume=self._missed)
+        resume = Resume(self._ctx.fanout.comes_to, self._missed, lambda place_id: self._ready().version(place_id))
+        return self.hub.stream(last_event_id=last_event_id, resume=resume)
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Takes what is newer. Each entry is a whole row, so none must be read for a gap; lost last ones are found by comparing."""
@@ -154,7 +156,7 @@ class Search:
         index.hear(NEVER if heard_at is None else heard_at.timestamp())
         self._index, self._newest, self._compared_at_s = index, newest, self._ctx.clock.monotonic()
         self._true_at(began)
-        if again:
+        if again or self.hub.clients:
             self.hub.reset("trimmed")
 
     async def poll(self) -> None:
@@ -185,6 +187,8 @@ class Search:
         self._as_of = rfc3339(at).encode()
 
     async def _missed(self, last_event_id: str) -> Sequence[Message] | None:
+        if self._ctx.clock.monotonic() - self._compared_at_s >= AGAIN_S:  # another replica may have found there what the stream lacks
+            await self.poll()
         entries = await self._ctx.fanout.since(last_event_id)
         if entries is None:
             return None

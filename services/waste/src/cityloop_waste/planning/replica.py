@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from cityloop_common.fanout import FanoutEntry
-from cityloop_common.sse import EventStream, Hub, Message
+from cityloop_common.sse import EventStream, Hub, Message, Resume
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.planning import store, use_cases
 from cityloop_waste.planning.plans import CityPlan
@@ -43,7 +43,8 @@ class PlanStream:
 
     def stream(self, last_event_id: str | None) -> EventStream:
         """A client's stream, from where it was."""
-        return self.hub.stream(last_event_id=last_event_id, resume=self._missed)
+        resume = Resume(self._ctx.fanout.comes_to, self._missed, lambda plan_id: self._known.get(plan_id, 0))
+        return self.hub.stream(last_event_id=last_event_id, resume=resume)
 
     async def apply(self, entries: Sequence[FanoutEntry]) -> None:
         """Passes entries on; a plan's change that was read from the database before is not told twice. Lost ones are found by comparing."""
@@ -58,7 +59,7 @@ class PlanStream:
             _remember(self._known, plan.id, plan.version)
         self._newest, self._compared_at_s = self._ctx.clock.now(), self._ctx.clock.monotonic()
         self._revision += 1
-        if again:
+        if again or self.hub.clients:
             self.hub.reset("trimmed")
 
     async def poll(self) -> None:
