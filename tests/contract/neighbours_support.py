@@ -170,7 +170,7 @@ async def listening(replica: Search, last_event_id: str | None = None) -> AsyncI
         heard.extend(orjson.loads(line[6:]) for event in events for line in event.splitlines() if line.startswith(b"data: "))
 
     stream = asyncio.get_running_loop().create_task(replica.stream(last_event_id)({"type": "http"}, receive, send_part))
-    await wait_until(lambda: replica.hub.clients)
+    await wait_until(lambda: any(not client.catches_up for client in replica.hub._clients))
     try:
         yield heard
     finally:

@@ -327,7 +327,11 @@ async def test_a_client_that_comes_back_hears_what_turned_meanwhile(town: City, 
     async def nothing_written(_position: str) -> Sequence[FanoutEntry]:
         return []
 
+    async def as_far(_position: str) -> bool:
+        return True
+
     monkeypatch.setattr(town.ctx.fanout, "since", nothing_written)
+    monkeypatch.setattr(town.ctx.fanout, "comes_to", as_far)
     async with listening(replica, f"{int(NOON.timestamp() * 1000)}-0") as heard:
         await wait_until(lambda: turns(heard) == [(STREET, "closed", rfc3339(at(20)))])
     async with listening(replica, f"{int(at(14).timestamp() * 1000)}-0") as heard:
