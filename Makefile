@@ -7,7 +7,7 @@ PYTEST = CITYLOOP_TEST_STRICT=$(STRICT) $(BIN)/pytest $(ARGS)
 STRICT = 0
 SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
 SIMULATION = beside
-SIMULATE = nice -n 19 $(BIN)/pytest $(ARGS) $(SIDE_BY_SIDE) --junitxml=.run/junit/simulation.xml tests/simulation
+SIMULATE = nice -n 19 env $(PYTEST) $(SIDE_BY_SIDE) --junitxml=.run/junit/simulation.xml tests/simulation
 
 .PHONY: help setup web run test simulation lint stack stack-down test-stack bench soak screenshots sbom image-root compose-env compose-up judge k8s-server-dry-run clean
 

@@ -74,6 +74,7 @@ def _told(words: str, trace: Path, hash_seed: str) -> tuple[str, bytes]:
     done = subprocess.run(
         command, cwd=REPOSITORY, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=False
     )
+    assert done.returncode in (0, 1), done.stderr
     return done.stdout, trace.read_bytes()
 
 

@@ -39,7 +39,7 @@ NOWHERE: Position = (0, 0)
 
 
 def position_of(entry_id: str) -> Position:
-    """The place of an entry in its stream, to be compared; NOWHERE for what is no entry id."""
+    """The place of an entry in its stream, to be compared, its millisecond first; NOWHERE for what is no entry id."""
     milliseconds, _, number = entry_id.partition("-")
     if not (milliseconds.isascii() and milliseconds.isdecimal() and number.isascii() and number.isdecimal() and len(entry_id) <= 40):
         return NOWHERE

@@ -22,7 +22,7 @@ from cityloop_common.rng import Rng
 PING_S = 8.0  # clients are promised one at least every 10 s
 SEND_DEADLINE_S = 20.0
 CLOSE_WITHIN_S = 1.0
-CAUGHT_UP_WITHIN_S = 8.0  # before the next ping is due
+CAUGHT_UP_WITHIN_S = PING_S
 MAX_CLIENTS = 2_000
 MAX_QUEUED = 256
 AT_ONCE = 100  # messages, of many, before clients have their turn to send what they were given

@@ -14,6 +14,7 @@ from cityloop_charging.status.domain import Live
 from cityloop_charging.status.events import body
 from cityloop_charging.status.overview import Overview
 from cityloop_charging.status.use_cases import CHANGES
+from cityloop_common.cache import position_of
 from cityloop_common.compression import Body
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message, Resume
@@ -104,7 +105,7 @@ class Watch:
         entries = await self._ctx.fanout.since(last_event_id)
         if entries is None:
             return None
-        lost = await self._unheard_since(datetime.fromtimestamp(int(last_event_id.partition("-")[0]) / 1000, UTC))
+        lost = await self._unheard_since(datetime.fromtimestamp(position_of(last_event_id)[0] / 1000, UTC))
         return [*(_told(live).message() for live in lost), *(told.message() for told in _read(entries))]
 
     async def _unheard_since(self, at: datetime) -> list[Live]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from cityloop_common import telemetry
+from cityloop_common.cache import position_of
 from cityloop_common.clock import instant, rfc3339
 from cityloop_common.compression import Body
 from cityloop_common.errors import Unavailable
@@ -28,7 +29,7 @@ PAGE = 500
 CHANGED = "place.changed"
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
 COMPARE_EVERY_S = 30.0
-AGAIN_S = 1.0
+JUST_COMPARED_S = 1.0  # who comes back may have heard elsewhere what was found in the database and the stream lacks
 TURN_EVERY_S = 1.0
 MEASURE_EVERY_S = 15.0
 CLOCKS_DIFFER_S = 5.0
@@ -187,7 +188,7 @@ class Search:
         self._as_of = rfc3339(at).encode()
 
     async def _missed(self, last_event_id: str) -> Sequence[Message] | None:
-        if self._ctx.clock.monotonic() - self._compared_at_s >= AGAIN_S:  # another replica may have found there what the stream lacks
+        if self._ctx.clock.monotonic() - self._compared_at_s >= JUST_COMPARED_S:
             await self.poll()
         entries = await self._ctx.fanout.since(last_event_id)
         if entries is None:
@@ -200,7 +201,7 @@ class Search:
         """Places written since an entry that the stream did not tell of here: its entry may be lost, and the client never heard of it."""
         if self._index is None:
             return []
-        since_s = int(last_event_id.partition("-")[0]) / 1000 - LATE_COMMITS.total_seconds()
+        since_s = position_of(last_event_id)[0] / 1000 - LATE_COMMITS.total_seconds()
         written = self._index.written_since(int(since_s * 1_000_000))
         return [place for place in written if place.version > self._streamed.get(place.id, 0)]
 
@@ -208,7 +209,7 @@ class Search:
         """Places that are shown otherwise, by the clock alone, since an entry of the stream, whose id begins with its millisecond."""
         if self._index is None:
             return []
-        since_s = int(last_event_id.partition("-")[0]) / 1000 - CLOCKS_DIFFER_S
+        since_s = position_of(last_event_id)[0] / 1000 - CLOCKS_DIFFER_S
         places = self._index.turned(since_s, self._ctx.clock.now().timestamp())
         if self._chargers_since_s >= since_s - COMPARE_EVERY_S:  # another replica may have noticed it so much later
             places += self._index.with_chargers()

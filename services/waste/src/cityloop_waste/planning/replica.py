@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
+from cityloop_common.cache import position_of
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message, Resume
 from cityloop_waste.context import WasteCtx
@@ -94,7 +95,7 @@ class PlanStream:
         entries = await self._ctx.fanout.since(last_event_id)
         if entries is None:
             return None
-        lost = await self._unheard_since(datetime.fromtimestamp(int(last_event_id.partition("-")[0]) / 1000, UTC))
+        lost = await self._unheard_since(datetime.fromtimestamp(position_of(last_event_id)[0] / 1000, UTC))
         return [*map(_changed, lost), *(message for entry in entries if (message := _message(entry)) is not None)]
 
     async def _unheard_since(self, at: datetime) -> list[CityPlan]:
