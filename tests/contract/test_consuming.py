@@ -82,7 +82,7 @@ async def until_effects(ctx: Ctx[Any], wanted: int) -> None:
     async def there() -> bool:
         return await effects(ctx) == wanted
 
-    await wait_until(there, 15, what=f"{wanted} effects")
+    await wait_until(there, what=f"{wanted} effects")
 
 
 async def letters(ctx: Ctx[Any]) -> list[Record]:
@@ -239,7 +239,7 @@ async def test_a_crash_between_commit_and_offset_repeats_nothing(kit_ctx: Ctx[An
         async def handled() -> bool:
             return metrics.dead_letters.value("kit", "kit-other", FACTS) > 0
 
-        await wait_until(handled, 15, what="a second group's duplicate key")
+        await wait_until(handled, what="a second group's duplicate key")
     assert await effects(kit_ctx) == 3
 
 

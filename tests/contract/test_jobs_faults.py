@@ -47,7 +47,7 @@ async def until(ctx: Ctx[Any], job_id: str, state: str) -> JobView:
         found = await now(ctx, job_id)
         return found if found.state == state else None
 
-    found = await wait_until(there, 15, what=f"job {state}")
+    found = await wait_until(there, what=f"job {state}")
     assert found is not None
     return found
 

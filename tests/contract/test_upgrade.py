@@ -156,7 +156,7 @@ async def _answers(http: httpx.AsyncClient, service: str) -> None:
             assert answer.status_code == 200, answer.text
             return any(len(value) > 0 for value in answer.json().values() if isinstance(value, list))
 
-        await wait_until(shown, 15, what=f"{path} shows something")
+        await wait_until(shown, what=f"{path} shows something")
     for each in (await http.get(f"/{service}/v1/indicators")).json()["indicators"]:
         now = SystemClock().now().isoformat()
         figure = await http.get(f"/{service}/v1/indicators/{each['name']}", params={"known_at": now})
@@ -190,7 +190,7 @@ async def _hears(ctx: Ctx[Any]) -> None:
         async with ctx.db.read() as tx:
             return int(await tx.scalar(select(func.count()).select_from(table).where(column == told.key))) == 1
 
-    await wait_until(taken, 15, what=f"{ctx.service} has heard {name}")
+    await wait_until(taken, what=f"{ctx.service} has heard {name}")
 
 
 async def _goes_on(ctx: Ctx[Any]) -> None:

@@ -47,7 +47,7 @@ class Balancer:
         async def seen() -> bool:
             return (await self.stats())[service, NUMBERS[number]]["status"] == state
 
-        await wait_until(seen, 15, every=0.02, what=f"{service} {NUMBERS[number]} is {state} for HAProxy")
+        await wait_until(seen, every=0.02, what=f"{service} {NUMBERS[number]} is {state} for HAProxy")
 
     async def faults(self) -> dict[str, int]:
         """Answers that it had to make itself, or that a server broke off; requests that no ready replica could take."""
@@ -72,7 +72,7 @@ async def balanced(city: City, folder: Path) -> AsyncIterator[Balancer]:
         command = [haproxy, "-db", "-f", str(CONFIGURATION)]
         running = subprocess.Popen(command, env=given, cwd=folder, stdout=output, stderr=output)  # noqa: ASYNC220 - starts at once
     try:
-        await wait_until(made.socket.exists, 10, what=f"HAProxy runs; {made.output}")
+        await wait_until(made.socket.exists, what=f"HAProxy runs; {made.output}")
         for service in city.apis_of:
             for number in range(len(NUMBERS)):
                 await made.sees(service, number, "UP")

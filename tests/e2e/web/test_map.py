@@ -55,7 +55,7 @@ async def test_the_map_shows_what_the_tables_show(browser: Browser, town: Town) 
             now = await drawn(seen)
             return now.colours > 200 and now.largest < 0.98
 
-        await wait_until(inked, 10, what="the map has signs, roads and names on it")
+        await wait_until(inked, what="the map has signs, roads and names on it")
 
 
 async def test_what_is_hidden_or_chosen_changes_the_map(browser: Browser, town: Town) -> None:
@@ -67,7 +67,7 @@ async def test_what_is_hidden_or_chosen_changes_the_map(browser: Browser, town: 
         await layer.uncheck()
         await _changes(seen, whole)
         await layer.check()
-        await wait_until(lambda: _is(seen, whole), 10, what="the map is as it was")
+        await wait_until(lambda: _is(seen, whole), what="the map is as it was")
         row = rows(seen, "place").nth(2)
         await row.locator("button").first.click()
         await expect(row).to_have_attribute("aria-current", "true")

@@ -127,7 +127,7 @@ async def _streams_to_one(town: Town, apis: Sequence[Process]) -> Process:
         found[:] = [each for each in apis if counts[each.url] == 1]
         return sum(counts.values()) == 1
 
-    await wait_until(one, 20, every=0.2, what="one replica of parking's has the page's stream")
+    await wait_until(one, every=0.2, what="one replica of parking's has the page's stream")
     return found[0]
 
 

@@ -97,7 +97,8 @@ class Subscription(Protocol):
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Stores the next offset to read, for all of them or none.
 
-        Raises Fenced when one of the partitions has moved; the next poll then starts at what is committed. Raises LogUnavailable.
+        Raises Fenced when one of the partitions has moved; the next poll then starts at what is committed. Raises LogUnavailable: it may
+        be stored or not, and the next poll goes on behind what was polled, unless `rewind` or a new subscription comes first.
         """
         ...
 
