@@ -50,6 +50,7 @@ from cityloop_parking.places.domain import Category, PlaceState, Pool
 from cityloop_parking.places.tables import place
 from cityloop_parking.search.tables import search_entry
 from cityloop_parking.service import SERVICE as PARKING
+from cityloop_waste.planning import publishing
 from cityloop_waste.planning import use_cases as planning
 from cityloop_waste.planning.plans import Publish
 from cityloop_waste.planning.tables import plan_version, street_section
@@ -245,10 +246,10 @@ class Suite:
         assert kept is not None
         async with ctx.db.write() as tx:
             await tx.run(delete(job))  # nobody shall search it again
-            await planning.publish_in(tx, ctx, kept.id)
+            await publishing.publish_in(tx, ctx, kept.id)
         if turn % 4 == 3:
             async with ctx.db.write() as tx:
-                await planning.withdraw_in(tx, ctx, kept.id)
+                await publishing.withdraw_in(tx, ctx, kept.id)
 
     async def check_mirrors(self) -> None:
         """What each keeps of another's words is what that other's own tables say."""

@@ -22,7 +22,7 @@ from cityloop_common.tables import job
 from cityloop_waste import consumers
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.domain import Depot, DepotAmbiguous, DepotId
-from cityloop_waste.planning import store, use_cases
+from cityloop_waste.planning import publishing, store, use_cases
 from cityloop_waste.planning.closures import Section
 from cityloop_waste.planning.plans import (
     DayOver,
@@ -42,6 +42,9 @@ from cityloop_waste.points import use_cases as points
 from cityloop_waste.streams import Stream
 from tests.contract.waste_support import CENTRE, TEN, TODAY, Town, one_round, point, town, truck
 from tests.support import wait_until
+
+NOTHING: dict[str, object] = {"broken": [], "seen": {}}
+"""A replan that was asked with nothing."""
 
 
 @pytest.fixture
@@ -205,7 +208,7 @@ async def test_a_replan_that_is_published_again_replaces_what_has_held_since(cit
     """First the plan that it was made from, then the one that took its place; after a withdrawal none: it is told as any plan."""
     base, replan, newer = await city.ready(), await city.ready(), await city.ready()
     async with city.db.write() as tx:
-        await tx.run(update(plan).where(plan.c.id == replan.id).values(replaces=base.id, reasons=["breakdown"]))
+        await tx.run(update(plan).where(plan.c.id == replan.id).values(replaces=base.id, reasons=["breakdown"], replan=NOTHING))
     for each in (base, replan, newer, replan):
         await city.publish(each.id)
     await city.withdraw(replan.id)
@@ -219,7 +222,7 @@ async def test_a_replan_that_is_published_again_replaces_what_has_held_since(cit
         ("withdrawn", None, 5),
         ("published", None, 6),
     ]
-    assert [event async for event in use_cases.republished(city.ctx, None)] == await city.told("waste.plan")
+    assert [event async for event in publishing.republished(city.ctx, None)] == await city.told("waste.plan")
 
 
 async def test_a_plan_is_withdrawn_as_a_version_of_its_own(city: Town) -> None:
@@ -234,7 +237,7 @@ async def test_a_plan_is_withdrawn_as_a_version_of_its_own(city: Town) -> None:
         ("waste.plan.published.v1", 1, 1),
         ("waste.plan.withdrawn.v1", 2, 2),
     ]
-    assert [event async for event in use_cases.republished(city.ctx, None)] == events
+    assert [event async for event in publishing.republished(city.ctx, None)] == events
 
 
 async def test_what_is_not_ready_is_not_published(city: Town) -> None:
@@ -277,7 +280,7 @@ async def test_a_plan_that_publishes_itself_looks_when_its_turn_has_come(city: T
     later = await city.ready()
     assert later.result is not None
     async with city.db.write() as tx:
-        await use_cases.publish_in(tx, city.ctx, later.id)
+        await publishing.publish_in(tx, city.ctx, later.id)
         kept = asyncio.get_running_loop().create_task(use_cases.keep(city.ctx, slow.id, later.result))
         await asyncio.sleep(0.3)  # it has got as far as it can
     assert await kept is not None
@@ -301,7 +304,7 @@ async def test_routes_are_kept_also_when_they_cannot_be_published(city: Town, mo
     assert await city.state(asked.id) is PlanState.READY
     async with city.working():
         assert (await city.until(asked.id, PlanState.PUBLISHED)).publication == 1
-    assert await use_cases.publish_itself(city.ctx, asked.id) is None
+    assert await publishing.publish_itself(city.ctx, asked.id) is None
     assert len(await city.told("waste.plan")) == 1
 
 
@@ -314,6 +317,9 @@ async def test_a_plan_whose_day_ended_meanwhile_stays_ready(city: Town) -> None:
     kept = await use_cases.keep(city.ctx, asked.id, await one_round(task.payload, lambda _: None))
     assert kept is not None
     assert (kept.state, await city.told("waste.plan")) == (PlanState.READY, [])
+    reason = (await use_cases.find(city.ctx, asked.id)).plan.reason
+    assert reason == f"plan-day-over: {asked.on} is over"
+    assert await publishing.publish_itself(city.ctx, asked.id) is None, "as often as it is asked"
 
 
 async def test_a_search_is_cancelled_once(city: Town) -> None:

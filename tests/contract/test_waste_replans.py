@@ -18,7 +18,7 @@ from cityloop_common.db import UniqueViolation
 from cityloop_common.geo import Position
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.planning import jobs as planning_jobs
-from cityloop_waste.planning import replans, routes, store, use_cases
+from cityloop_waste.planning import publishing, replans, routes, store, use_cases
 from cityloop_waste.planning.domain import Stop
 from cityloop_waste.planning.plans import (
     CityPlan,
@@ -26,6 +26,7 @@ from cityloop_waste.planning.plans import (
     NoRoutes,
     NotComparable,
     NotPublished,
+    PlanOutdated,
     PlanState,
     Publish,
     ReplanRunning,
@@ -40,6 +41,7 @@ from cityloop_waste.roads import use_cases as roads
 from cityloop_waste.roads.use_cases import BaseMap
 from cityloop_waste.streams import Stream
 from tests.contract.waste_support import CENTRE, TODAY, PlayedPool, Town, point, solved, town
+from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("quick")
 FIVE = day_begins(TODAY) + timedelta(hours=5)
@@ -61,7 +63,7 @@ async def city(url: str, folder: Path, answer: Any = solved) -> AsyncIterator[tu
         await opened.furnish()
         async with opened.db.write() as tx:
             await points.keep_in(tx, opened.ctx, [point(number) for number in range(1, 9)])
-        opened.clock.go_on()
+        opened.clock.go_on_at(FIVE)  # before the trucks leave
         asked = await opened.ask()
         async with opened.working():
             await opened.until(asked.id, PlanState.READY)
@@ -128,7 +130,7 @@ async def test_story_5_a_breakdown_at_work(url: str, tmp_path: Path) -> None:
         body = second.body()
         assert (body["version"], body["replaces"], body["reasons"], body["stops"]) == (2, old.id, ["breakdown"], 8)
         assert [each["place_id"] for each in body["closures"]] == ["s-8"]  # type: ignore[attr-defined]
-        assert [event async for event in use_cases.republished(opened.ctx, None)] == [first, second]
+        assert [event async for event in publishing.republished(opened.ctx, None)] == [first, second]
 
 
 async def test_it_publishes_itself_when_that_was_wished(url: str, tmp_path: Path) -> None:
@@ -226,6 +228,32 @@ async def test_the_instant_never_goes_back(url: str, tmp_path: Path) -> None:
         with pytest.raises(InvalidReplan, match="before that of the plan that holds"):
             await ask(opened, first, at=midway(old) - timedelta(seconds=1))
         assert (await ask(opened, first, at=midway(old))).state is PlanState.WAITING
+
+
+async def test_one_that_trucks_are_past_is_refused_and_made_anew(url: str, tmp_path: Path) -> None:
+    """By hand or by itself: it stays ready, and what holds holds on. Where no truck has gone wrong, late is better than never."""
+    async with city(url, tmp_path) as (opened, _, old):
+        truck, sixth = route_of(old)["truck"], [visit["id"] for visit in route_of(old)["visits"] if visit["kind"] == "stop"][5]
+        assert old.problem is not None
+        at = next(stop["position"] for stop in old.problem["stops"] if stop["id"] == sixth)
+        urgent = Stop("U1", Position(at["lon"], at["lat"]), 50, 100, 60)
+        outdated = await ask(opened, old, urgent=(urgent,), publish=Publish.WHEN_READY)
+        opened.clock.move(hours=3)
+
+        async def refused() -> CityPlan | None:
+            found = (await use_cases.find(opened.ctx, outdated.id)).plan
+            return found if found.reason else None
+
+        async with opened.working():
+            told = await wait_until(refused, what="why it has not published itself")
+        assert told is not None
+        assert (told.state, told.reason) == (PlanState.READY, f"plan-outdated: {truck} is past what it has changed; make the plan anew")
+        with pytest.raises(PlanOutdated, match=truck):
+            await opened.publish(outdated.id)
+        assert await opened.state(old.id) is PlanState.PUBLISHED
+        stands = await made(opened, old, broken=(truck,))
+        opened.clock.move(hours=3)
+        assert (await opened.publish(stands.id)).state is PlanState.PUBLISHED
 
 
 async def test_what_trucks_drive_to_until_the_plan_is_there_stays(url: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cityloop_common.cache import Cache, open_cache
 from cityloop_common.clock import SystemClock
 from cityloop_common.fanout import Change, FanoutEntry
 from cityloop_common.sse import Message
-from cityloop_waste.planning import use_cases
+from cityloop_waste.planning import publishing, use_cases
 from cityloop_waste.planning.replica import CHANGED, COMPARE_EVERY_S, PROGRESS, PlanStream
 from tests.contract.waste_support import Town, town
 from tests.support import wait_until
@@ -79,7 +79,7 @@ async def test_while_the_cache_is_away_the_database_is_read(tmp_path: Path) -> N
         published = await opened.publish(asked.id)
         await heard.poll()
         assert heard.states(asked.id) == ["ready", "published"]
-        late = FanoutEntry("1-0", Change(use_cases.CHANGE, asked.id, published.version, orjson.dumps(use_cases.shown_body(published))))
+        late = FanoutEntry("1-0", Change(publishing.CHANGE, asked.id, published.version, orjson.dumps(publishing.shown_body(published))))
         await heard.apply([late])
         assert heard.states(asked.id) == ["ready", "published"]
         await heard.reset()
@@ -118,7 +118,7 @@ async def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("cityloop_waste.planning.replica.REMEMBERED", 2)
     async with town(f"sqlite:///{tmp_path / 'w.db'}", tmp_path) as opened:
         heard = Heard(opened)
-        entries = [FanoutEntry(f"{n}-0", Change(use_cases.CHANGE, f"p{n % 3}", n + 1, b"{}")) for n in range(9)]
+        entries = [FanoutEntry(f"{n}-0", Change(publishing.CHANGE, f"p{n % 3}", n + 1, b"{}")) for n in range(9)]
         await heard.apply(entries)
         assert len(heard.messages) == 9
         assert len(heard._known) == 2

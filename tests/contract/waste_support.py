@@ -33,7 +33,7 @@ from cityloop_waste.context import WasteCtx
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.domain import Depot, DepotId, Site, SiteId, SiteKind, Truck, TruckId
 from cityloop_waste.ledger.domain import Ticket
-from cityloop_waste.planning import problem_json, work
+from cityloop_waste.planning import problem_json, publishing, work
 from cityloop_waste.planning import use_cases as planning
 from cityloop_waste.planning.jobs import PLAN
 from cityloop_waste.planning.plans import CityPlan, PlanState, Publish
@@ -45,7 +45,7 @@ from cityloop_waste.roads import graph
 from cityloop_waste.schema import metadata
 from cityloop_waste.settings import WasteSettings
 from cityloop_waste.streams import Stream
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 TEN = datetime(2026, 11, 26, 2, 0, tzinfo=UTC)  # ten in the morning of the first city
 TODAY = date(2026, 11, 26)
@@ -67,6 +67,10 @@ class HandClock(SystemClock):
     def go_on(self) -> None:
         """From now on time passes."""
         self.at, self.since = self.now(), super().now()
+
+    def go_on_at(self, at: datetime) -> None:
+        """It is then, and time passes."""
+        self.at, self.since = at, super().now()
 
     def move(self, **parts: float) -> None:
         """Moves it on, or back."""
@@ -231,12 +235,12 @@ class Town:
     async def publish(self, plan_id: str) -> CityPlan:
         """Publishes a plan."""
         async with self.db.write() as tx:
-            return await planning.publish_in(tx, self.ctx, plan_id)
+            return await publishing.publish_in(tx, self.ctx, plan_id)
 
     async def withdraw(self, plan_id: str) -> CityPlan:
         """Withdraws a plan."""
         async with self.db.write() as tx:
-            return await planning.withdraw_in(tx, self.ctx, plan_id)
+            return await publishing.withdraw_in(tx, self.ctx, plan_id)
 
     async def cancel(self, plan_id: str) -> CityPlan:
         """Cancels a plan."""
@@ -247,7 +251,7 @@ class Town:
         """A plan's state."""
         return (await planning.find(self.ctx, plan_id)).plan.state
 
-    async def until(self, plan_id: str, *states: PlanState, within_s: float = 20) -> CityPlan:
+    async def until(self, plan_id: str, *states: PlanState, within_s: float = PATIENCE_S) -> CityPlan:
         """Waits for a state."""
 
         async def there() -> CityPlan | None:

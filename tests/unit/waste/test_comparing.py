@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cityloop_waste.planning.comparing import Moved, compare
+import pytest
+
+from cityloop_waste.planning.comparing import Moved, compare, passed
 
 
 def result(metres: int, **ways: str) -> dict[str, Any]:
@@ -34,3 +36,40 @@ def test_an_order_that_another_truck_keeps_is_alike() -> None:
     """Of three pairs two are kept, whoever drives them; turned round a pair is another one."""
     found = compare(result(1000, T1="abc", T2="de"), result(1000, T3="abc", T2="ed"))
     assert (found.alike, found.pairs) == (2, 3)
+
+
+def driven(**ways: str) -> dict[str, Any]:
+    """Trucks that leave at 0 and the places of a text at 100, 200 and so on; a place in capitals is a site, "." is home."""
+    kinds = {True: "unload", False: "stop"}
+    routes = []
+    for truck, places in ways.items():
+        inner: list[dict[str, Any]] = [{"kind": "depot-end" if each == "." else kinds[each.isupper()], "id": each} for each in places]
+        visits = [{"kind": "depot-start", "id": None}, *inner]
+        routes.append({"truck": truck, "visits": [{**visit, "departure_s": 100 * number} for number, visit in enumerate(visits)]})
+    return {"routes": routes}
+
+
+@pytest.mark.parametrize(
+    "now_s, new, late",
+    [
+        (99, {"T1": "abxcS.", "T2": "deS."}, []),
+        (199, {"T1": "abxcS.", "T2": "deS."}, []),  # it drives to b, which stays
+        (200, {"T1": "abxcS.", "T2": "deS."}, ["T1"]),  # it drives to c, and the new plan sends it to x first
+        (99, {"T1": "abcS.", "T2": "edS."}, ["T2"]),
+        (-1, {"T1": "", "T2": "edS."}, []),  # nobody has left
+        (150, {"T1": "abS."}, ["T2"]),  # what it serves is nobody's
+        (250, {"T1": "abScS.", "T2": "deS."}, ["T1"]),  # an unload is a place like others
+        (10_000, {"T1": "abcS.fS.", "T2": "deS."}, []),  # home, and sent out again
+        (10_000, {"T1": "abcS.", "T2": "deS.", "T3": "g."}, []),  # one that stands at the depot
+    ],
+)
+def test_a_plan_is_late_for_trucks_that_have_passed_what_it_changes(now_s: int, new: dict[str, str], late: list[str]) -> None:
+    """What a truck has served, and the place that it drives to, have to be the new plan's too, in this order."""
+    assert passed(driven(T1="abcS.", T2="deS."), driven(**new), now_s) == late
+
+
+def test_trucks_that_stand_are_never_passed() -> None:
+    """A broken one, or one that was seen elsewhere, waits for the new plan."""
+    before, after = driven(T1="abcS.", T2="deS."), driven(T1="a", T2="edS.")
+    assert passed(before, after, 500) == ["T1", "T2"]
+    assert passed(before, after, 500, standing={"T1"}) == ["T2"]

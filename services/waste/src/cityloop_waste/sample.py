@@ -25,7 +25,7 @@ from cityloop_waste.fleet import use_cases as fleet
 from cityloop_waste.fleet.domain import Depot, DepotId, Site, SiteId, SiteKind, Truck, TruckId
 from cityloop_waste.ledger import use_cases as ledger
 from cityloop_waste.ledger.domain import Ticket
-from cityloop_waste.planning import night
+from cityloop_waste.planning import night, publishing
 from cityloop_waste.planning import store as plans
 from cityloop_waste.planning import use_cases as planning
 from cityloop_waste.planning.plans import OPEN, PlanState, Publish
@@ -213,7 +213,7 @@ async def _settle(ctx: WasteCtx, day: date) -> None:
         for plan in await planning.page(ctx, wanted, most=1):
             if plan.state is PlanState.READY and plan.id in nightly:
                 async with ctx.db.write() as tx:
-                    await planning.publish_in(tx, ctx, plan.id)
+                    await publishing.publish_in(tx, ctx, plan.id)
 
 
 async def _weigh(ctx: WasteCtx, day: date, now: datetime) -> None:

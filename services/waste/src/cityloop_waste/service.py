@@ -16,7 +16,7 @@ from cityloop_waste.ledger import api as ledger_api
 from cityloop_waste.ledger import events as ledger_events
 from cityloop_waste.ledger import use_cases as ledger
 from cityloop_waste.planning import api as planning_api
-from cityloop_waste.planning import drawing, manifests_api, night, replans_api, routes_api
+from cityloop_waste.planning import drawing, manifests_api, night, publishing, replans_api, routes_api
 from cityloop_waste.planning import events as planning_events
 from cityloop_waste.planning import use_cases as planning
 from cityloop_waste.planning.published import PublishedRoutes
@@ -85,7 +85,7 @@ SERVICE = Service(
     jobs=jobs.JOBS,
     api_parts=api_parts,
     republish=(
-        Republish(planning_events.TOPIC, planning.republished),
+        Republish(planning_events.TOPIC, publishing.republished),
         Republish(ledger_events.TOPIC, ledger.republished),
         FIGURES.republish,
     ),

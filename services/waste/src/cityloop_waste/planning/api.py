@@ -20,7 +20,7 @@ from cityloop_common.errors import BadRequest
 from cityloop_common.idempotency import Answer
 from cityloop_common.jobs import JobView
 from cityloop_waste.edge import LAST_DAY, OLDEST_DAY, Context, Limit, PositionView, Repeatable, answer_once
-from cityloop_waste.planning import routes, store, use_cases
+from cityloop_waste.planning import publishing, routes, store, use_cases
 from cityloop_waste.planning.domain import MOST_SECONDS, InvalidProblem, Reason
 from cityloop_waste.planning.plans import CityPlan, Publish, ReplanReason
 from cityloop_waste.planning.problem_json import ProblemBody
@@ -90,7 +90,8 @@ class FiguresView(BaseModel):
 class PlanSummary(BaseModel):
     """A plan without its routes. `version` numbers what was published for the stream and day.
 
-    `replaces` is the plan that it was made from in the course of the day, `reasons` say why.
+    `replaces` is the plan that it was made from in the course of the day, `reasons` say why. `reason` is why there are no routes, or why
+    it has not published itself.
     """
 
     id: str
@@ -295,10 +296,14 @@ async def complete(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response
 
 @router.post("/plans/{plan_id}/publication", response_model=PlanSummary, dependencies=[Dispatcher], summary="Publish a plan")
 async def publish(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response:
-    """From now on it holds for its stream and day, in place of the one before, and closes the on-street parking in its way."""
+    """From now on it holds for its stream and day, in place of the one before, and closes the on-street parking in its way.
+
+    A plan that was made anew is refused when another holds by now than the one it was made from, or when trucks have passed what it has
+    changed (`plan-outdated`): make it anew once more.
+    """
 
     async def effect(tx: WriteTx) -> Answer:
-        return answer_of(await use_cases.publish_in(tx, ctx, plan_id))
+        return answer_of(await publishing.publish_in(tx, ctx, plan_id))
 
     return await answer_once(ctx, asked, effect)
 
@@ -308,7 +313,7 @@ async def withdraw(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response
     """It holds no more, and what it closed is open again."""
 
     async def effect(tx: WriteTx) -> Answer:
-        return answer_of(await use_cases.withdraw_in(tx, ctx, plan_id))
+        return answer_of(await publishing.withdraw_in(tx, ctx, plan_id))
 
     return await answer_once(ctx, asked, effect)
 

@@ -7,8 +7,9 @@ from cityloop_common.clock import city_day
 from cityloop_common.pool import PoolFull, WorkFailed
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.planning import store
+from cityloop_waste.planning.publishing import offer
 from cityloop_waste.planning.solver import DRAW, GRACE_S
-from cityloop_waste.planning.use_cases import Task, offer, roads_of
+from cityloop_waste.planning.use_cases import Task, roads_of
 
 _log = telemetry.get_logger(__name__)
 

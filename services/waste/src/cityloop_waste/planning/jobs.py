@@ -15,7 +15,7 @@ from cityloop_common.fanout import Change
 from cityloop_common.jobs import JobKind, JobRun
 from cityloop_common.pool import PoolFull, WorkDied, WorkFailed
 from cityloop_waste.context import WasteCtx
-from cityloop_waste.planning import replans, use_cases
+from cityloop_waste.planning import publishing, replans, use_cases
 from cityloop_waste.planning.domain import PlanningError, PlanRefused
 from cityloop_waste.planning.solver import GRACE_S, SOLVE
 from cityloop_waste.planning.use_cases import Task
@@ -58,7 +58,7 @@ async def search(run: JobRun) -> object:
     plan_id = str(run.payload["plan_id"])
     task = await use_cases.begin(ctx, plan_id)
     if task is None:  # the worker before may have kept it, and died before it was published
-        published = await use_cases.publish_itself(ctx, plan_id)
+        published = await publishing.publish_itself(ctx, plan_id)
         return {"plan_id": plan_id, "state": "not wanted any more" if published is None else published.state.value}
     try:
         result = await _found(run, task)

@@ -38,6 +38,12 @@ class NotPublishable(PlanningError, errors.Conflict):
     slug, title = "plan-not-publishable", "The plan cannot be published"
 
 
+class PlanOutdated(PlanningError, errors.Conflict):
+    """A replan that was looked at for too long."""
+
+    slug, title = "plan-outdated", "Trucks are past what the plan has changed"
+
+
 class NotPublished(PlanningError, errors.Conflict):
     slug, title = "plan-not-published", "The plan is not published"
 

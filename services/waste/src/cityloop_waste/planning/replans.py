@@ -14,7 +14,7 @@ from cityloop_common.db import Tx, WriteTx
 from cityloop_common.geo import Position, distance_m
 from cityloop_common.pool import PoolFull, WorkFailed
 from cityloop_waste.context import WasteCtx
-from cityloop_waste.planning import comparing, problem_json, registered, store, use_cases
+from cityloop_waste.planning import comparing, problem_json, publishing, registered, store, use_cases
 from cityloop_waste.planning.checking import check
 from cityloop_waste.planning.comparing import Comparison
 from cityloop_waste.planning.domain import LATEST_S, PlanRefused, Problem, Stop, VisitKind
@@ -103,7 +103,7 @@ async def ask_in(tx: WriteTx, ctx: WasteCtx, plan_id: str, wish: ReplanWish) -> 
     base = await store.get(tx, plan_id)
     if base is None:
         raise UnknownPlan
-    if use_cases.is_over(ctx, base.on, anew=True):
+    if publishing.is_over(ctx, base.on, anew=True):
         raise DayOver(f"{base.on} is over")
     await store.take_turn(tx, base.stream, base.on)
     live = await store.live(tx, base.stream, base.on)

@@ -11,12 +11,12 @@ from cityloop_common.cache import position_of
 from cityloop_common.fanout import FanoutEntry
 from cityloop_common.sse import EventStream, Hub, Message, Resume
 from cityloop_waste.context import WasteCtx
-from cityloop_waste.planning import store, use_cases
+from cityloop_waste.planning import publishing, store, use_cases
 from cityloop_waste.planning.plans import CityPlan
 
 CHANGED = "plan.changed"
 PROGRESS = "plan.progress"
-_EVENTS = {use_cases.CHANGE: CHANGED, use_cases.PROGRESS: PROGRESS}
+_EVENTS = {publishing.CHANGE: CHANGED, use_cases.PROGRESS: PROGRESS}
 REMEMBERED = 1_000
 COMPARE_EVERY_S = 30.0
 LATE_COMMITS = timedelta(seconds=60)  # a unit may commit 30 s after its instant, and clocks differ by up to 5 s
@@ -74,7 +74,7 @@ class PlanStream:
         """Takes each entry as it comes to be told."""
         for entry in entries:
             change = entry.change
-            if change.kind == use_cases.CHANGE:
+            if change.kind == publishing.CHANGE:
                 _remember(self._streamed, change.key, change.version)
                 if not self._takes(change.key, change.version):
                     continue
@@ -115,7 +115,7 @@ def _remember(known: dict[str, int], plan_id: str, version: int) -> bool:
 
 
 def _changed(plan: CityPlan) -> Message:
-    return Message("", CHANGED, plan.id, orjson.dumps(use_cases.shown_body(plan)).decode(), plan.version)
+    return Message("", CHANGED, plan.id, orjson.dumps(publishing.shown_body(plan)).decode(), plan.version)
 
 
 def _message(entry: FanoutEntry) -> Message | None:

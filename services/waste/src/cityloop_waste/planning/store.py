@@ -190,8 +190,14 @@ async def supersede(tx: WriteTx, stream: Stream, on: date) -> CityPlan | None:
 async def publish(tx: WriteTx, plan_id: str, *, publication: int, at: datetime) -> CityPlan | None:
     """It holds for its stream and day from now on; None when its state does not allow it."""
     states = [state.value for state in PUBLISHABLE]
-    changes = {"state": PlanState.PUBLISHED.value, "publication": publication, "published_at": at, "told": _P.told + 1}
+    changes = {"state": PlanState.PUBLISHED.value, "publication": publication, "published_at": at, "told": _P.told + 1, "reason": None}
     row = await _change(tx, _P.id == plan_id, _P.state.in_(states), **changes)
+    return None if row is None else _plan(row)
+
+
+async def note_unpublished(tx: WriteTx, plan_id: str, reason: str) -> CityPlan | None:
+    """It was to publish itself and could not; None when that is known, or it is not ready any more."""
+    row = await _change(tx, _P.id == plan_id, _P.state == PlanState.READY.value, _P.reason.is_distinct_from(reason), reason=reason)
     return None if row is None else _plan(row)
 
 

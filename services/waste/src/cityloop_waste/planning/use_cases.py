@@ -1,43 +1,36 @@
-"""What people and jobs do with plans: ask for one, cancel it, keep what was found, publish and withdraw it."""
+"""What people and jobs do with plans until they are ready: ask for one, look at it, cancel it, search it, keep what was found."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
 import orjson
 
-from cityloop_common import jobs, outbox, telemetry
+from cityloop_common import jobs, telemetry
 from cityloop_common.clock import city_day
 from cityloop_common.db import Tx, UniqueViolation, WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.errors import NotFound
-from cityloop_common.fanout import Change as FanoutChange
 from cityloop_common.jobs import JobView, enqueue_in, request_cancel
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.planning import problem_json, registered, store
-from cityloop_waste.planning.closures import Closure, calls, closures
 from cityloop_waste.planning.domain import Lunch, Problem
-from cityloop_waste.planning.events import plan_told
 from cityloop_waste.planning.plans import (
-    PUBLISHABLE,
-    Change,
     CityPlan,
     DayOver,
     NotOpen,
-    NotPublishable,
-    NotPublished,
     PlanState,
     PlanVersion,
     Publish,
     ReplanRunning,
     TooManyPlans,
-    UnknownPlan,
     rounds,
 )
+from cityloop_waste.planning.publishing import known, offer, publish_itself
 from cityloop_waste.planning.views import PlaceView
 from cityloop_waste.roads import store as roads
 from cityloop_waste.settings import read_lunch
@@ -45,11 +38,8 @@ from cityloop_waste.streams import Stream
 
 JOB = "plan-day"
 TRAVEL_CACHE = "waste-travel"
-CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
 PROGRESS = "plan-progress"
-PAGE = 200
 DOCUMENTS_KEPT_FOR = timedelta(days=30)
-_log = telemetry.get_logger(__name__)
 ENDED = telemetry.counter("waste_plans_total", "Plans by what became of their search", ("stream", "outcome"))
 
 
@@ -144,7 +134,7 @@ async def add_in(tx: WriteTx, ctx: WasteCtx, problem: Problem, wish: Wish, anew:
 async def find(ctx: WasteCtx, plan_id: str) -> Shown:
     """A plan with everything. Raises UnknownPlan."""
     async with ctx.db.read() as tx:
-        found = await _known(tx, plan_id)
+        found = await known(tx, plan_id)
         versions = tuple(await store.versions_of(tx, plan_id))
         job, lines = await _job(tx, ctx, found.job_id), await store.lines(tx, plan_id)
         return Shown(found, job, versions, lines, await roads.present_version(tx))
@@ -165,10 +155,10 @@ async def finish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
     if asked is not None:
         offer(tx, ctx, asked)
         return asked
-    known = await _known(tx, plan_id)
-    if known.figures is None:
-        raise NotOpen(f"it is {known.state}")
-    return known
+    found = await known(tx, plan_id)
+    if found.figures is None:
+        raise NotOpen(f"it is {found.state}")
+    return found
 
 
 async def is_to_finish(ctx: WasteCtx, plan_id: str) -> bool:
@@ -181,10 +171,10 @@ async def cancel_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
     """Stops the search of a plan; cancelling again changes nothing. Raises UnknownPlan, NotOpen."""
     cancelled = await store.end(tx, plan_id, PlanState.CANCELLED, reason="cancelled")
     if cancelled is None:
-        known = await _known(tx, plan_id)
-        if known.state is not PlanState.CANCELLED:
-            raise NotOpen(f"it is {known.state}")
-        return known
+        found = await known(tx, plan_id)
+        if found.state is not PlanState.CANCELLED:
+            raise NotOpen(f"it is {found.state}")
+        return found
     await request_cancel(tx, cancelled.job_id)
     _ended(tx, ctx, cancelled)
     return cancelled
@@ -223,26 +213,6 @@ async def keep(ctx: WasteCtx, plan_id: str, result: Mapping[str, Any]) -> CityPl
     return await publish_itself(ctx, plan_id) or kept
 
 
-async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
-    """Publishes a plan that is ready and wished that; None when there is nothing to do, as often as it is asked.
-
-    Not over one that was asked for later, and not when its day is over: a dispatcher may still do that.
-    """
-    try:
-        async with ctx.db.write() as tx:
-            plan = await store.get(tx, plan_id)
-            if plan is None or plan.publish is not Publish.WHEN_READY or plan.state is not PlanState.READY:
-                return None
-            await store.take_turn(tx, plan.stream, plan.on)  # before the look at what holds: another may be about to be published
-            live = await store.live(tx, plan.stream, plan.on)
-            if live is not None and live.created_at > plan.created_at:
-                return None
-            return await publish_in(tx, ctx, plan_id)
-    except (DayOver, NotPublishable) as refused:  # it stays ready
-        _log.info("plan-not-published", plan_id=plan_id, reason=refused.slug)
-        return None
-
-
 async def empty(ctx: WasteCtx) -> int:
     """Sweep: 30 days after their day, empties the documents of plans that never held, and forgets where trucks were; answers how many."""
     async with ctx.db.write() as tx:
@@ -269,89 +239,9 @@ async def settle(ctx: WasteCtx) -> int:
     return len(found)
 
 
-async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
-    """Lets a plan hold for its stream and day, in place of the one before; publishing again changes nothing.
-
-    Two at once come one after the other, and the later one holds. Raises UnknownPlan, NotPublishable, DayOver.
-    """
-    asked = await _known(tx, plan_id)
-    if asked.state is PlanState.PUBLISHED:
-        return asked
-    if asked.state not in PUBLISHABLE:
-        raise NotPublishable(f"it is {asked.state}")
-    if is_over(ctx, asked.on, anew=asked.replaces is not None):
-        raise DayOver(f"{asked.on} is over")
-    publication = await store.next_version(tx, asked.stream, asked.on)
-    before = await store.last_version(tx, asked.stream, asked.on)
-    live = await store.live(tx, asked.stream, asked.on)
-    if live is not None and live.id == plan_id:
-        return live
-    if asked.replaces is not None and asked.publication is None and (live is None or live.id != asked.replaces):
-        raise NotPublishable("the plan that it was made from holds no more")
-    superseded = await store.supersede(tx, asked.stream, asked.on)
-    try:
-        published = await store.publish(tx, plan_id, publication=publication, at=ctx.clock.now())
-    except UniqueViolation as violated:  # uq_plan_live: the turn above makes it impossible, the table knows it too
-        raise NotPublishable("another plan of this stream and day has just been published") from violated
-    if published is None:
-        raise NotPublishable("its state has just changed")
-    version = _version_of(tx, ctx, published, Change.PUBLISHED, await _closures(tx, published), instead_of=superseded)
-    await _tell(tx, ctx, replace(version, corrects=before.id if before else None))
-    for each in (superseded, published):
-        if each is not None:
-            offer(tx, ctx, each)
-    return published
-
-
-def is_over(ctx: WasteCtx, on: date, *, anew: bool) -> bool:
-    """Whether nothing can be published for a day any more. A plan that is made anew may be of a shift that goes past midnight."""
-    return on < city_day(ctx.clock.now()) - timedelta(days=1 if anew else 0)
-
-
-async def withdraw_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
-    """Takes a published plan back: nothing is closed any more; withdrawing again changes nothing. Raises UnknownPlan, NotPublished."""
-    asked = await _known(tx, plan_id)
-    if asked.state is PlanState.PUBLISHED:
-        version = await store.next_version(tx, asked.stream, asked.on)
-        before = await store.last_version(tx, asked.stream, asked.on)
-        withdrawn = await store.withdraw(tx, plan_id)
-        if withdrawn is not None:
-            new = _version_of(tx, ctx, replace(withdrawn, publication=version), Change.WITHDRAWN, ())
-            await _tell(tx, ctx, replace(new, corrects=before.id if before else None))
-            offer(tx, ctx, withdrawn)
-            return withdrawn
-        asked = await _known(tx, plan_id)
-    if asked.state is not PlanState.WITHDRAWN:
-        raise NotPublished(f"it is {asked.state}")
-    return asked
-
-
-async def republished(ctx: WasteCtx, key: str | None) -> AsyncIterator[Event]:
-    """Every event of every plan, or of one, as it was first published: same id, sequence and time."""
-    after = ""
-    while True:
-        async with ctx.db.read() as tx:
-            found = await store.told_page(tx, plan_id=key, after=after, most=PAGE)
-        for each in found:
-            yield plan_told(each, source=ctx.source)
-        if len(found) < PAGE:
-            return
-        after = found[-1].id
-
-
 async def apply_place(tx: WriteTx, _ctx: WasteCtx, event: Event, view: PlaceView) -> None:
     """A car park was published: what is on the street stands in the way of trucks."""
     await store.put_section(tx, view, version=event.sequence)
-
-
-def shown_body(plan: CityPlan) -> dict[str, object]:
-    """What everybody may see of a plan."""
-    body: dict[str, object] = {"plan_id": plan.id, "stream": plan.stream, "on": plan.on, "state": plan.state, "version": plan.publication}
-    if plan.replaces is not None:
-        body["replaces"] = plan.replaces
-    if plan.figures is not None:
-        body |= {"trucks": plan.figures.trucks, "stops": plan.figures.stops, "unserved": plan.figures.unserved}
-    return body
 
 
 async def _job(tx: Tx, ctx: WasteCtx, job_id: str) -> JobView | None:
@@ -367,54 +257,6 @@ async def roads_of(tx: Tx, plan: CityPlan) -> dict[str, Any]:
     return {} if geojson is None else {"roads": orjson.Fragment(geojson)}  # megabytes: neither read nor written anew on this loop
 
 
-async def _known(tx: Tx, plan_id: str) -> CityPlan:
-    found = await store.get(tx, plan_id)
-    if found is None:
-        raise UnknownPlan
-    return found
-
-
-async def _closures(tx: Tx, plan: CityPlan) -> tuple[Closure, ...]:
-    assert plan.problem is not None
-    assert plan.result is not None
-    return closures(plan.on, calls(plan.problem, plan.result), await store.open_sections(tx))
-
-
-def _version_of(
-    tx: WriteTx, ctx: WasteCtx, plan: CityPlan, change: Change, closed: tuple[Closure, ...], *, instead_of: CityPlan | None = None
-) -> PlanVersion:
-    assert plan.figures is not None
-    assert plan.publication is not None
-    anew = instead_of if plan.replaces is not None else None  # one that is published again replaces what has held since
-    return PlanVersion(
-        id=ctx.ids.new(),
-        plan_id=plan.id,
-        stream=plan.stream,
-        on=plan.on,
-        version=plan.publication,
-        sequence=plan.told,
-        change=change,
-        trucks=plan.figures.trucks,
-        stops=plan.figures.stops,
-        closures=closed,
-        happened_at=ctx.clock.now(),
-        recorded_at=tx.recorded_at,
-        event_id=ctx.ids.new(),
-        replaces=None if anew is None else anew.id,
-        reasons=() if anew is None else plan.reasons,
-    )
-
-
-async def _tell(tx: WriteTx, ctx: WasteCtx, version: PlanVersion) -> None:
-    await store.append(tx, version)
-    await outbox.append(tx, plan_told(version, source=ctx.source))
-
-
 def _ended(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
     tx.after_commit(partial(ENDED.add, plan.stream.value, plan.state.value))
     offer(tx, ctx, plan)
-
-
-def offer(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
-    """Tells the replicas after the commit; what gets lost they find in the database."""
-    tx.after_commit(partial(ctx.fanout.offer, FanoutChange(CHANGE, plan.id, plan.version, orjson.dumps(shown_body(plan)))))
