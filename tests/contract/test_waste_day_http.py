@@ -32,7 +32,7 @@ async def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr("cityloop_common.jobs.POLL_S", 0.02)
     async with town(f"sqlite:///{tmp_path / 'waste.db'}", tmp_path, pool=PlayedPool(solved)) as opened:
         await opened.furnish()
-        opened.clock.go_on()
+        opened.clock.go_on_at(day_begins(TODAY) + timedelta(hours=4))  # before the trucks leave
         app = http.create_app(opened.ctx, title="t", version="1", routers=SERVICE.routers, verifier=Tokens(), health=http.Health())
         for name, value in api_parts(opened.ctx).state.items():
             setattr(app.state, name, value)

@@ -43,7 +43,7 @@ from cityloop_waste.streams import Stream
 from tests.contract.waste_support import CENTRE, TEN, TODAY, Town, one_round, point, town, truck
 from tests.support import wait_until
 
-NOTHING: dict[str, object] = {"broken": [], "seen": {}}
+NOTHING: dict[str, object] = {"at_s": 0, "broken": [], "seen": {}, "urgent": []}
 """A replan that was asked with nothing."""
 
 

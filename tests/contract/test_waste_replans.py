@@ -231,7 +231,7 @@ async def test_the_instant_never_goes_back(url: str, tmp_path: Path) -> None:
 
 
 async def test_one_that_trucks_are_past_is_refused_and_made_anew(url: str, tmp_path: Path) -> None:
-    """By hand or by itself: it stays ready, and what holds holds on. Where no truck has gone wrong, late is better than never."""
+    """By hand or by itself: it stays ready, and what holds holds on; one that is made of now is published."""
     async with city(url, tmp_path) as (opened, _, old):
         truck, sixth = route_of(old)["truck"], [visit["id"] for visit in route_of(old)["visits"] if visit["kind"] == "stop"][5]
         assert old.problem is not None
@@ -247,13 +247,25 @@ async def test_one_that_trucks_are_past_is_refused_and_made_anew(url: str, tmp_p
         async with opened.working():
             told = await wait_until(refused, what="why it has not published itself")
         assert told is not None
-        assert (told.state, told.reason) == (PlanState.READY, f"plan-outdated: {truck} is past what it has changed; make the plan anew")
+        assert (told.state, told.reason) == (PlanState.READY, f"plan-outdated: too late for {truck}; make the plan anew")
         with pytest.raises(PlanOutdated, match=truck):
             await opened.publish(outdated.id)
         assert await opened.state(old.id) is PlanState.PUBLISHED
-        stands = await made(opened, old, broken=(truck,))
-        opened.clock.move(hours=3)
-        assert (await opened.publish(stands.id)).state is PlanState.PUBLISHED
+        opened.clock.go_on_at(midway(old))
+        of_now = await made(opened, old, urgent=(urgent,))
+        assert (await opened.publish(of_now.id)).state is PlanState.PUBLISHED
+
+
+async def test_what_is_told_late_is_with_the_trucks_later(url: str, tmp_path: Path) -> None:
+    """A breakdown of an hour ago: the others have driven on since, and go on until the new plan can be there."""
+    async with city(url, tmp_path) as (opened, pool, old):
+        left = [visit["departure_s"] for visit in route_of(old)["visits"] if visit["kind"] == "stop"]
+        opened.clock.go_on_at(midway(old, 4))
+        for margin_s in (0, left[5] - left[3]):
+            new = await made(opened, old, at=midway(old, 1), margin_s=margin_s)
+            served = 8 - len(pool.asked[-1]["problem"]["stops"])
+            assert served == 1 + sum(1 for at in left if at <= left[3] + 2 + margin_s)
+        assert (await opened.publish(new.id)).state is PlanState.PUBLISHED
 
 
 async def test_what_trucks_drive_to_until_the_plan_is_there_stays(url: str, tmp_path: Path) -> None:

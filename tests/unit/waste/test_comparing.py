@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cityloop_waste.planning.comparing import Moved, compare, passed
+from cityloop_waste.planning.comparing import Moved, Told, compare, outdated
 
 
 def result(metres: int, **ways: str) -> dict[str, Any]:
@@ -59,17 +59,26 @@ def driven(**ways: str) -> dict[str, Any]:
         (-1, {"T1": "", "T2": "edS."}, []),  # nobody has left
         (150, {"T1": "abS."}, ["T2"]),  # what it serves is nobody's
         (250, {"T1": "abScS.", "T2": "deS."}, ["T1"]),  # an unload is a place like others
-        (10_000, {"T1": "abcS.fS.", "T2": "deS."}, []),  # home, and sent out again
-        (10_000, {"T1": "abcS.", "T2": "deS.", "T3": "g."}, []),  # one that stands at the depot
+        (599, {"T1": "abcS.fS.", "T2": "deS."}, []),  # home, and sent out again
+        (600, {"T1": "abcS.fS.", "T2": "deS."}, ["T1"]),  # it should have served f by now, and nobody has told it
+        (99, {"T1": "abcS.", "T2": "deS.", "T3": "g."}, []),
+        (100, {"T1": "abcS.", "T2": "deS.", "T3": "g."}, ["T3"]),  # it stands at the depot, and was never told
     ],
 )
-def test_a_plan_is_late_for_trucks_that_have_passed_what_it_changes(now_s: int, new: dict[str, str], late: list[str]) -> None:
-    """What a truck has served, and the place that it drives to, have to be the new plan's too, in this order."""
-    assert passed(driven(T1="abcS.", T2="deS."), driven(**new), now_s) == late
+def test_a_plan_is_late_for_trucks_that_do_something_else_by_now(now_s: int, new: dict[str, str], late: list[str]) -> None:
+    """What a truck has served, and the place that it drives to, have to be the new plan's too; what that one has done is done."""
+    assert outdated(driven(T1="abcS.", T2="deS."), driven(**new), Told(at_s=0), now_s) == late
 
 
-def test_trucks_that_stand_are_never_passed() -> None:
-    """A broken one, or one that was seen elsewhere, waits for the new plan."""
-    before, after = driven(T1="abcS.", T2="deS."), driven(T1="a", T2="edS.")
-    assert passed(before, after, 500) == ["T1", "T2"]
-    assert passed(before, after, 500, standing={"T1"}) == ["T2"]
+def test_trucks_that_stand_are_late_when_they_should_go_on() -> None:
+    """A broken one, or one that was seen elsewhere, waits where it was when that was told."""
+    before, stand = driven(T1="abcS.", T2="deS."), driven(T1="ab", T2="dxe.")
+    assert outdated(before, stand, Told(at_s=150), 200) == ["T1", "T2"]
+    told = Told(at_s=150, standing=frozenset({"T1", "T2"}))
+    assert [outdated(before, stand, told, now_s) for now_s in (199, 200, 10_000)] == [[], ["T2"], ["T2"]]
+
+
+def test_a_stop_with_another_load_is_late_once_it_is_driven_to() -> None:
+    """What was urgent there stays behind, though the order is the same."""
+    before, told = driven(T1="abcS.", T2="deS."), Told(at_s=0, urgent=frozenset({"c"}))
+    assert [outdated(before, before, told, now_s) for now_s in (199, 200)] == [[], ["T1"]]

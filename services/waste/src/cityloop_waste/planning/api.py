@@ -298,8 +298,8 @@ async def complete(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response
 async def publish(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response:
     """From now on it holds for its stream and day, in place of the one before, and closes the on-street parking in its way.
 
-    A plan that was made anew is refused when another holds by now than the one it was made from, or when trucks have passed what it has
-    changed (`plan-outdated`): make it anew once more.
+    A plan that was made anew is refused when another holds by now than the one it was made from, and when it comes too late for trucks
+    (`plan-outdated`): they have passed what it has changed, or should have done what they were never told of. Make it anew once more.
     """
 
     async def effect(tx: WriteTx) -> Answer:

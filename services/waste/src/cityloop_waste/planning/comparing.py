@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -48,25 +48,43 @@ def compare(before: Document, after: Document) -> Comparison:
     return Comparison(moved, metres, seconds, len(followed & follows), len(followed))
 
 
-def passed(holds: Document, new: Document, now_s: int, *, standing: Container[str] = ()) -> list[str]:
-    """The trucks that have by `now_s` served, or drive to, what the new plan has elsewhere or in another order.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the new plan was asked with: `standing` trucks have waited since `at_s`, `urgent` stops are new or have another load."""
 
-    Both are results; seconds are of the plans' day. `standing` trucks wait for the new plan where they are.
+    at_s: int
+    standing: frozenset[str] = frozenset()
+    urgent: frozenset[str] = frozenset()
+
+
+def outdated(holds: Document, new: Document, told: Told, now_s: int) -> list[str]:
+    """The trucks for which a replan of the plan that holds comes too late by `now_s`. Both are results; seconds are of the plans' day.
+
+    A truck has served, or drives to, what the new plan has elsewhere, in another order or with another load; or the new plan says that
+    it has served what it was never sent to.
     """
-    given = {str(route["truck"]): _calls(route) for route in new["routes"]}
-    late = []
-    for route in holds["routes"]:
-        truck, calls = str(route["truck"]), _calls(route)
-        left = sum(1 for visit in route["visits"] if visit["departure_s"] <= now_s)
-        begun = len(_calls({"visits": route["visits"][: left + 1]})) if left else 0  # with the one that it drives to, or serves
-        if truck not in standing and given.get(truck, [])[:begun] != calls[:begun]:
-            late.append(truck)
-    return late
+    before, after = ({str(route["truck"]): route["visits"] for route in result["routes"]} for result in (holds, new))
+    return [truck for truck in {**before, **after} if _is_late(truck, before.get(truck, ()), after.get(truck, ()), told, now_s)]
 
 
-def _calls(route: Document) -> list[tuple[str, str]]:
+def _is_late(truck: str, before: Sequence[Document], after: Sequence[Document], told: Told, now_s: int) -> bool:
+    stands = truck in told.standing
+    left = _left(before, told.at_s if stands else now_s)
+    begun = _calls(before[: left + 1]) if left else []  # with the one that it drives to, or serves
+    done, coming = _calls(after[: _left(after, now_s)]), _calls(after)
+    if done != begun[: len(done)]:
+        return True
+    return not stands and (coming[: len(begun)] != begun or any(name in told.urgent for _, name in begun))
+
+
+def _left(visits: Sequence[Document], at_s: int) -> int:
+    """How many places a truck has left."""
+    return sum(1 for visit in visits if visit["departure_s"] <= at_s)
+
+
+def _calls(visits: Sequence[Document]) -> list[tuple[str, str]]:
     """Where a truck loads and unloads, in its order; its way home can be left at any time."""
-    return [(visit["kind"], str(visit["id"])) for visit in route["visits"] if visit["kind"] in (VisitKind.STOP, VisitKind.UNLOAD)]
+    return [(visit["kind"], str(visit["id"])) for visit in visits if visit["kind"] in (VisitKind.STOP, VisitKind.UNLOAD)]
 
 
 def _trucks(routes: Sequence[Document]) -> dict[str, str]:

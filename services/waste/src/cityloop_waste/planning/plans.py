@@ -39,9 +39,9 @@ class NotPublishable(PlanningError, errors.Conflict):
 
 
 class PlanOutdated(PlanningError, errors.Conflict):
-    """A replan that was looked at for too long."""
+    """A replan that comes too late."""
 
-    slug, title = "plan-outdated", "Trucks are past what the plan has changed"
+    slug, title = "plan-outdated", "The plan comes too late"
 
 
 class NotPublished(PlanningError, errors.Conflict):

@@ -17,7 +17,7 @@ from cityloop_common.fanout import Change as FanoutChange
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.planning import store
 from cityloop_waste.planning.closures import Closure, calls, closures
-from cityloop_waste.planning.comparing import passed
+from cityloop_waste.planning.comparing import Told, outdated
 from cityloop_waste.planning.events import plan_told
 from cityloop_waste.planning.plans import (
     PUBLISHABLE,
@@ -35,20 +35,24 @@ from cityloop_waste.planning.plans import (
 
 CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
 PAGE = 200
+NAMED = 10
 _log = telemetry.get_logger(__name__)
 
 
 async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
     """Publishes a plan that is ready and wished that; None when there is nothing to do, as often as it is asked.
 
-    Not over one that was asked for later, and not when its day is over: it stays ready with the reason, for a dispatcher to see.
+    What is refused stays ready with the reason, for a dispatcher to see: also what was asked for before the plan that holds.
     """
     try:
         async with ctx.db.write() as tx:
-            plan = await store.get(tx, plan_id)
-            if plan is None or plan.publish is not Publish.WHEN_READY or plan.state is not PlanState.READY:
+            wished = await store.get(tx, plan_id)
+            if wished is None or wished.publish is not Publish.WHEN_READY:
                 return None
-            await store.take_turn(tx, plan.stream, plan.on)  # before the look at what holds: another may be about to be published
+            await store.take_turn(tx, wished.stream, wished.on)  # before the look at what holds: another may be about to be published
+            plan = await known(tx, plan_id)
+            if plan.state is not PlanState.READY:
+                return None
             live = await store.live(tx, plan.stream, plan.on)
             if live is not None and live.created_at > plan.created_at:
                 raise NotPublishable("one that was asked for later holds")
@@ -167,9 +171,11 @@ async def _refuse_outdated(tx: Tx, ctx: WasteCtx, asked: CityPlan, live: CityPla
     assert asked.result is not None
     assert asked.replan is not None
     now_s = int((ctx.clock.now() - day_begins(asked.on)).total_seconds())
-    standing = {*asked.replan["broken"], *asked.replan["seen"]}
-    if trucks := passed(holds.result, asked.result, now_s, standing=standing):
-        raise PlanOutdated(f"{', '.join(trucks)} {'is' if len(trucks) == 1 else 'are'} past what it has changed; make the plan anew")
+    given = asked.replan
+    told = Told(given["at_s"], frozenset((*given["broken"], *given["seen"])), frozenset(given["urgent"]))
+    if trucks := outdated(holds.result, asked.result, told, now_s):
+        more = f" and {len(trucks) - NAMED} more" if len(trucks) > NAMED else ""
+        raise PlanOutdated(f"too late for {', '.join(trucks[:NAMED])}{more}; make the plan anew")
 
 
 async def _closures(tx: Tx, plan: CityPlan) -> tuple[Closure, ...]:

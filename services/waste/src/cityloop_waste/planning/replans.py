@@ -72,7 +72,7 @@ class ReplanWish:
     margin_s: int | None = None
 
     def with_trucks_s(self) -> int:
-        """How long after `at` the new plan is with the trucks: it is searched, then somebody looks at it."""
+        """How long after it is asked for the new plan is with the trucks: it is searched, then somebody looks at it."""
         looked_at_s = ITSELF_S if self.publish is Publish.WHEN_READY else BY_HAND_S
         return self.seconds + (looked_at_s if self.margin_s is None else self.margin_s)
 
@@ -118,7 +118,8 @@ async def ask_in(tx: WriteTx, ctx: WasteCtx, plan_id: str, wish: ReplanWish) -> 
         )
     problem = _whole(base)
     urgent = (*wish.urgent, *await _points(tx, wish.points, base, problem))
-    happened = Happened(at_s, wish.broken, urgent, wish.seen, wish.overtime_s, wish.with_trucks_s())
+    since_s = max(0, int((ctx.clock.now() - wish.at).total_seconds()))  # what is told late is with the trucks later
+    happened = Happened(at_s, wish.broken, urgent, wish.seen, wish.overtime_s, since_s + wish.with_trucks_s())
     made = _made(base, happened, wish.seconds)
     check(made.whole)
     check(made.rest)
