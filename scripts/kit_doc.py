@@ -38,6 +38,7 @@ GROUPS = {
         "eventlog/__init__",
         "outbox",
         "relay",
+        "republishing",
         "leases",
         "wakes",
         "inbox",

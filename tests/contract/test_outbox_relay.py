@@ -1,9 +1,9 @@
-"""From the outbox to the log: nothing lost, order per key, one relay at a time."""
+"""From the outbox to the log: nothing lost, order per key, one relay at a time; and once more, never over a newer word."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from cityloop_common.db import WriteTx
 from cityloop_common.envelope import Event, EventType, Kind, from_record
 from cityloop_common.eventlog import Retention, TopicSpec
 from cityloop_common.relay import relay_once, run_relay
+from cityloop_common.republishing import BATCH, republish
+from cityloop_common.service import Republish
 from tests.contract.kit_support import FailingLog, ShiftedClock, close_ctx, opened_ctx
 from tests.support import wait_until
 
@@ -176,3 +178,87 @@ async def test_sent_rows_are_pruned_after_a_day_and_waiting_ones_never(url: str,
         assert await outbox.prune(tx) == 1
     assert await waiting(ctx) == 1
     await close_ctx(ctx)
+
+
+def heard(sent: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def of(known: Mapping[str, Event], meanwhile: Any = None) -> Republish:
+    """A publisher that knows these; `meanwhile` happens after it has read its rows."""
+
+    async def events(_: Ctx[Any], key: str | None) -> AsyncIterator[Event]:
+        read = [each for name, each in known.items() if key in (None, name)]
+        if meanwhile is not None:
+            await meanwhile()
+        for each in read:
+            yield each
+
+    return Republish(TOPIC, events)
+
+
+async def last_words(ctx: Ctx[Any]) -> dict[str, int]:
+    """What a compacted topic keeps."""
+    return {each.key: each.sequence for each in await logged(ctx)}
+
+
+async def test_what_changes_meanwhile_is_not_told_over(kit_ctx: Ctx[Any]) -> None:
+    """An event that is older than what was told since the reading stays away; the others come again with their ids."""
+    known = {key: event(kit_ctx, key, 1) for key in "abc"}
+    await write(kit_ctx, *known.values())
+    await relay_once(kit_ctx)
+
+    async def changes() -> None:
+        await write(kit_ctx, event(kit_ctx, "b", 2))
+
+    assert await republish(kit_ctx, of(known, changes), Kind.STATE, None, heard) == 2
+    await relay_once(kit_ctx)
+    assert await last_words(kit_ctx) == {"a": 1, "b": 2, "c": 1}
+    assert [each.id for each in await logged(kit_ctx) if each.key == "a"] == [known["a"].id] * 2
+    assert await republish(kit_ctx, of(known), Kind.STATE, "a", heard) == 1
+
+
+async def test_facts_are_all_sent_again(kit_ctx: Ctx[Any]) -> None:
+    """Each is told once and none replaces another: what came since changes nothing."""
+    known = {key: event(kit_ctx, key, 1) for key in "ab"}
+
+    async def changes() -> None:
+        await write(kit_ctx, event(kit_ctx, "b", 2))
+
+    assert await republish(kit_ctx, of(known, changes), Kind.FACT, None, heard) == 2
+    await relay_once(kit_ctx)
+    assert numbers(await logged(kit_ctx), "b") == [2, 1]
+
+
+@pytest.mark.parametrize("many", [0, 1, BATCH, 2 * BATCH + 1])
+async def test_every_event_is_sent_again_in_batches(kit_ctx: Ctx[Any], many: int) -> None:
+    """Of no, one, a full and a broken batch; progress is told after each full one."""
+    known = {f"k{n}": event(kit_ctx, f"k{n}", 7) for n in range(many)}
+    told: list[int] = []
+    assert await republish(kit_ctx, of(known), Kind.STATE, None, told.append) == many
+    await relay_once(kit_ctx)
+    assert await last_words(kit_ctx) == dict.fromkeys(known, 7)
+    assert told == [BATCH * (n + 1) for n in range(many // BATCH)]
+
+
+async def test_a_change_that_has_not_committed_is_waited_for(kit_ctx: Ctx[Any]) -> None:
+    """It has its place in the outbox already, before the one that would be told over it."""
+    known = {"a": event(kit_ctx, "a", 1)}
+    read, go = asyncio.Event(), asyncio.Event()
+
+    async def changing() -> None:
+        await read.wait()
+        async with kit_ctx.db.write() as tx:
+            await outbox.append(tx, event(kit_ctx, "a", 2))
+            go.set()
+            await asyncio.sleep(0.3)
+
+    async def changes() -> None:
+        read.set()
+        await go.wait()
+
+    change = asyncio.get_running_loop().create_task(changing())
+    assert await republish(kit_ctx, of(known, changes), Kind.STATE, None, heard) == 0
+    await change
+    await relay_once(kit_ctx)
+    assert await last_words(kit_ctx) == {"a": 2}

@@ -103,6 +103,21 @@ async def prune(tx: WriteTx) -> int:
     return await tx.run(delete(outbox).where(outbox.c.position.in_(old.with_for_update(skip_locked=True))))
 
 
+async def hold_still(tx: WriteTx) -> int:
+    """Waits for all open units that write events; the next ones wait for this one's end. Answers the newest position, 0 without any."""
+    if tx.dialect_name == "postgresql":  # SQLite has one writer at a time anyway
+        await tx.run(text("LOCK TABLE outbox IN SHARE ROW EXCLUSIVE MODE"))
+    row = await tx.first(select(func.max(outbox.c.position).label("newest")))
+    return 0 if row is None or row.newest is None else int(row.newest)
+
+
+async def sequences_since(tx: Tx, topic: str, position: int) -> dict[str, int]:
+    """The highest sequence of each key of a topic among the events behind a position, sent or not."""
+    behind = (outbox.c.position > position) & (outbox.c.topic == topic)
+    rows = await tx.all(select(outbox.c.key, func.max(outbox.c.sequence).label("newest")).where(behind).group_by(outbox.c.key))
+    return {row.key: row.newest for row in rows}
+
+
 async def backlog(tx: Tx) -> tuple[int, datetime | None]:
     """How many events wait to be sent, and since when the oldest does."""
     counted = select(func.count().label("rows"), func.min(outbox.c.recorded_at).label("oldest")).where(outbox.c.published_at.is_(None))

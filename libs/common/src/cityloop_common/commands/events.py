@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from cityloop_common import asyncapi, outbox
+from cityloop_common import asyncapi, outbox, republishing
 from cityloop_common.clock import rfc3339
-from cityloop_common.context import Ctx
-from cityloop_common.envelope import BadEnvelope, Event, from_record
+from cityloop_common.envelope import BadEnvelope, from_record
 from cityloop_common.eventlog import EventLog, Message, Record, Retention
 from cityloop_common.service import Republish, Service, installed_services
 from cityloop_common.telemetry import redact
@@ -22,7 +21,6 @@ from cityloop_common.terminal import AsJson, fail, opened, opened_ports, out, pr
 events = typer.Typer(help="Reads the event log.", no_args_is_help=True)
 dlq = typer.Typer(help="Dead letters: records that a consumer put aside, with the reason.", no_args_is_help=True)
 DLQ = ".dlq"
-BATCH = 200
 
 
 @events.command("topics")
@@ -229,26 +227,12 @@ def republish(
 
 
 async def _republish(service: Service, each: Republish, key: str | None) -> None:
+    kind = next(published.kind for published in service.publishes if published.topic == each.topic)
     async with opened(service) as ctx:
         with progress_bar(f"republish {each.topic}") as advance:
-            sent = 0
-            batch: list[Event] = []
-            async for event in each.events(ctx, key):
-                batch.append(event)
-                if len(batch) == BATCH:
-                    sent += await _append(ctx, batch)
-                    advance(sent, None, "")
-                    batch = []
-            sent += await _append(ctx, batch)
+            sent = await republishing.republish(ctx, each, kind, key, lambda so_far: advance(so_far, None, ""))
             advance(sent, sent, "")
     out.print(f"{sent} events of {each.topic} are in the outbox again; a running worker sends them")
-
-
-async def _append(ctx: Ctx[Any], batch: list[Event]) -> int:
-    if batch:
-        async with ctx.db.write() as tx:
-            await outbox.append_many(tx, batch)
-    return len(batch)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,0 +1,50 @@
+"""Sends a topic's events again while the service goes on; of a state topic never an older one after a newer one.
+
+The publisher's rows are read first and the events are written to the outbox later. An aggregate that changes in between has told its
+newer state by then: the older one behind it would be what a compacted topic keeps, and all that a consumer which comes late ever hears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cityloop_common import outbox
+from cityloop_common.context import Ctx
+from cityloop_common.envelope import Event, Kind
+from cityloop_common.service import Republish
+
+BATCH = 200
+
+
+async def republish(ctx: Ctx[Any], each: Republish, kind: Kind, key: str | None, told: Callable[[int], None]) -> int:
+    """Writes a topic's events, or those of one key, into the outbox again; answers how many, and `told` so far after each batch."""
+    mark = await _mark(ctx) if kind is Kind.STATE else None
+    sent = 0
+    batch: list[Event] = []
+    async for event in each.events(ctx, key):
+        batch.append(event)
+        if len(batch) == BATCH:
+            sent += await _append(ctx, batch, mark)
+            told(sent)
+            batch = []
+    return sent + await _append(ctx, batch, mark)
+
+
+async def _mark(ctx: Ctx[Any]) -> int:
+    """A position of the outbox that every event of a later change lies behind."""
+    async with ctx.db.write() as tx:
+        return await outbox.hold_still(tx)
+
+
+async def _append(ctx: Ctx[Any], batch: Sequence[Event], mark: int | None) -> int:
+    """A batch in a unit of its own, without what has been told otherwise since the mark."""
+    if not batch:
+        return 0
+    async with ctx.db.write() as tx:
+        if mark is not None:
+            await outbox.hold_still(tx)
+            newest = await outbox.sequences_since(tx, batch[0].topic, mark)
+            batch = [event for event in batch if newest.get(event.key, event.sequence) <= event.sequence]
+        await outbox.append_many(tx, batch)
+    return len(batch)
