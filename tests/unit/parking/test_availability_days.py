@@ -133,9 +133,12 @@ def test_a_single_wrong_capacity_changes_no_past() -> None:
     assert ours.rate == pytest.approx(theirs.rate, abs=0.03)
 
 
-@pytest.mark.parametrize("step_min, days", [(1, 1), (5, 3), (15, 4), (60, 8)])
-def test_slots_of_any_length_are_learnt_and_answered(step_min: int, days: int) -> None:
-    """Sane at all horizons, and half an hour ahead nearer to the truth than the last value."""
+@pytest.mark.parametrize("step_min, days, most", [(1, 3, 0.6), (5, 3, 0.75), (15, 4, 0.75), (60, 8, 0.4)])
+def test_slots_of_any_length_are_learnt_and_answered(step_min: int, days: int, most: float) -> None:
+    """Sane at all horizons, and half an hour or a slot ahead nearer to the truth than the last value.
+
+    Measured: 0.34, 0.69, 0.63 and 0.16 of its error. After a single day at steps of a minute it is the last value.
+    """
     town = Town(places=3, step_min=step_min)
     model, readings = Model(step_min), town.readings(days)
     last_hours = readings[-1].at - 10 * 3600
@@ -151,7 +154,7 @@ def test_slots_of_any_length_are_learnt_and_answered(step_min: int, days: int) -
             assert all(sane(answer) for answer in answers)
             ours.append(abs(answers[-1].rate - later))
             last.append(abs(rate(each) - later))
-    assert np.mean(ours) < np.mean(last) * (0.75 if days > 1 else 1.1)
+    assert np.mean(ours) < most * np.mean(last)
 
 
 def test_irregular_counts_are_learnt_where_they_lie() -> None:
