@@ -16,13 +16,14 @@ from sqlalchemy import select
 
 from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.domain import Depot, DepotId
-from cityloop_waste.planning import night, night_store, use_cases
+from cityloop_waste.planning import night, night_store, problem_json, use_cases
+from cityloop_waste.planning.domain import MOST_EVEN_PERCENT, Minimise
 from cityloop_waste.planning.night_store import Outcome
 from cityloop_waste.planning.plans import PlanState, Publish
 from cityloop_waste.planning.tables import night_run, plan
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.points.domain import Demand
-from cityloop_waste.settings import WasteSettings, read_lunch
+from cityloop_waste.settings import Smallest, WasteSettings, read_lunch
 from cityloop_waste.streams import Stream
 from tests.contract.waste_support import CENTRE, TODAY, PlayedPool, Town, one_round, point, town, truck
 
@@ -248,6 +249,19 @@ async def test_from_half_past_four_on_a_stream_without_a_plan_is_told_of(url: st
         assert await missing() == {"kitchen", "other"}
         opened.clock.move(days=1, minutes=-1)
         assert await missing() == set()
+
+
+@pytest.mark.parametrize("minimise, even", [(Smallest.DISTANCE, 0), (Smallest.TIME, MOST_EVEN_PERCENT)])
+async def test_what_is_made_small_is_set_for_all_plans_of_the_registry(url: str, tmp_path: Path, minimise: Smallest, even: int) -> None:
+    """The words and the limit are those of a problem."""
+    assert [each.value for each in Smallest] == [each.value for each in Minimise]
+    async with asleep(url, tmp_path, plan_minimise=minimise, plan_even_percent=even) as city:
+        asked = await city.ask()
+        assert asked.problem is not None
+        options = problem_json.read(asked.problem).options
+        assert (options.minimise, options.even_percent) == (Minimise(minimise), even)
+    with pytest.raises(ValidationError, match="plan_even_percent"):
+        WasteSettings(plan_even_percent=MOST_EVEN_PERCENT + 1)
 
 
 def test_settings_that_contradict_are_refused() -> None:

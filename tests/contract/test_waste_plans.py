@@ -26,6 +26,7 @@ from cityloop_waste.planning import publishing, store, use_cases
 from cityloop_waste.planning.closures import Section
 from cityloop_waste.planning.plans import (
     DayOver,
+    MapChanged,
     NothingToCollect,
     NotOpen,
     NotPublishable,
@@ -39,6 +40,8 @@ from cityloop_waste.planning.tables import plan, plan_version, street_section
 from cityloop_waste.planning.use_cases import Wish
 from cityloop_waste.planning.views import PlaceView
 from cityloop_waste.points import use_cases as points
+from cityloop_waste.roads import use_cases as roads
+from cityloop_waste.roads.use_cases import BaseMap
 from cityloop_waste.streams import Stream
 from tests.contract.waste_support import CENTRE, TEN, TODAY, Town, one_round, point, town, truck
 from tests.support import wait_until
@@ -320,6 +323,25 @@ async def test_a_plan_whose_day_ended_meanwhile_stays_ready(city: Town) -> None:
     reason = (await use_cases.find(city.ctx, asked.id)).plan.reason
     assert reason == f"plan-day-over: {asked.on} is over"
     assert await publishing.publish_itself(city.ctx, asked.id) is None, "as often as it is asked"
+
+
+async def test_story_13_a_plan_of_another_map_is_asked_for_again(city: Town) -> None:
+    """Its times hold no longer: not by hand, not by itself; what held before may come back as it was."""
+    held, ready = await city.ready(), await city.ready()
+    await city.publish(held.id)
+    itself = await city.ask(publish=Publish.WHEN_READY)
+    task = await use_cases.begin(city.ctx, itself.id)
+    assert task is not None
+    await roads.import_map(city.ctx, BaseMap("v2", b'{"type":"FeatureCollection","features":[]}', 0))
+    with pytest.raises(MapChanged):
+        await city.publish(ready.id)
+    await use_cases.keep(city.ctx, itself.id, await one_round(task.payload, lambda _: None))
+    shown = await use_cases.find(city.ctx, itself.id)
+    assert (shown.plan.state, (shown.plan.reason or "").partition(":")[0]) == (PlanState.READY, "plan-map-changed")
+    assert await city.state(held.id) is PlanState.PUBLISHED
+    await city.withdraw(held.id)
+    assert (await city.publish(held.id)).state is PlanState.PUBLISHED
+    assert (await city.publish((await city.ready()).id)).state is PlanState.PUBLISHED
 
 
 async def test_a_search_is_cancelled_once(city: Town) -> None:

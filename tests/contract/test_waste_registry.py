@@ -17,7 +17,7 @@ from cityloop_waste.fleet import store as fleet
 from cityloop_waste.fleet.tables import depot, truck
 from cityloop_waste.planning import registered
 from cityloop_waste.planning.absent import ABSENT
-from cityloop_waste.planning.domain import Caps, Lunch, Window
+from cityloop_waste.planning.domain import Caps, Lunch, Options, Window
 from cityloop_waste.points import store as points
 from cityloop_waste.points.domain import CollectionPoint, Demand, PointId
 from cityloop_waste.points.tables import collection_point
@@ -87,7 +87,7 @@ async def test_what_a_plan_needs_is_imported_and_planned(city: Town) -> None:
         assert [report.rejected for report in reports] == [(), (), ()]
     assert [report.unchanged for report in reports] == [2, 3, 1]
     async with city.db.read() as tx:
-        problem = await registered.problem(tx, Stream.KITCHEN, depot_id=None, seconds=1, lunch=Lunch(39_600, 43_200, 3_600))
+        problem = await registered.problem(tx, Stream.KITCHEN, depot_id=None, options=Options(1), lunch=Lunch(39_600, 43_200, 3_600))
     one, two, three = problem.stops
     assert (one.containers, one.trucks, one.prize_m) == (4, ("T1", "T2"), 5000)
     assert (two.trucks, three.trucks, three.prize_m) == ((ABSENT.id,), (), None), "T9 is not on duty"

@@ -23,12 +23,25 @@ class NightPlans(StrEnum):
     WHEN_READY = "when-ready"
 
 
+class Smallest(StrEnum):
+    """What of the routes is made small, after the trucks."""
+
+    DISTANCE = "distance"
+    TIME = "time"
+
+
 class WasteSettings(ServiceSettings):
     """Settings of the waste service; the unit is in the name."""
 
     model_config = service_config("waste")
 
     plan_seconds: int = Field(30, ge=1, le=600, description="How long a plan is searched when nobody says.")
+    plan_minimise: Smallest = Field(
+        Smallest.DISTANCE, description="What the plans from the registry make small after the trucks: distance, time."
+    )
+    plan_even_percent: int = Field(
+        0, ge=0, le=20, description="By how much their way may grow for hours that are more even among the crews; 0: not at all."
+    )
     open_plans: int = Field(50, ge=1, description="Plans that may wait or be searched at a time; one more is refused.")
     sample_plan_seconds: int = Field(10, ge=1, le=600, description="How long the live sample searches each stream's plan of the day.")
     lunch: str = Field(

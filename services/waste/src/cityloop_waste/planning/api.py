@@ -169,7 +169,7 @@ class PlanView(PlanSummary):
     job_id: str
     progress: ProgressView | None = Field(description="None 30 days after the search has ended.")
     base_map: str | None = Field(description="Version of the roads; none: distances are estimates.")
-    base_map_changed: bool = Field(description="Whether another version of the roads is the present one: look at it again.")
+    base_map_changed: bool = Field(description="Whether the roads are others by now; then it is not published any more.")
     travel: TravelSource | None
     verified: bool
     routes: list[RouteView] = Field(description="None 30 days after its day when it was never published.")
@@ -298,6 +298,7 @@ async def complete(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response
 async def publish(ctx: Context, asked: Repeatable, plan_id: PlanId) -> Response:
     """From now on it holds for its stream and day, in place of the one before, and closes the on-street parking in its way.
 
+    One that was made on another base map than the present one is refused (`plan-map-changed`): ask for it again.
     A plan that was made anew is refused when another holds by now than the one it was made from, and when it comes too late for trucks
     (`plan-outdated`): they have passed what it has changed, or should have done what they were never told of. Make it anew once more.
     """

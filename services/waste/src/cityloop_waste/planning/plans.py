@@ -38,6 +38,10 @@ class NotPublishable(PlanningError, errors.Conflict):
     slug, title = "plan-not-publishable", "The plan cannot be published"
 
 
+class MapChanged(PlanningError, errors.Conflict):
+    slug, title = "plan-map-changed", "The base map is another since the plan was made"
+
+
 class PlanOutdated(PlanningError, errors.Conflict):
     """A replan that comes too late."""
 

@@ -24,6 +24,7 @@ from cityloop_waste.planning.plans import (
     Change,
     CityPlan,
     DayOver,
+    MapChanged,
     NotPublishable,
     NotPublished,
     PlanOutdated,
@@ -32,6 +33,8 @@ from cityloop_waste.planning.plans import (
     Publish,
     UnknownPlan,
 )
+from cityloop_waste.roads import domain as roads
+from cityloop_waste.roads.store import present_version
 
 CHANGE = "plan"  # the kind of a plan's entries in the fan-out stream
 PAGE = 200
@@ -57,7 +60,7 @@ async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
             if live is not None and live.created_at > plan.created_at:
                 raise NotPublishable("one that was asked for later holds")
             return await publish_in(tx, ctx, plan_id)
-    except (DayOver, NotPublishable, PlanOutdated) as refused:
+    except (DayOver, NotPublishable, MapChanged, PlanOutdated) as refused:
         _log.warning("plan-not-published", plan_id=plan_id, reason=refused.slug)
         async with ctx.db.write() as tx:
             unpublished = await store.note_unpublished(tx, plan_id, f"{refused.slug}: {refused.detail}")
@@ -69,7 +72,7 @@ async def publish_itself(ctx: WasteCtx, plan_id: str) -> CityPlan | None:
 async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
     """Lets a plan hold for its stream and day, in place of the one before; publishing again changes nothing.
 
-    Two at once come one after the other, and the later one holds. Raises UnknownPlan, NotPublishable, DayOver, PlanOutdated.
+    Two at once come one after the other, and the later one holds. Raises UnknownPlan, NotPublishable, DayOver, MapChanged, PlanOutdated.
     """
     asked = await known(tx, plan_id)
     if asked.state is PlanState.PUBLISHED:
@@ -83,7 +86,7 @@ async def publish_in(tx: WriteTx, ctx: WasteCtx, plan_id: str) -> CityPlan:
     live = await store.live(tx, asked.stream, asked.on)
     if live is not None and live.id == plan_id:
         return live
-    if asked.replaces is not None and asked.publication is None:  # one that held once may come back as it was
+    if asked.publication is None:  # one that held once may come back as it was
         await _refuse_outdated(tx, ctx, asked, live)
     superseded = await store.supersede(tx, asked.stream, asked.on)
     try:
@@ -160,10 +163,14 @@ def offer(tx: WriteTx, ctx: WasteCtx, plan: CityPlan) -> None:
 
 
 async def _refuse_outdated(tx: Tx, ctx: WasteCtx, asked: CityPlan, live: CityPlan | None) -> None:
-    """A replan comes too late when another plan holds by now, or when trucks have passed what it has changed.
+    """A plan comes too late when the roads are others by now; a replan also when another plan holds, or trucks are past what it changed.
 
-    Raises NotPublishable, PlanOutdated.
+    Raises MapChanged, NotPublishable, PlanOutdated.
     """
+    if roads.outdated(asked.graph_version, await present_version(tx)):
+        raise MapChanged("its times hold no longer; ask for it again")
+    if asked.replaces is None:
+        return
     if live is None or live.id != asked.replaces:
         raise NotPublishable("the plan that it was made from holds no more")
     holds = await known(tx, live.id)  # with its routes

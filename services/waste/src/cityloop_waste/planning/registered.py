@@ -36,7 +36,7 @@ DAY_S = 86_400
 
 
 async def problem(
-    tx: Tx, stream: Stream, *, depot_id: str | None, seconds: int, lunch: Lunch | None = None, yesterday: Sequence[Round] = ()
+    tx: Tx, stream: Stream, *, depot_id: str | None, options: Options, lunch: Lunch | None = None, yesterday: Sequence[Round] = ()
 ) -> Problem:
     """The checked problem. Without a truck or a site for the stream the plan says so stop by stop.
 
@@ -64,7 +64,7 @@ async def problem(
         stops=stops,
         trucks=trucks,
         sites=tuple(_site(each, latest_s) for each in sites),
-        options=Options(seconds=seconds),
+        options=options,
         lunch=lunch,
         yesterday=tuple(yesterday),
     )

@@ -18,7 +18,7 @@ from cityloop_common.errors import NotFound
 from cityloop_common.jobs import JobView, enqueue_in, request_cancel
 from cityloop_waste.context import WasteCtx
 from cityloop_waste.planning import problem_json, registered, store
-from cityloop_waste.planning.domain import Lunch, Problem
+from cityloop_waste.planning.domain import Lunch, Minimise, Options, Problem
 from cityloop_waste.planning.plans import (
     CityPlan,
     DayOver,
@@ -77,7 +77,11 @@ async def ask_for_day_in(
         tx,
         stream,
         depot_id=depot_id,
-        seconds=seconds or ctx.settings.plan_seconds,
+        options=Options(
+            seconds=seconds or ctx.settings.plan_seconds,
+            minimise=Minimise(ctx.settings.plan_minimise),
+            even_percent=ctx.settings.plan_even_percent,
+        ),
         lunch=None if lunch is None else Lunch(*lunch),
         yesterday=rounds(await store.held_before(tx, stream, wish.on)),
     )
