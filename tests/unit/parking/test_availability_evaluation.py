@@ -306,6 +306,16 @@ def test_the_report_has_every_figure_by_horizon_and_the_baselines_beside() -> No
     assert view["test"] == {"from": "2016-11-15", "to": "2016-11-16", "days": 2}
 
 
+def test_the_report_tells_of_how_many_places_and_copies_its_speed_is() -> None:
+    """Of four lots in the file three were read until the last judged day: 167 of each that know the same, for a city of 500 at least."""
+    task = birmingham(_halves(days=10) + "D,100,10,2016-11-30 09:00:00\n", "2016-11-15", "2016-11-16")
+    view = json.loads(json.dumps(evaluate(LastValue(), task, itertools.count().__next__).view()))
+    assert view["places"] == 4
+    assert view["of_city"] == {"places": 501, "copies_of_each": 167}
+    assert view["of_file"].keys() == {"places", "updates_per_s", "answers_per_s"}
+    assert view["of_file"]["places"] == 3
+
+
 def test_points_of_a_place_never_join_another_place() -> None:
     """The last slot of one and the first of the next are no pair."""
     task = birmingham("A,100,10,2016-11-07 09:00:00\nB,100,90,2016-11-07 09:30:00\nB,100,80,2016-11-07 10:00:00\n")

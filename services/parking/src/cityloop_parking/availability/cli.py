@@ -13,7 +13,7 @@ from cityloop_common.errors import CityLoopError
 from cityloop_common.terminal import AsJson, fail, out, print_json, print_rows, progress_bar
 from cityloop_parking.availability import files
 from cityloop_parking.availability.calendar import day_of
-from cityloop_parking.availability.evaluation import CITY, Span, Task, fresh
+from cityloop_parking.availability.evaluation import Span, Task, fresh
 from cityloop_parking.availability.files import LAYOUTS, MOST_BYTES, Format, Layout, Table
 from cityloop_parking.availability.report import Report, evaluate
 from cityloop_parking.availability.scores import Figures
@@ -84,8 +84,9 @@ def _print(report: Report) -> None:
     print_rows(_COLUMNS, [line for number in range(len(report.horizons)) for line in _lines(report, number)])
     out.print("In brackets: ours divided by theirs, over the points that both answer.")
     out.print(
-        f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s of one core in a city of {CITY} places"
-        f" ({report.of_file_per_s[0]:,.0f} and {report.of_file_per_s[1]:,.0f} with the file's own),"
+        f"{report.updates_per_s:,.0f} updates/s, {report.answers_per_s:,.0f} answers/s of one core in a city of"
+        f" {report.places * report.copies} places, of each of the file's {report.places} so many that know the same: {report.copies}"
+        f" ({report.of_file_per_s[0]:,.0f} and {report.of_file_per_s[1]:,.0f} with the file's own alone);"
         f" {report.bytes_per_place:,} bytes a place"
         + (f"; {report.unanswered:,} points without an answer took the last value" if report.unanswered else "")
     )

@@ -187,10 +187,10 @@ def speed(model: Forecaster, task: Task, read: int, now: Callable[[], float], *,
     one that was given before. Where the file has fewer than `places`, each of its places stands for several that know the same; a
     second `turn` with the same model is later still.
     """
-    table, copies = task.table, -(-places // len(task.table.places))
+    table, (known, copies) = task.table, stands_for(task, read, places)
     start = max(0, read - -(-TIMED_READINGS // copies))
     later_s = turn * 7 * DAY_S * (int((table.at[read - 1] - table.at[max(0, read - TIMED_READINGS)]) // (7 * DAY_S)) + 1)
-    names = _copied(model, [table.places[place] for place in np.unique(table.place[:read]).tolist()], copies)
+    names = _copied(model, known, copies)
     counts = [
         Reading(f"{each.series}{_COPY}{copy}" if copy else each.series, *each[1:])
         for _, together in groupby(readings(table, start, read, later_s=later_s), key=lambda each: each.at)
@@ -211,6 +211,12 @@ def speed(model: Forecaster, task: Task, read: int, now: Callable[[], float], *,
             answered += len(model.forecast(page))
             answering += now() - began
     return len(counts) / max(observing, 1e-9), answered / max(answering, 1e-9)
+
+
+def stands_for(task: Task, read: int, places: int) -> tuple[list[str], int]:
+    """The places of the rows that were read, and how many places each of them stands for where `places` are wanted."""
+    known = [task.table.places[place] for place in np.unique(task.table.place[:read]).tolist()]
+    return known, max(1, -(-places // len(known)))
 
 
 def _copied(model: Forecaster, names: Sequence[str], copies: int) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cityloop_parking.availability.baselines import Beside, beside
 from cityloop_parking.availability.calendar import day_of
-from cityloop_parking.availability.evaluation import CITY, Answers, Forecaster, Progress, Task, speed, walk
+from cityloop_parking.availability.evaluation import CITY, Answers, Forecaster, Progress, Task, speed, stands_for, walk
 from cityloop_parking.availability.scores import Figures, Predicted, by_day, reliability, scores
 from cityloop_parking.availability.slots import Points
 
@@ -20,7 +20,8 @@ BASELINES = ("last_value", "profile", "damped", "damped_weekly")
 class Report:
     """Figures by horizon, ours and each baseline's; speed of the model's two methods, and bytes of its state.
 
-    The speed is that of a city of 500 places at least; `of_file_per_s` that of the file's own, updates and answers.
+    The speed is that of a city of 500 places at least, where each of the file's `places` stands for `copies` that know the same;
+    `of_file_per_s` that of the file's own, updates and answers.
     """
 
     task: Task
@@ -30,6 +31,8 @@ class Report:
     updates_per_s: float
     answers_per_s: float
     of_file_per_s: tuple[float, float]
+    places: int
+    copies: int
     bytes_per_place: int
     unanswered: int
 
@@ -40,14 +43,15 @@ class Report:
 
     def view(self) -> dict[str, object]:
         """As JSON."""
-        table, task = self.task.table, self.task
+        table, task, of_file = self.task.table, self.task, [round(each) for each in self.of_file_per_s]
         refused = [{"row": each.row, "reason": each.reason} for each in table.listed]
         return {
             "horizons": list(self.horizons),
             "updates_per_s": round(self.updates_per_s),
             "answers_per_s": round(self.answers_per_s),
             "bytes_per_place": self.bytes_per_place,
-            "of_file": {"updates_per_s": round(self.of_file_per_s[0]), "answers_per_s": round(self.of_file_per_s[1])},
+            "of_city": {"places": self.places * self.copies, "copies_of_each": self.copies},
+            "of_file": {"places": self.places, "updates_per_s": of_file[0], "answers_per_s": of_file[1]},
             "baselines": {name: list(figures) for name, figures in self.baselines.items()},
             "reliability": [{"minutes": minutes, **bins} for minutes, bins in self.reliability.items()],
             "test": {"from": str(day_of(task.first_day)), "to": str(day_of(task.last_day)), "days": self.days},
@@ -70,6 +74,7 @@ def evaluate(model: Forecaster, task: Task, now: Callable[[], float], progress: 
 def _report(task: Task, answers: Answers, city: tuple[float, float], of_file: tuple[float, float], size: int) -> Report:
     others = [beside(task.truth, task.first_day, *pair) for pair in zip(task.judged, task.pairs, strict=True)]
     rows = list(zip(task.judged, answers.said, others, strict=True))
+    known, copies = stands_for(task, answers.read, CITY)
     return Report(
         task,
         horizons=tuple(_ours(task, asked, said, other) for asked, said, other in rows),
@@ -78,6 +83,8 @@ def _report(task: Task, answers: Answers, city: tuple[float, float], of_file: tu
         updates_per_s=city[0],
         answers_per_s=city[1],
         of_file_per_s=of_file,
+        places=len(known),
+        copies=copies,
         bytes_per_place=size,
         unanswered=answers.unanswered,
     )
