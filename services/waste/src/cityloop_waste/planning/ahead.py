@@ -7,10 +7,12 @@ way, it is given those that the first plan needs, and then one less as long as a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from cityloop_waste.planning import pyvrp_engine
 from cityloop_waste.planning.fewest import fewest_vehicles
 from cityloop_waste.planning.model import Model
+from cityloop_waste.planning.pyvrp_engine import Caps
 from cityloop_waste.planning.searching import State, Watch
 
 TRIAL = 0.15
@@ -22,43 +24,92 @@ LARGE = 1_500
 Nodes = list[list[int]]
 
 
-def ahead(
-    model: Model,
-    watch: Watch,
-    seconds: float,
-    *,
-    begin: Sequence[Sequence[int]] = (),
-    near: Sequence[Sequence[int]] = (),
-    judged: Callable[[Nodes], int] | None = None,
-) -> Nodes | None:
-    """The best routes of nodes that PyVRP finds, one a vehicle; None without any. `near`: where it begins, else by itself.
+@dataclass(slots=True)
+class Runner:
+    """PyVRP on one model: `fleet` are the vehicles that it searches with, `caps` the way to keep a cap of the day that went on last."""
 
-    `judged` tells what remains of routes where PyVRP does not hold every rule of the model: it then goes on only if its first routes
-    are better than `begin`.
-    """
-    worth = model.price if judged is None or pyvrp_engine.holds(model) else judged
-    ends_at = watch.elapsed_s + seconds
-    near = near or (begin if model.copies_from > LARGE else ())
-    fleet = _needed(model, begin)
-    left = _left_out(model, begin) if begin else 0
-    best: Nodes | None = None
-    fewest = fewest_vehicles(model) if len(fleet) < model.vehicles or _saves(model) else len(fleet)
-    for _ in range(MOST_TRIALS):
-        idle = None if len(fleet) <= fewest or not _saves(model) else _least(model, fleet, best or begin)
-        if idle is None or watch.asked:
-            break
-        fewer = [vehicle for vehicle in fleet if vehicle != idle]
-        found = _with(model, fewer, watch, seconds * TRIAL, ())
-        if found is None or _left_out(model, found) > left:
-            break
-        fleet, best = fewer, found
-    if begin and not pyvrp_engine.holds(model):
-        early = _with(model, fleet, watch, seconds * EARLY, best or near)
-        best = min((routes for routes in (early, best) if routes is not None), key=worth, default=None)
-        if best is None or worth(best) >= model.price(begin):
-            return best
-    last = _with(model, fleet, watch, ends_at - watch.elapsed_s, best or near)
-    return min((routes for routes in (last, best) if routes is not None), key=worth, default=None)
+    model: Model
+    watch: Watch
+    fleet: list[int] = field(default_factory=list)
+    caps: Caps | None = None
+
+    def ahead(
+        self,
+        seconds: float,
+        *,
+        begin: Sequence[Sequence[int]] = (),
+        near: Sequence[Sequence[int]] = (),
+        judged: Callable[[Nodes], int] | None = None,
+    ) -> Nodes | None:
+        """The best routes of nodes that PyVRP finds, one a vehicle; None without any. `near`: where it begins, else by itself.
+
+        `judged` tells what remains of routes where PyVRP does not hold every rule of the model: it then goes on only if its first routes
+        are better than `begin`.
+        """
+        model, watch = self.model, self.watch
+        worth = model.price if judged is None or pyvrp_engine.holds(model) else judged
+        ends_at = watch.elapsed_s + seconds
+        near = near or (begin if model.copies_from > LARGE else ())
+        best = self._fewer(seconds, begin)
+        if begin and not pyvrp_engine.holds(model):
+            early = self._search(self.fleet, seconds * EARLY, best or near)
+            best = min((routes for routes in (early, best) if routes is not None), key=worth, default=None)
+            if best is None or worth(best) >= model.price(begin):
+                return best
+        last = self._search(self.fleet, ends_at - watch.elapsed_s, best or near)
+        return min((routes for routes in (last, best) if routes is not None), key=worth, default=None)
+
+    def again(self, seconds: float, routes: Sequence[Sequence[int]]) -> Nodes | None:
+        """The same once more from routes of nodes, with the way to keep a cap that went on last; None without any."""
+        there = [vehicle for vehicle, route in enumerate(routes) if route]
+        return self._search(sorted({*self.fleet, *there}), seconds, routes, self.caps)
+
+    def _fewer(self, seconds: float, begin: Sequence[Sequence[int]]) -> Nodes | None:
+        """Settles the fleet: one vehicle less as long as everybody is served; the routes with the last that was given up, if one was."""
+        model = self.model
+        self.fleet = _needed(model, begin)
+        left = _left_out(model, begin) if begin else 0
+        best: Nodes | None = None
+        fewest = fewest_vehicles(model) if len(self.fleet) < model.vehicles or _saves(model) else len(self.fleet)
+        for _ in range(MOST_TRIALS):
+            idle = None if len(self.fleet) <= fewest or not _saves(model) else _least(model, self.fleet, best or begin)
+            if idle is None or self.watch.asked:
+                break
+            fewer = [vehicle for vehicle in self.fleet if vehicle != idle]
+            found = self._search(fewer, seconds * TRIAL, ())
+            if found is None or _left_out(model, found) > left:
+                break
+            self.fleet, best = fewer, found
+        return best
+
+    def _search(self, fleet: Sequence[int], seconds: float, near: Sequence[Sequence[int]], caps: Caps | None = None) -> Nodes | None:
+        """The best routes with some of the vehicles; where nobody says which, every way to keep a cap is tried."""
+        model = self.model
+        smaller = len(fleet) < model.vehicles
+        part = model.select(range(1, model.copies_from), range(model.copies_from, model.starts_from), fleet) if smaller else model
+        there = [near[vehicle] for vehicle in fleet] if near else ()
+        found = self._ways(part, _part(self.watch, part, fleet, seconds), there, pyvrp_engine.ways(part) if caps is None else (caps,))
+        if found is None:
+            return None
+        routes: Nodes = [[] for _ in range(model.vehicles)]
+        for vehicle, route in zip(fleet, found, strict=True):
+            routes[vehicle] = list(route)
+        return routes
+
+    def _ways(self, model: Model, watch: Watch, near: Sequence[Sequence[int]], ways: Sequence[Caps]) -> Nodes | None:
+        """Where there are several ways to keep a cap each is tried, and the best one goes on."""
+        best: Nodes | None = None
+        self.caps = ways[0]
+        if len(ways) > 1:
+            tried = []
+            for way in ways:
+                routes = pyvrp_engine.search(model, watch.part(watch.limits.seconds * TRIAL), near, caps=way)
+                if routes is not None:
+                    tried.append((model.price(model.capped(routes)), way, routes))
+            if tried:
+                _, self.caps, best = min(tried, key=lambda each: each[0])
+        last = pyvrp_engine.search(model, watch.part(watch.left_s), best or near, caps=self.caps)
+        return min((routes for routes in (last, best) if routes is not None), key=model.price, default=None)
 
 
 def _saves(model: Model) -> bool:
@@ -83,37 +134,6 @@ def _least(model: Model, fleet: Sequence[int], routes: Sequence[Sequence[int]]) 
     """The vehicle that does least, of those that need not go out."""
     free = [vehicle for vehicle in fleet if not model.start(vehicle)]
     return min(free, key=lambda vehicle: (len(routes[vehicle]) if routes else 0, -vehicle), default=None) if len(fleet) > 1 else None
-
-
-def _with(model: Model, fleet: Sequence[int], watch: Watch, seconds: float, near: Sequence[Sequence[int]]) -> Nodes | None:
-    """The best routes with some of the vehicles."""
-    smaller = len(fleet) < model.vehicles
-    part = model.select(range(1, model.copies_from), range(model.copies_from, model.starts_from), fleet) if smaller else model
-    there = [near[vehicle] for vehicle in fleet] if near else ()
-    found = _ways(part, _part(watch, part, fleet, seconds), there)
-    if found is None:
-        return None
-    routes: Nodes = [[] for _ in range(model.vehicles)]
-    for vehicle, route in zip(fleet, found, strict=True):
-        routes[vehicle] = list(route)
-    return routes
-
-
-def _ways(model: Model, watch: Watch, near: Sequence[Sequence[int]]) -> Nodes | None:
-    """Where there are several ways to keep a cap each is tried, and the best one goes on."""
-    ways = pyvrp_engine.ways(model)
-    best: Nodes | None = None
-    if len(ways) > 1:
-        tried = []
-        for way in ways:
-            routes = pyvrp_engine.search(model, watch.part(watch.limits.seconds * TRIAL), near, caps=way)
-            if routes is not None:
-                tried.append((model.price(model.capped(routes)), way, routes))
-        if tried:
-            _, way, best = min(tried, key=lambda each: each[0])
-            ways = (way,)
-    again = pyvrp_engine.search(model, watch.part(watch.left_s), best or near, caps=ways[0])
-    return min((routes for routes in (again, best) if routes is not None), key=model.price, default=None)
 
 
 def _part(watch: Watch, part: Model, fleet: Sequence[int], seconds: float) -> Watch:

@@ -1,7 +1,8 @@
 """Both engines on one model: PyVRP runs ahead, OR-Tools holds every rule and has the last word.
 
 Time is shared as it was measured best: a model without unload copies is PyVRP's nearly alone (OR-Tools judges what it found); in
-the others OR-Tools improves the routes that PyVRP leaves, about 80 stops at a time with all other routes frozen.
+the others OR-Tools improves the routes that PyVRP leaves, about 80 stops at a time with all other routes frozen. Where that comes to
+nothing (long routes: no part is as small as that) PyVRP goes on from there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cityloop_waste.planning import ortools_engine
-from cityloop_waste.planning.ahead import ahead
+from cityloop_waste.planning.ahead import Runner
 from cityloop_waste.planning.domain import Engine, NoPlanFound
 from cityloop_waste.planning.model import Model
 from cityloop_waste.planning.ortools_engine import Recipe
@@ -21,8 +22,12 @@ from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, Stat
 AHEAD = 0.8
 """PyVRP's share of the time in models with unloads on the way."""
 PART_S = 2.0
+STALLED = 10_000
+"""OR-Tools comes to nothing when parts with half of the stops have not saved this part of the way."""
 JUDGES_S = 1.5
 """What OR-Tools needs at the end to judge, in models that it does not improve."""
+AGAIN_S = 0.5
+"""The least that is worth giving to PyVRP once more."""
 
 
 def search(
@@ -44,7 +49,8 @@ def search(
         return replace(found, engines=(_effort("ortools", watch, found.model, found.routes),))
     share = 1.0 if engine is Engine.PYVRP or plain or not limits.seconds else AHEAD
     ahead_s = max(0.1, min(limits.seconds * share, limits.seconds - JUDGES_S))
-    routes = ahead(model, watch, ahead_s, begin=begin, near=near, judged=lambda some: _judged(model, some))
+    runner = Runner(model, watch)
+    routes = runner.ahead(ahead_s, begin=begin, near=near, judged=lambda some: _judged(model, some))
     wide, start = (model, None) if routes is None else _accepted(model, routes)
     efforts = [] if start is None else [_effort("pyvrp", watch, wide, start)]
     if start is None:  # PyVRP has nothing that keeps a rule
@@ -56,14 +62,34 @@ def search(
     elif plain or engine is Engine.PYVRP:
         found = Found(wide, tuple(tuple(route) for route in start), wide.price(start), Ended.ASKED if watch.asked else Ended.TIME)
     else:
-        found = _improved(wide, watch, start)
-        efforts.append(_effort("ortools", watch, found.model, found.routes))
+        found = _in_turns(runner, wide, start, efforts)
     return replace(found, engines=tuple(efforts))
 
 
+def _in_turns(runner: Runner, wide: Model, start: Sequence[Sequence[int]], efforts: list[Effort]) -> Found:
+    """OR-Tools from PyVRP's routes on; where it stalls, PyVRP from its routes on, and OR-Tools has the last word."""
+    model, watch = runner.model, runner.watch
+    found = _improved(wide, watch, start, stalls=True)
+    efforts.append(_effort("ortools", watch, found.model, found.routes))
+    seconds = watch.left_s - JUDGES_S
+    if found.ended is not Ended.TIME or seconds < AGAIN_S or watch.limits.solutions is not None:
+        return found
+    routes = runner.again(seconds, watch.mine(found.model, found.routes))
+    wide, accepted = (model, None) if routes is None else _accepted(model, routes)
+    if accepted is not None and wide.price(accepted) < found.cost:
+        found = Found(wide, tuple(tuple(route) for route in accepted), wide.price(accepted), Ended.TIME)
+    efforts.append(_effort("pyvrp", watch, found.model, found.routes))
+    found = _improved(found.model, watch, found.routes)
+    efforts.append(_effort("ortools", watch, found.model, found.routes))
+    return found
+
+
 def _effort(engine: str, watch: Watch, model: Model, routes: Sequence[Sequence[int]]) -> Effort:
-    way = sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes))
-    return Effort(engine, round(watch.elapsed_s, 2), model.price(routes), way)
+    return Effort(engine, round(watch.elapsed_s, 2), model.price(routes), _way(model, routes))
+
+
+def _way(model: Model, routes: Sequence[Sequence[int]]) -> int:
+    return sum(model.arcs(vehicle, route) for vehicle, route in enumerate(routes))
 
 
 def _judged(model: Model, routes: Sequence[Sequence[int]]) -> int:
@@ -124,12 +150,13 @@ def _plainly(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Foun
         return Found(model, tuple(tuple(route) for route in begin), model.price(begin), watch.ended())
 
 
-def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Found:
-    """OR-Tools from routes on: the whole of a small model, part by part in a large one."""
+def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]], *, stalls: bool = False) -> Found:
+    """OR-Tools from routes on: the whole of a small model, part by part in a large one; with `stalls` until that comes to nothing."""
     parts = Parts(model, begin)
     if parts.whole or watch.limits.solutions is not None:
         found = ortools_engine.search(model, Recipe.MULTI_TRIP, watch.part(watch.left_s, model), begin)
         return replace(found, ended=watch.ended() if watch.asked else found.ended)
+    tried, before = 0, parts.cost
     while watch.left_s > 0.3:
         part = parts.next()
         if part is None:
@@ -138,6 +165,11 @@ def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Fou
         if parts.take(part, found.routes):
             watch.heard(model, parts.cost, parts.routes)
         watch.tick()
+        tried += part.model.copies_from - 1
+        if stalls and 2 * tried >= model.copies_from - 1:
+            if (before - parts.cost) * STALLED < _way(model, parts.routes):
+                break
+            tried, before = 0, parts.cost
     routes = tuple(tuple(route) for route in parts.routes)
     return Found(model, routes, parts.cost, Ended.ASKED if watch.asked else Ended.TIME)
 

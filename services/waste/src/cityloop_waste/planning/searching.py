@@ -120,7 +120,7 @@ class Watch:
         of = self.model if model is None else model
 
         def tell(state: State) -> bool:
-            self.found(state.cost, self._mine(of, state.routes))
+            self.found(state.cost, self.mine(of, state.routes))
             self.tick()
             return self.asked
 
@@ -128,7 +128,7 @@ class Watch:
         part.state = self.state
         return part
 
-    def _mine(self, of: Model, routes: Routes) -> Routes:
+    def mine(self, of: Model, routes: Routes) -> Routes:
         """Routes of a model with more copies as routes of this one: an unload is its site's first copy."""
         if of is self.model:
             return routes
@@ -137,7 +137,7 @@ class Watch:
 
     def heard(self, of: Model, cost: int, routes: Sequence[Sequence[int]]) -> None:
         """Takes a solution of a model with more copies."""
-        self.found(cost, self._mine(of, tuple(tuple(route) for route in routes)))
+        self.found(cost, self.mine(of, tuple(tuple(route) for route in routes)))
 
     def found(self, cost: int, routes: Sequence[Sequence[int]]) -> bool:
         """Takes a solution; answers whether it is the best so far."""
