@@ -1,6 +1,6 @@
-"""What is known of a plan's quality: bounds that no plan can beat, the second engine's figure, likeness to the day before.
+"""What is known of a plan's quality: bounds that no plan can beat, where the first engine stood, likeness to the day before.
 
-A bound is proven, the other engine's figure is a comparison: neither is ever told as the other.
+A bound is proven, the first engine's figure is a state of the same search: neither is ever told as the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _WAY = {Minimise.DISTANCE: "distance", Minimise.TIME: "time"}
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The other engine's best on the same rules in the same seconds: a comparison, no bound."""
+    """How far the engine that ran ahead had come when the other began to improve that same plan: no second plan, and no bound.
+
+    `cost`: its way, as far as OR-Tools accepts its routes.
+    """
 
     engine: str
     cost: int
