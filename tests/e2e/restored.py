@@ -1,25 +1,31 @@
-"""What must be the same in a city and in its backup, read from their files."""
+"""What must be the same in a city and in its backup, read from their databases."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy import Row, Table, select, true
 
 from cityloop_common.backup.manifest import journals
 from cityloop_common.clock import city_day
-from cityloop_common.columns import utc_text
+from cityloop_common.context import Ctx
 from cityloop_common.eventlog import open_event_log
 from cityloop_common.indicator import Ask, Evaluation, evaluate, moment
 from cityloop_common.parts import build_ctx, close_ports, open_ports
-from cityloop_common.service import installed_services
+from cityloop_common.service import Service, installed_services
 from cityloop_common.settings import SharedSettings
+from cityloop_common.tables import indicator_value
 
 SERVICES = installed_services()
+ROWS_AT_ONCE = 50_000
 Rows = Sequence[tuple[object, ...]]
 # What one service keeps of what another says of itself: the two must be equal once everything is heard.
 MIRRORS: Mapping[str, tuple[tuple[str, str], tuple[str, str]]] = {
@@ -44,33 +50,66 @@ def rows(var: Path, service: str, sql: str, *parameters: object) -> Rows:
         return connection.execute(sql, parameters).fetchall()
 
 
-def journal(var: Path, upto: datetime | None = None) -> dict[str, Rows]:
-    """Every row of every journal, as far as it was recorded by an instant."""
-    found: dict[str, Rows] = {}
-    for service in SERVICES:
-        for name in journals(service.metadata):
-            limit = "9999" if upto is None else utc_text(upto)
-            found[f"{service.name}.{name}"] = rows(var, service.name, f'SELECT * FROM "{name}" WHERE recorded_at <= ? ORDER BY id', limit)
+def settings(var: Path) -> Mapping[str, str]:
+    """What a process of the embedded form is told to work on these files."""
+    return {"CITYLOOP_VAR": str(var)}
+
+
+@asynccontextmanager
+async def services(given: Mapping[str, str]) -> AsyncIterator[Sequence[tuple[Service, Ctx[Any]]]]:
+    """Each service as a process with these settings opens it, on SQLite and on PostgreSQL; nobody else's settings count."""
+    async with AsyncExitStack() as stack:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CITYLOOP_")}
+        with patch.dict(os.environ, {**kept, **given}, clear=True):
+            shared = SharedSettings()
+            ports = open_ports(shared)
+            stack.push_async_callback(close_ports, ports)
+            found = [(service, build_ctx(service, shared, ports)) for service in SERVICES]
+        for _, ctx in found:
+            stack.push_async_callback(ctx.db.close)
+        yield found
+
+
+async def journal(given: Mapping[str, str], upto: datetime | None = None) -> dict[str, list[Row[Any]]]:
+    """Every row of every journal in the order of their ids, as far as it was recorded by an instant."""
+    found: dict[str, list[Row[Any]]] = {}
+    async with services(given) as opened:
+        for service, ctx in opened:
+            for name in journals(service.metadata):
+                found[f"{service.name}.{name}"] = await _rows_of(ctx, service.metadata.tables[name], upto)
     return found
 
 
-def published(var: Path, upto: datetime | None = None) -> dict[str, Rows]:
+async def _rows_of(ctx: Ctx[Any], table: Table, upto: datetime | None) -> list[Row[Any]]:
+    """A part a unit: a unit has a time limit, a journal may have millions of rows."""
+    found: list[Row[Any]] = []
+    known = true() if upto is None else table.c.recorded_at <= upto
+    while True:
+        after = table.c.id > (found[-1].id if found else "")
+        async with ctx.db.read() as tx:
+            part = await tx.all(select(table).where(known, after).order_by(table.c.id).limit(ROWS_AT_ONCE))
+        found += part
+        if len(part) < ROWS_AT_ONCE:
+            return found
+
+
+async def published(given: Mapping[str, str], upto: datetime | None = None) -> dict[str, Sequence[Row[Any]]]:
     """Every figure that was published, as far as by an instant."""
-    limit = "9999" if upto is None else utc_text(upto)
-    asked = "SELECT * FROM indicator_value WHERE recorded_at <= ? ORDER BY name, scheme, on_day, known_at"
-    return {service.name: rows(var, service.name, asked, limit) for service in SERVICES}
+    v = indicator_value.c
+    asked = select(indicator_value).order_by(v.name, v.scheme, v.on_day, v.known_at)
+    found: dict[str, Sequence[Row[Any]]] = {}
+    async with services(given) as opened:
+        for service, ctx in opened:
+            async with ctx.db.read() as tx:
+                found[service.name] = await tx.all(asked if upto is None else asked.where(v.recorded_at <= upto))
+    return found
 
 
-async def figures(var: Path, known_at: datetime) -> dict[tuple[str, str, str], Evaluation]:
+async def figures(given: Mapping[str, str], known_at: datetime) -> dict[tuple[str, str, str], Evaluation]:
     """Every figure of that day and of the day before by every scheme, as known at an instant, with districts and rows."""
-    shared = SharedSettings(var=var)
-    ports = open_ports(shared)
     found: dict[tuple[str, str, str], Evaluation] = {}
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(close_ports, ports)
-        for service in SERVICES:
-            ctx = build_ctx(service, shared, ports)
-            stack.push_async_callback(ctx.db.close)
+    async with services(given) as opened:
+        for service, ctx in opened:
             for indicator in service.indicators:
                 for on in (city_day(known_at) - timedelta(days=1), city_day(known_at)):
                     ask = Ask(moment(on, known_at), False, indicator.formula_version, ctx.districts.version)

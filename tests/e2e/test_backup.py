@@ -6,10 +6,11 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cityloop_common.clock import city_day
 from cityloop_parking.sample import invented_places
 from tests.e2e import restored
 from tests.e2e.conftest import count_body
+from tests.e2e.people import unceasing
 from tests.e2e.processes import Process, command, embedded, token
 from tests.e2e.test_city import GARAGE, OPERATOR, SERVICES, STATION, Tcec, Town
 from tests.integration.books import read_books, read_told
@@ -39,7 +41,7 @@ Told = tuple[str, str]
 
 @dataclass(slots=True)
 class People:
-    """Drivers, sensors, an operator of chargers and weighbridges, until `stop`. `acknowledged` is what they were promised."""
+    """Drivers, sensors, an operator of chargers and weighbridges. `acknowledged` is what they were promised."""
 
     town: Town
     partner: Tcec | None
@@ -47,7 +49,6 @@ class People:
     refused: list[str] = field(default_factory=list)
     wishes: dict[str, dict[str, object]] = field(default_factory=dict)
     slowest_s: float = 0.0
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def send(self, service: str, path: str, body: object, role: str, *, key: str, operator: str = "", subject: str = "") -> Any:
         """One request of one person, repeatable by its key."""
@@ -99,16 +100,6 @@ class People:
         if await self.send("waste", "loads", load, "site_operator", key=ticket, operator="sample-operator") is not None:
             self.acknowledged.append(("load", ticket))
 
-    async def again_and_again(self, do: Callable[[int], Coroutine[Any, Any, None]]) -> None:
-        turn = 0
-        while not self.stopping.is_set():
-            turn += 1
-            await do(turn)
-
-    def stop(self) -> None:
-        """What was begun is brought to its answer, and nothing begins any more."""
-        self.stopping.set()
-
 
 def served(people: People) -> bool:
     """Whether they have been promised much, and something of every kind."""
@@ -130,17 +121,10 @@ def wish(number: int) -> dict[str, object]:
 async def busy(town: Town, partner: Tcec) -> AsyncIterator[People]:
     """People who do not stop until the body is done."""
     people = People(town, partner)
-    async with asyncio.TaskGroup() as group:
-        for number in range(DRIVERS):
-            group.create_task(people.again_and_again(lambda turn, number=number: people.drive(number, turn)))  # type: ignore[misc]
-        for number in range(WEIGHERS):
-            group.create_task(people.again_and_again(lambda turn, number=number: people.weigh(number, turn)))  # type: ignore[misc]
-        group.create_task(people.again_and_again(people.count))
-        group.create_task(people.again_and_again(people.charge))
-        try:
-            yield people
-        finally:
-            people.stop()
+    drivers = [partial(people.drive, number) for number in range(DRIVERS)]
+    weighers = [partial(people.weigh, number) for number in range(WEIGHERS)]
+    async with unceasing(*drivers, *weighers, people.count, people.charge):
+        yield people
 
 
 async def a_partner(town: Town) -> Tcec:
@@ -206,15 +190,16 @@ async def _restored_alike(folder: Path, var: Path, manifest: Manifest, promised:
     done = await asyncio.to_thread(command, {"CITYLOOP_VAR": str(there)}, folder, "restore", "backup")
     assert done.returncode == 0, done.stderr
     assert read_manifest(folder / "backup") == manifest
-    kept = restored.journal(there)
-    assert kept == restored.journal(var, manifest.taken_at), "every row up to the instant, and no other"
+    old, new = restored.settings(var), restored.settings(there)
+    kept = await restored.journal(new)
+    assert kept == await restored.journal(old, manifest.taken_at), "every row up to the instant, and no other"
     assert {name: len(found) for name, found in kept.items()} == {
         f"{name}.{table}": count for name, part in manifest.services.items() for table, count in part.journal_rows.items()
     }
     assert lost(there, promised) == []
-    assert restored.published(there) == restored.published(var, manifest.taken_at)
-    figures = await restored.figures(there, manifest.known_at)
-    assert figures == await restored.figures(var, manifest.known_at), "every figure, its districts and its rows"
+    assert await restored.published(new) == await restored.published(old, manifest.taken_at)
+    figures = await restored.figures(new, manifest.known_at)
+    assert figures == await restored.figures(old, manifest.known_at), "every figure, its districts and its rows"
     assert {name for name, _, _ in figures} == {"live-places", "ev-bay-share", "pile-ratio", "facilities", "recycling-rate"}
     print(f"{sum(map(len, kept.values())):,} journal rows and {len(figures)} figures are the same")
 
