@@ -177,8 +177,8 @@ class PlanView(PlanSummary):
     closures: list[ClosureView]
     stranded: list[StrandedView]
     evidence: dict[str, Any] | None = Field(
-        description="How good it is: bounds, likeness to the day before; `of` rest: of what a replan had left. `compared` is PyVRP's plan when "
-        "OR-Tools began to improve that same plan: how far one engine had come, no second plan made beside it and no bound."
+        description="How good it is: bounds, likeness to the day before; `of` rest: of what a replan had left. `compared` is PyVRP's plan "
+        "when OR-Tools began to improve that same plan: how far one engine had come, no second plan made beside it and no bound."
     )
 
 
