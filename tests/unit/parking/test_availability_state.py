@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
+from cityloop_parking.availability.calendar import EVERY_DAY
 from cityloop_parking.availability.domain import Question, Reading
+from cityloop_parking.availability.learning import COUNTS, Closed, Learner
 from cityloop_parking.availability.model import Model
+from cityloop_parking.availability.store import CITY, Count
+from tests.support import REPOSITORY
 from tests.unit.parking.availability_town import (
     MIN_S,
     NAMES,
@@ -212,6 +217,21 @@ def test_a_state_is_small_enough_for_a_hundred_thousand_places() -> None:
     light = Model(15, light=True)
     light.observe([Reading("a", MORNING, 5.0, 10.0)])
     assert light.bytes_per_place < 0.8 * model.bytes_per_place
+
+
+@pytest.mark.parametrize(
+    "categories, documented", [(("standard",), 18_830), (("standard", "ev"), 37_490), (("standard", "ev", "accessible"), 46_820)]
+)
+def test_a_place_with_categories_is_as_large_as_is_documented(categories: Sequence[str], documented: int) -> None:
+    """As it is stored: the total, a lighter series a category where there are several, and some bytes for their newest counts."""
+    learner, now = Learner(EVERY_DAY), datetime(2026, 3, 31, 2, 30, tzinfo=UTC)
+    for number, category in enumerate(categories):
+        learner.feed(Count(now, now, "lot", category, f"{number}", 5, 10), Closed({}, {}))
+    learner.end_minute()
+    parts = [part for part in learner.unstored(1) if part.part != CITY]
+    assert sum(len(part.body) for part in parts if part.part != COUNTS) == documented
+    assert sum(len(part.body) for part in parts if part.part == COUNTS) < 200
+    assert f"{documented:,}" in (REPOSITORY / "docs" / "concepts" / "forecast.md").read_text()
 
 
 @pytest.mark.parametrize("step_min", [0, -15, 7, 1441])
