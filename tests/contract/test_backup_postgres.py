@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shutil
 import subprocess
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from sqlalchemy import select
 
-from cityloop_common.backup import BackupError, postgres, read_manifest
+from cityloop_common.backup import BackupError, Manifest, postgres
 from cityloop_common.clock import SystemClock
 from cityloop_common.service import installed_services
+from cityloop_common.tables import outbox
+from cityloop_parking.reservations.tables import reservation
 from tests.cli import command
-from tests.e2e.processes import CITYLOOP, Process, environment
+from tests.contract.backup_support import Unit, amiss, busy, newest, settled, watched, written
+from tests.contract.kit_support import ShiftedClock
+from tests.contract.late_support import Suite, suite
+from tests.e2e import restored
+from tests.e2e.processes import CITYLOOP, environment
 from tests.e2e.processes import command as process
 from tests.observed import OPERATIONS
 from tests.servers import own_database, own_topics
@@ -120,11 +128,35 @@ async def _dumped(folder: Path, service: str, table: str, column: int) -> set[st
     return {line.split("\t")[column] for line in copied.group(1).splitlines()}
 
 
-async def test_a_dump_never_shows_an_effect_without_its_cause(stack: Servers, tmp_path: Path) -> None:
-    """Events on their way through three databases: what one has taken the other has written, at most one step is missing."""
+_HELD_UP = """SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE application_name = 'cityloop backup' AND datname = ANY($1) AND mode = 'ShareLock' AND relation IS NOT NULL"""
+
+
+def _connecting(monkeypatch: pytest.MonkeyPatch, urls: Mapping[str, str]) -> list[int]:
+    """For each connection that a backup begins from now on: how many tables it locks at that moment."""
+    held: list[int] = []
+    connect = asyncpg.connect
+
+    async def told(dsn: str, **options: Any) -> Any:
+        if options.get("server_settings", {}).get("application_name") == "cityloop backup":
+            watching = await connect(urls["parking"])
+            held.append(await watching.fetchval(_HELD_UP, [urlsplit(url).path[1:] for url in urls.values()]))
+            await watching.close()
+        return await connect(dsn, **options)
+
+    monkeypatch.setattr(asyncpg, "connect", told)
+    return held
+
+
+async def test_a_dump_never_shows_an_effect_without_its_cause(stack: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events on their way through three databases: what one has taken the other has written, at most one step is missing.
+
+    They wait for three snapshots, and for no connection.
+    """
     stop = asyncio.Event()
     async with databases(stack) as urls, own_topics(stack) as prefix:
         await said(settings(urls, tmp_path, stack, prefix), tmp_path, "migrate")
+        held = _connecting(monkeypatch, urls)
         async with asyncio.TaskGroup() as group:
             for writer in range(6):
                 group.create_task(_told_in_turn(urls, writer, stop))
@@ -141,6 +173,8 @@ async def test_a_dump_never_shows_an_effect_without_its_cause(stack: Servers, tm
                     assert len(passed_on) > number
             finally:
                 stop.set()
+        assert held
+        assert not any(held), "nobody waits while the backup connects"
 
 
 async def test_a_database_that_is_not_there_is_said_and_nothing_is_left(stack: Servers, tmp_path: Path) -> None:
@@ -170,70 +204,166 @@ def _as_documented(told: Mapping[str, str], folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@asynccontextmanager
-async def workers(given: Mapping[str, str], folder: Path) -> AsyncIterator[None]:
-    """A worker of each service."""
-    running = [Process([service, "worker"], given, folder) for service in SERVICES]
-    try:
-        for each in running:
-            each.start()
-        for each in running:
-            await each.ready()
-        yield
-    finally:
-        for each in running:
-            each.kill()
+@dataclass(frozen=True, slots=True)
+class HeldDump:
+    """A `pg_dump` before the real one on the PATH: it says that it is called, and waits until it may go on."""
+
+    folder: Path
+
+    def made(self) -> HeldDump:
+        """Writes the program."""
+        real = shutil.which("pg_dump")
+        self.folder.mkdir()
+        program = self.folder / "pg_dump"
+        program.write_text(f'#!/bin/sh\n: >"{self._called}"\nwhile [ ! -e "{self._free}" ]; do sleep 0.05; done\nexec "{real}" "$@"\n')
+        program.chmod(0o755)
+        return self
+
+    @property
+    def _called(self) -> Path:
+        return self.folder / "called"
+
+    @property
+    def _free(self) -> Path:
+        return self.folder / "free"
+
+    @property
+    def path(self) -> str:
+        """The PATH on which it is the first."""
+        return f"{self.folder}:{os.environ['PATH']}"
+
+    def is_called(self) -> bool:
+        return self._called.exists()
+
+    def let_go(self) -> None:
+        self._free.touch()
 
 
-async def _known(urls: Mapping[str, str]) -> dict[str, list[Any]]:
-    """What must be the same: journals, and what one service keeps of another."""
-    asked = {
-        "parking": ("place_version", "observation", "charger", "charger_location"),
-        "charging": ("place", "place_version", "evse_status", "link_version"),
-        "waste": ("load", "generation_estimate", "street_section"),
+async def _yesterday(city: Suite, clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """The invented city and some changes, all of it learnt a day ago: answers when that was over. The clock goes on from now."""
+    with monkeypatch.context() as patched:
+        patched.setattr("cityloop_common.db.MAX_SKEW", timedelta(days=2))  # a unit compares its clock with the server's
+        await city.seed()
+        city.start()
+        await city.quiet()
+        for service in SERVICES:
+            await city.live(service, 0)
+        await city.quiet()
+        await city.stop()
+    over: datetime = clock.now()
+    clock.by = timedelta()
+    return over
+
+
+async def _all_since(city: Suite, since: datetime) -> bool:
+    return all(at > since for at in (await newest(city)).values())
+
+
+async def _backed_up_in_use(city: Suite, given: Mapping[str, str], folder: Path) -> tuple[datetime, Manifest]:
+    """Every journal grows before the instant, and again while the dumps wait: answers since when, and what was made."""
+    dump, clock = HeldDump(folder / "bin").made(), SystemClock()
+    async with busy(city) as crowd:
+        since = clock.now()
+        await wait_until(lambda: _all_since(city, since), 60, every=0.3, what="every journal grows")
+        async with asyncio.TaskGroup() as group:
+            try:
+                made = group.create_task(said({**given, "PATH": dump.path}, folder, "backup", "backup", "--json"))
+                await wait_until(lambda: dump.is_called() or made.done(), 60, every=0.05, what="the snapshots are taken")
+                held, before = clock.now(), crowd.done.copy()
+                await wait_until(lambda: _all_since(city, held), 60, every=0.3, what="every journal grows while the dumps wait")
+            finally:
+                dump.let_go()
+        meanwhile = crowd.done - before
+    print(f"done before the dumps: {dict(before)}; while they were made: {dict(meanwhile)}")
+    assert meanwhile.keys() >= {"hold", "count", "count-late", "status", "load", "statement", "waste-change"}
+    return since, Manifest.model_validate_json(made.result())
+
+
+async def _shows_its_instant(
+    old: Mapping[str, str], new: Mapping[str, str], manifest: Manifest, units: Sequence[Unit], before: datetime
+) -> datetime:
+    """Whole units, those answered by the instant and none that came later; answers up to when nothing can be missing.
+
+    What the restored city wrote is left out: it was put in place after `before`.
+    """
+    wrong = amiss(units, await written(old), await written(new, before), manifest.taken_at)
+    assert wrong == []
+    whole = settled(units, manifest.taken_at)
+    assert manifest.known_at < whole < manifest.taken_at
+    return whole
+
+
+async def _same_rows(old: Mapping[str, str], new: Mapping[str, str], manifest: Manifest, since: datetime, whole: datetime) -> None:
+    """Every journal: the rows of then, unchanged; up to the instant all, since then none."""
+    source, kept = await restored.journal(old), await restored.journal(new)
+    assert {name: len(rows) for name, rows in kept.items()} == {
+        f"{name}.{table}": count for name, part in manifest.services.items() for table, count in part.journal_rows.items()
     }
-    found: dict[str, list[Any]] = {}
-    for service, tables in asked.items():
-        session = await asyncpg.connect(urls[service])
-        for table in tables:
-            rows = await session.fetch(f"SELECT * FROM {table}")
-            kept = [{name: value for name, value in row.items() if name != "updated_at"} for row in rows]
-            found[f"{service}.{table}"] = sorted(map(repr, kept))
-        await session.close()
-    return found
+    for name, rows in source.items():
+        by_id = {row.id: row for row in rows}
+        assert all(by_id.get(row.id) == row for row in kept[name]), name
+        assert [row for row in kept[name] if row.recorded_at <= whole] == [row for row in rows if row.recorded_at <= whole], name
+        assert any(since < row.recorded_at <= whole for row in kept[name]), f"{name} grew before the instant"
+        assert {row.id for row in rows if row.recorded_at > manifest.taken_at} - {row.id for row in kept[name]}, f"{name} grew afterwards"
+    print({name: (len(rows), len(source[name])) for name, rows in kept.items()})
 
 
-async def _rest(given: Mapping[str, str], folder: Path) -> bool:
-    """Nothing waits to be sent, nothing to be taken."""
-    waiting = json.loads(await said(given, folder, "outbox", "--json"))
-    lag = [lag for topic in json.loads(await said(given, folder, "events", "topics", "--json")) for lag in topic["lag"].values()]
-    assert len(lag) > 5, "every consumer has begun"
-    return not any(row["waiting"] for row in waiting) and not any(lag)
+async def _same_figures(old: Mapping[str, str], new: Mapping[str, str], instants: Sequence[datetime]) -> None:
+    """Every figure of an instant and of the day before, its districts and its rows."""
+    for known_at in instants:
+        figures = await restored.figures(new, known_at)
+        assert figures == await restored.figures(old, known_at), known_at
+    with_data = {name for (name, _, _), each in figures.items() if each.missing is None and each.rows}
+    assert with_data == {indicator.name for service in SERVICES.values() for indicator in service.indicators}
 
 
-async def test_the_documented_commands_bring_a_city_back(stack: Servers, tmp_path: Path) -> None:
-    """Dumped, restored into empty databases with topics of their own, all sent again: the same facts, the same mirrors, no dead letter."""
+async def _promised(given: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """The reservations that are there, and those that events tell of."""
+    async with restored.services(given) as opened:
+        ctx = next(ctx for service, ctx in opened if service.name == "parking")
+        async with ctx.db.read() as tx:
+            there = {row.id for row in await tx.all(select(reservation.c.id))}
+            told = {row.key for row in await tx.all(select(outbox.c.key).where(outbox.c.topic == "parking.reservation"))}
+    return there, told
+
+
+async def _goes_on(there: Mapping[str, str], log_url: str, folder: Path) -> None:
+    """What was told again is heard, nobody contradicts another, and the city lives on."""
+    async with suite(folder, log_url, there) as city:
+        city.start()
+        await city.quiet()
+        await city.check_mirrors()
+        for turn in (101, 102):
+            for service in SERVICES:
+                await city.live(service, turn)
+        await city.quiet()
+        await city.check_mirrors()
+
+
+async def test_a_city_in_use_is_backed_up_and_the_documented_commands_bring_it_back(
+    stack: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row of every journal up to the instant, none of later; the same figures; it goes on as other roles with topics of its own."""
+    monkeypatch.setenv("CITYLOOP_SAMPLE", "static")
     async with databases(stack) as here, databases_of_their_roles(stack) as there, own_topics(stack) as prefix:
         given = settings(here, tmp_path, stack, f"{prefix}a.")
         await said(given, tmp_path, "migrate")
-        for service in SERVICES:
-            await said(given, tmp_path, service, "sample")
-        async with workers(given, tmp_path):
-            await wait_until(lambda: _rest(given, tmp_path), 120, every=1, what="the city has heard of itself")
-            before = await _known(here)
-            assert all(before.values()), [name for name, rows in before.items() if not rows]
-            await said(given, tmp_path, "backup", "backup")
-        manifest = read_manifest(tmp_path / "backup")
-        assert {f"waste.{name}": count for name, count in manifest.services["waste"].journal_rows.items() if count} == {
-            name: len(before[name]) for name in ("waste.load", "waste.generation_estimate")
-        }
-        given = settings(there, tmp_path, stack, f"{prefix}b.")
-        told = {**given, "BACKUP": str(tmp_path / "backup"), "PATH": f"{CITYLOOP.parent}:{os.environ['PATH']}"}
+        units, clock = watched(monkeypatch, here), ShiftedClock(by=timedelta(days=-1))
+        async with suite(tmp_path, given["CITYLOOP_EVENT_LOG_URL"], here, clock=clock) as city:
+            yesterday = await _yesterday(city, clock, monkeypatch)
+            city.start()
+            since, manifest = await _backed_up_in_use(city, given, tmp_path)
+        fresh = settings(there, tmp_path, stack, f"{prefix}b.")
+        told = {**fresh, "BACKUP": str(tmp_path / "backup"), "PATH": f"{CITYLOOP.parent}:{os.environ['PATH']}"}
+        before = clock.now()
         await asyncio.to_thread(_as_documented, told, tmp_path)
-        async with workers(given, tmp_path):
-            await wait_until(lambda: _rest(given, tmp_path), 120, every=1, what="the restored city has heard of itself")
-            assert await _known(there) == before
-        assert "nothing" in await said(given, tmp_path, "dlq", "list")
+        whole = await _shows_its_instant(given, fresh, manifest, units, before)
+        await _same_rows(given, fresh, manifest, since, whole)
+        await _same_figures(given, fresh, (yesterday, manifest.known_at, whole))
+        reservations, events = await _promised(fresh)
+        assert reservations == events != set()
+        await _goes_on(there, fresh["CITYLOOP_EVENT_LOG_URL"], tmp_path)
+        assert "nothing" in await said(fresh, tmp_path, "dlq", "list")
 
 
 async def test_a_backup_of_postgresql_is_not_restored_into_a_folder(stack: Servers, tmp_path: Path) -> None:

@@ -51,9 +51,11 @@ class ServicePart(_Part):
 
 
 class Manifest(_Part):
-    """`taken_at`: every unit committed by then is in it, no later one. `known_at`: no row can be missing under that instant.
+    """`taken_at`: every unit committed by then is in it, and none that tells an event later. `known_at`: no row is missing under it.
 
-    `files` stand in the order in which they were copied.
+    On PostgreSQL a unit that was open at `taken_at` is missing though its rows were recorded before, and rows that nobody is
+    told of may be of the moment in which the snapshots were taken, milliseconds after it. `files` stand in the order in which
+    they were copied.
     """
 
     format: Literal[1] = 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,31 +82,39 @@ async def _take_instant(
     services: Mapping[str, Service], urls: Mapping[str, str], clock: Clock, stack: AsyncExitStack
 ) -> tuple[datetime, list[_Database]]:
     """Snapshots of one instant at which no event was being written or taken. Raises BackupError when there was none in a minute."""
-    for _ in range(TRIES):
-        try:
-            async with AsyncExitStack() as lockers:
-                for url in urls.values():
-                    await _lock(await lockers.enter_async_context(_session(make_url(url))))
-                taken_at = clock.now()
-                return taken_at, [await _exported(service, make_url(urls[name]), stack) for name, service in services.items()]
-        except _BUSY:
-            await clock.sleep(ASK_EVERY_S)
-        except asyncpg.UndefinedTableError as error:
-            raise BackupError(f"a database lacks its schema ({error}): nothing to back up") from error
+    async with AsyncExitStack() as lockers:
+        # All are connected before anything is locked: then locks are held for a few round trips, and the snapshots are of one moment.
+        holders = [await lockers.enter_async_context(_session(make_url(urls[name]))) for name in services]
+        readers = [await stack.enter_async_context(_session(make_url(urls[name]))) for name in services]
+        for reader in readers:
+            await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # the first statement takes its snapshot
+        for _ in range(TRIES):
+            try:
+                async with _locked(holders):
+                    taken_at = clock.now()
+                    names = await asyncio.gather(*(reader.fetchval("SELECT pg_export_snapshot()") for reader in readers))
+            except _BUSY:
+                await clock.sleep(ASK_EVERY_S)
+                continue
+            except asyncpg.UndefinedTableError as error:
+                raise BackupError(f"a database lacks its schema ({error}): nothing to back up") from error
+            found = zip(services.values(), readers, names, strict=True)
+            return taken_at, [_Database(each, make_url(urls[each.name]), reader, snapshot) for each, reader, snapshot in found]
     raise BackupError("no instant was found at which no event is being written: is a transaction open for long?")
 
 
-async def _lock(session: Any) -> None:
-    await session.execute("BEGIN")
-    await session.execute(f"SET LOCAL lock_timeout = '{LOCK_WITHIN}'")
-    for table in LOCKED:
-        await session.execute(f"LOCK TABLE {table} IN SHARE MODE")
-
-
-async def _exported(service: Service, url: URL, stack: AsyncExitStack) -> _Database:
-    session = await stack.enter_async_context(_session(url))
-    await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    return _Database(service, url, session, await session.fetchval("SELECT pg_export_snapshot()"))
+@asynccontextmanager
+async def _locked(sessions: Sequence[Any]) -> AsyncIterator[None]:
+    """While no unit in any of the databases can write an event or take one."""
+    try:
+        for session in sessions:
+            await session.execute("BEGIN")
+            await session.execute(f"SET LOCAL lock_timeout = '{LOCK_WITHIN}'")
+            for table in LOCKED:
+                await session.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        yield
+    finally:
+        await asyncio.gather(*(session.execute("ROLLBACK") for session in sessions if session.is_in_transaction()))
 
 
 @asynccontextmanager
