@@ -37,9 +37,9 @@ class Counted:
         self.at_s += seconds
 
 
-def _town() -> tuple[Model, Nodes]:
+def _town(trucks: int = 4) -> tuple[Model, Nodes]:
     stops = [stop(f"P{n}", (400 * (n % 15), 500 * (n // 15)), 100) for n in range(150)]
-    asked = problem(stops, [truck(f"T{n}", 4000) for n in range(4)])
+    asked = problem(stops, [truck(f"T{n}", 4000) for n in range(trucks)])
     day = admit(asked, travel(asked))
     begin = first_routes(day)
     built = model.build(day, begin)
@@ -118,3 +118,17 @@ def test_while_ortools_saves_way_the_time_is_its(monkeypatch: pytest.MonkeyPatch
     assert [each.engine for each in found.engines] == ["pyvrp", "ortools"]
     assert built.price(good) < found.cost < built.price(bad)
     assert all(not begin for begin in began_with)
+
+
+@pytest.mark.parametrize("trucks, moved", [(1, 10), (2, 13), (3, 20), (4, 25), (9, 25)])
+def test_the_longer_the_routes_the_less_an_iteration_moves(trucks: int, moved: int) -> None:
+    """150 stops: what is moved times the stops of a route stays alike, never above PyVRP's own 25, never below 10."""
+    built, _ = _town(trucks)
+    assert pyvrp_engine.moved(built) == moved
+
+
+def test_where_nobody_unloads_on_the_way_pyvrp_moves_as_it_does() -> None:
+    """One vehicle, no copies of a site: as in public instances with single trips."""
+    built, _ = _town(1)
+    single = built.select(range(1, built.copies_from), (), range(1))
+    assert pyvrp_engine.moved(single) == 25
