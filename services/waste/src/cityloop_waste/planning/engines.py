@@ -22,7 +22,7 @@ from cityloop_waste.planning.searching import Effort, Ended, Found, Limits, Stat
 AHEAD = 0.8
 """PyVRP's share of the time in models with unloads on the way."""
 PART_S = 2.0
-STALLED = 10_000
+STALLED = 2_000
 """OR-Tools comes to nothing when parts with half of the stops have not saved this part of the way."""
 JUDGES_S = 1.5
 """What OR-Tools needs at the end to judge, in models that it does not improve."""
