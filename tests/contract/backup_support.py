@@ -135,7 +135,7 @@ class Crowd:
 
     def everybody(self) -> list[Any]:
         """What they do, each on his own."""
-        drivers = [partial(self.drive, number) for number in range(3)]
+        drivers = [partial(self.drive, number) for number in range(2)]
         changing = [partial(self.change, service) for service in self.city.nodes]
         return [*drivers, self.count, self.count_late, self.charge, self.weigh, self.state, *changing]
 
@@ -151,7 +151,7 @@ class Crowd:
             return
         self.done["hold"] += 1
         await reservations.confirm(ctx, held.id, OwnedBy(me))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
     async def count(self, turn: int) -> None:
         """Ten car parks are counted at once; a source a turn, as a journal has at most one row a source and minute."""
@@ -163,7 +163,7 @@ class Crowd:
         """A count that is older than what is known: it is journalled and nobody is told."""
         await self._count(f"late-{turn}", turn, 1, timedelta(hours=2))
         self.done["count-late"] += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
 
     async def _count(self, source: str, turn: int, places: int, ago: timedelta) -> None:
         ctx = self.city["parking"].ctx
@@ -182,7 +182,7 @@ class Crowd:
             status = (Status.CHARGING, Status.AVAILABLE)[turn // len(live) % 2]
             await statuses.record_in(tx, ctx, [StatusReport(each, status, ctx.clock.now(), "crowd", turn) for each in known.values()])
         self.done["status"] += 1
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
     async def weigh(self, turn: int) -> None:
         """A truck is weighed."""
@@ -190,7 +190,7 @@ class Crowd:
         ticket = Ticket("recycler-1", "T01", Stream.RECYCLABLE, f"C-{turn}", 7_000 + turn, 5_600, ctx.clock.now())
         await ledger.record(ctx, ticket, operator_id="sample-operator")
         self.done["load"] += 1
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
     async def state(self, turn: int) -> None:
         """Officials state what is registered and what is generated: nobody is told."""
@@ -201,7 +201,7 @@ class Crowd:
         districts = [each.id for each in waste.districts]
         await ledger.estimate(waste, districts[turn % len(districts)], today, mass_kg=60_000 + turn, method="crowd")
         self.done["statement"] += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
 
     async def change(self, service: str, turn: int) -> None:
         """Car parks, stations and links change; plans are asked for, published and taken back."""
