@@ -25,6 +25,7 @@ class Breakable:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self.away = False
+        self.refused = 0
 
     def __getattr__(self, name: str) -> object:
         if self.away:
@@ -32,6 +33,7 @@ class Breakable:
         return getattr(self._cache, name)
 
     async def append(self, stream: str, entries: Sequence[Mapping[str, bytes]], *, maxlen: int) -> Sequence[str]:
+        self.refused += self.away
         self._check()
         return await self._cache.append(stream, entries, maxlen=maxlen)
 
@@ -192,22 +194,50 @@ async def test_offers_are_sent_after_the_commit() -> None:
     assert len(world.index.ids) == 499
 
 
-async def test_an_offer_that_redis_refuses_is_dropped() -> None:
-    """The queue does not grow while Redis is away, and the loop goes on."""
+def tries_again(world: World) -> int:
+    """The pause of a publisher that was refused is over; answers how often it was."""
+    world.clock.advance(fanout.RETRY_S)
+    return world.cache.refused
+
+
+async def test_an_offer_that_redis_refuses_comes_later() -> None:
+    """Before what was offered since; a reader that had Redis all the time hears of it then, and not at its next look at the database."""
+    world = World()
+    before = fanout.ENTRIES.value("tiny", "dropped")
+    begin = await world.fan._position()
+    async with asyncio.TaskGroup() as tasks:
+        world.cache.away = True
+        publisher = tasks.create_task(world.fan.run_publisher())
+        world.fan.offer(*(Change("place", "a", version, b"") for version in range(1, fanout._BATCH + 2)))
+        await wait_until(lambda: tries_again(world) >= 2)
+        world.fan.offer(Change("place", "a", fanout._BATCH + 2, b""))
+        world.cache.away = False
+
+        async def versions() -> bool:
+            tries_again(world)
+            found = await world.fan.since(begin) or ()
+            return [each.change.version for each in found] == list(range(1, fanout._BATCH + 3))
+
+        await wait_until(versions)
+        publisher.cancel()
+    assert fanout.ENTRIES.value("tiny", "dropped") == before
+
+
+async def test_while_redis_is_away_the_oldest_are_dropped() -> None:
+    """Memory has an end; what comes after is told."""
     world = World()
     world.cache.away = True
     before = fanout.ENTRIES.value("tiny", "dropped")
     async with asyncio.TaskGroup() as tasks:
         publisher = tasks.create_task(world.fan.run_publisher())
-        world.fan.offer(Change("place", "a", 1, b""))
-        await wait_until(lambda: fanout.ENTRIES.value("tiny", "dropped") == before + 1)
-        world.cache.away = False
-        world.fan.offer(Change("place", "a", 2, b""))
-
-        async def arrived() -> bool:
-            return await world.cache._cache.tail("tiny:changes") is not None
-
-        await wait_until(arrived)
+        for version in range(fanout.MAX_QUEUED + 7):
+            world.fan.offer(Change("place", "a", version, b""))
+            if version % 100 == 0:
+                await asyncio.sleep(0)
+        refused = world.cache.refused
+        await wait_until(lambda: tries_again(world) >= refused + 3)
+        assert fanout.ENTRIES.value("tiny", "dropped") == before + 7
+        assert [each.version for each in world.fan._queued] == list(range(7, fanout.MAX_QUEUED + 7))
         publisher.cancel()
 
 

@@ -17,6 +17,7 @@ from cityloop_common.errors import Unavailable
 from cityloop_common.signals import Signals
 
 POLL_S = 2.0
+RETRY_S = 0.5
 BLOCK_S = 2.0
 FLUSH_WITHIN_S = 2.0
 HEARD_WITHIN_S = 5.0
@@ -92,12 +93,15 @@ class Fanout:
         self._signals.notify("queued")
 
     async def run_publisher(self) -> None:
-        """Background loop of every process that offers. What Redis refuses is dropped: readers poll while it is away."""
+        """Background loop of every process that offers. What Redis refuses waits in the queue: its readers may well have Redis.
+
+        An entry whose answer got lost is there twice then; readers go by its version.
+        """
         while True:
             if not self._queued:
                 await self._signals.wait("queued", POLL_S)
-                continue
-            await to_its_end(self._publish_next(), within_s=FLUSH_WITHIN_S)
+            elif not await to_its_end(self._publish_next(), within_s=FLUSH_WITHIN_S):
+                await self._clock.sleep(RETRY_S)
 
     async def flush(self) -> None:
         """At the end of a process, after the loops that offer: sends what is still queued, so that no reader has to find it itself."""
@@ -111,9 +115,16 @@ class Fanout:
         try:
             await self.publish(batch)
         except CacheUnavailable:
-            ENTRIES.add(self._service, "dropped", by=len(batch))
+            self._put_back(batch)
             return False
         return True
+
+    def _put_back(self, batch: Sequence[Change]) -> None:
+        """Before what was offered since; past the limit the oldest are dropped."""
+        dropped = max(0, len(self._queued) + len(batch) - MAX_QUEUED)
+        if dropped:
+            ENTRIES.add(self._service, "dropped", by=dropped)
+        self._queued.extendleft(reversed(batch[dropped:]))
 
     async def since(self, position: str) -> Sequence[FanoutEntry] | None:
         """What came after a position (a client's Last-Event-ID); None when that cannot be told any more."""
