@@ -11,7 +11,7 @@ import pytest
 
 from cityloop_waste.planning import engines, model, ortools_engine, pyvrp_engine
 from cityloop_waste.planning.admission import admit
-from cityloop_waste.planning.domain import Engine
+from cityloop_waste.planning.domain import Engine, NoPlanFound
 from cityloop_waste.planning.model import Model
 from cityloop_waste.planning.searching import Ended, Found, Limits, Watch
 from cityloop_waste.planning.start import first_routes
@@ -132,3 +132,14 @@ def test_where_nobody_unloads_on_the_way_pyvrp_moves_as_it_does() -> None:
     built, _ = _town(1)
     single = built.select(range(1, built.copies_from), (), range(1))
     assert pyvrp_engine.moved(single) == 25
+
+
+def test_an_ortools_whose_time_is_over_at_once_loses_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds nothing in what is left, part after part: what PyVRP found is the answer."""
+
+    def late(_model: Model, _routes: Nodes) -> Nodes:
+        raise NoPlanFound("nothing was found in 0.05 s")
+
+    built, good = _town()
+    found, _, _ = _searched(monkeypatch, [good], late)
+    assert found.cost == built.price(good)

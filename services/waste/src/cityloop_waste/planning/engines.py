@@ -154,14 +154,14 @@ def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]], *, sta
     """OR-Tools from routes on: the whole of a small model, part by part in a large one; with `stalls` until that comes to nothing."""
     parts = Parts(model, begin)
     if parts.whole or watch.limits.solutions is not None:
-        found = ortools_engine.search(model, Recipe.MULTI_TRIP, watch.part(watch.left_s, model), begin)
+        found = _from(model, watch.part(watch.left_s, model), begin)
         return replace(found, ended=watch.ended() if watch.asked else found.ended)
     tried, before = 0, parts.cost
     while watch.left_s > 0.3:
         part = parts.next()
         if part is None:
             break
-        found = ortools_engine.search(part.model, Recipe.MULTI_TRIP, _quiet(watch, part.model, min(PART_S, watch.left_s)), part.routes)
+        found = _from(part.model, _quiet(watch, part.model, min(PART_S, watch.left_s)), part.routes)
         if parts.take(part, found.routes):
             watch.heard(model, parts.cost, parts.routes)
         watch.tick()
@@ -172,6 +172,14 @@ def _improved(model: Model, watch: Watch, begin: Sequence[Sequence[int]], *, sta
             tried, before = 0, parts.cost
     routes = tuple(tuple(route) for route in parts.routes)
     return Found(model, routes, parts.cost, Ended.ASKED if watch.asked else Ended.TIME)
+
+
+def _from(model: Model, watch: Watch, begin: Sequence[Sequence[int]]) -> Found:
+    """OR-Tools from routes on; those routes where its time was over before it had read them (a machine with much other work)."""
+    try:
+        return ortools_engine.search(model, Recipe.MULTI_TRIP, watch, begin)
+    except NoPlanFound:
+        return Found(model, tuple(tuple(route) for route in begin), model.price(begin), watch.ended())
 
 
 def _quiet(watch: Watch, model: Model, seconds: float) -> Watch:
