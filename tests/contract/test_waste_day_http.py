@@ -108,6 +108,16 @@ async def test_a_manifest_comes_as_it_is_wanted(counter: Desk, wanted: dict[str,
     assert f"2026-11-26-kitchen-{plan['routes'][0]['truck']}." in answer.headers["content-disposition"]
 
 
+async def test_the_description_says_what_a_manifest_is(counter: Desk) -> None:
+    """Text, but for GeoJSON: whoever asks for it gets an object."""
+    paths = (await counter.client.get("/waste/v1/openapi.json")).json()["paths"]
+    for name in ("manifests", "manifests/{truck}"):
+        content = paths[f"/waste/v1/plans/{{plan_id}}/{name}"]["get"]["responses"]["200"]["content"]
+        assert {media: each["schema"]["type"] for media, each in content.items()} == {
+            "text/html": "string", "application/gpx+xml": "string", "application/geo+json": "object", "text/csv": "string",
+        }  # fmt: skip
+
+
 async def test_the_papers_code_opens_on_a_phone(counter: Desk) -> None:
     """The address as the caller sees it; a proxy that is trusted may say it; a setting has the last word; no header breaks the paper."""
     plan = await published(counter)

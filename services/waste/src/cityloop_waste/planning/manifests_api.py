@@ -39,7 +39,10 @@ _MEDIA: Mapping[Format, str] = {
     Format.GEOJSON: "application/geo+json",
     Format.CSV: "text/csv; charset=utf-8",
 }
-_CONTENT = {media.partition(";")[0]: {"schema": {"type": "string"}} for media in _MEDIA.values()}
+_CONTENT = {
+    media.partition(";")[0]: {"schema": {"type": "object" if kind is Format.GEOJSON else "string"}}  # GeoJSON is read as JSON
+    for kind, media in _MEDIA.items()
+}
 
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": _CONTENT, "description": "The truck's day"}}
