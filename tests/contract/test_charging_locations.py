@@ -159,6 +159,8 @@ async def test_one_evse_is_not_sent_again_as_long_as_it_says_the_same(town: City
     tag = {"if-none-match": answer.headers["etag"]}
     again = await client.get(f"{V1}/evses/{ONE}", headers=tag)
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag["if-none-match"])
+    described = (await client.get(f"{V1}/openapi.json")).json()["paths"][f"{V1}/evses/{{uid}}"]["get"]["responses"]
+    assert "304" in described
     town.later(minutes=31)
     assert (await client.get(f"{V1}/evses/{ONE}", headers=tag)).status_code == 200
 

@@ -165,7 +165,13 @@ async def read_location(ctx: Context, location_id: LocationIdPath) -> Response:
     return http.json_response({**_location(found), "datum": geo.Datum.WGS84}, headers={"etag": etag(found.location.version)})
 
 
-@router.get("/evses/{uid}", response_model=OneEvseView, dependencies=PUBLIC, summary="One EVSE")
+@router.get(
+    "/evses/{uid}",
+    response_model=OneEvseView,
+    responses={304: {"description": "The caller has it"}},
+    dependencies=PUBLIC,
+    summary="One EVSE",
+)
 async def read_evse(ctx: Context, uid: UidPath, request: Request) -> Response:
     """What it does now. ETag: of everything that is said here."""
     location_id, found = await reading.one_evse(ctx, uid)
