@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pytest_asyncio
 
 from cityloop_parking.places.domain import PlaceFacts
 from cityloop_parking.sample import invented_places
-from tests.e2e.processes import City, city, embedded, token
+from tests.e2e.processes import City, Process, city, command, embedded, token
 from tests.servers import own_database, own_redis, own_topics
 from tests.support import PATIENCE_S, Servers, wait_until
 
@@ -22,16 +23,38 @@ SAMPLE = "sample-001"
 NEAR = {"near": "109.787,39.565", "radius_m": "5000", "limit": "100"}
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a module that says `BESIDE`, cases of a `service` that is not there on real servers are for the embedded form alone."""
+    left_out = [each for each in items if isinstance(each, pytest.Function) and _is_elsewhere(each)]
+    if left_out:
+        items[:] = [each for each in items if each not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _is_elsewhere(item: pytest.Function) -> bool:
+    beside: Sequence[str] | None = getattr(item.module, "BESIDE", None)
+    params: Mapping[str, object] = item.callspec.params if hasattr(item, "callspec") else {}
+    return beside is not None and params.get("town") == "replicas" and params.get("service", "parking") not in ("parking", *beside)
+
+
 @dataclass(slots=True)
 class Town:
-    """Where to write, where to read (another replica when there is one), and tokens for whoever a test wants to be."""
+    """Where to write, where to read (another replica when there is one), and tokens for whoever a test wants to be.
+
+    `others`: where the services besides parking are, when they are processes of their own.
+    """
 
     url: str
     reader_url: str
     settings: Mapping[str, str]
     folder: Path
     sample_operator: str
+    others: Mapping[str, str] = field(default_factory=dict)
     kept: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+    def url_of(self, service: str) -> str:
+        """Where a service is written to."""
+        return self.others.get(service, self.url)
 
     def bearer(self, role: str, *, subject: str = "", operator: str = "") -> dict[str, str]:
         """The Authorization header of a role."""
@@ -43,16 +66,41 @@ class Town:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["embedded", pytest.param("replicas", marks=pytest.mark.stack)])
 async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    """The sample city for one module: `cityloop dev`, and two API replicas with two workers."""
+    """The sample city for one module: `cityloop dev`, and two API replicas of parking with two workers.
+
+    A module that says `BESIDE` has beside the replicas one API of each service that it names, without a worker; `SETTINGS` are for all.
+    """
     folder = tmp_path_factory.mktemp("town")
+    settings: Mapping[str, str] = getattr(request.module, "SETTINGS", {})
     if request.param == "embedded":
-        async with embedded(folder) as process:
+        async with embedded(folder, **settings) as process:
             yield Town(process.url, process.url, process.settings, folder, "sample-operator")
     else:
-        async with replicas(folder, request.getfixturevalue("stack")) as running:
-            made = Town(running.apis[0].url, running.apis[1].url, running.settings, folder, "sample")
+        async with AsyncExitStack() as stack:
+            servers: Servers = request.getfixturevalue("stack")
+            running = await stack.enter_async_context(replicas(folder, servers, **settings))
+            beside: Sequence[str] = getattr(request.module, "BESIDE", ())
+            others = {service: await stack.enter_async_context(_alone(running, servers, service)) for service in beside}
+            made = Town(running.apis[0].url, running.apis[1].url, running.settings, folder, "sample", others)
             await make_sample(made)
             yield made
+
+
+@asynccontextmanager
+async def _alone(running: City, servers: Servers, service: str) -> AsyncIterator[str]:
+    """The address of one API of a service, with its sample, on a database of its own beside a running city."""
+    async with own_database(servers) as url:
+        settings = {**running.settings, f"CITYLOOP_{service.upper()}_DATABASE_URL": url}
+        for job in ("migrate", "sample"):
+            done = await asyncio.to_thread(command, settings, running.folder, service, job)
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        process = Process([service, "api"], settings, running.folder)
+        process.start()
+        try:
+            await process.ready()
+            yield process.url
+        finally:
+            process.kill()
 
 
 @asynccontextmanager
