@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -119,6 +120,26 @@ async def _told_in_turn(urls: Mapping[str, str], writer: int, stop: asyncio.Even
                 await sessions[name].execute("INSERT INTO inbox (consumer, event_id, received_at) VALUES ('c', $1, now())", id_)
 
 
+ALONE = {
+    "parking": "INSERT INTO outbox (id, type, topic, key, source, time, sequence, data, recorded_at)"
+    " VALUES ($1, 't', 't', 'alone', 's', $2, 1, '', $2)",
+    "charging": "INSERT INTO inbox (consumer, event_id, received_at) VALUES ('alone', $1, $2)",
+    "waste": "INSERT INTO inbox (consumer, event_id, received_at) VALUES ('alone', $1, $2)",
+}
+
+
+async def _alone(url: str, statement: str, stop: asyncio.Event) -> None:
+    """A service writes events, or takes them, and waits for no other."""
+    session, clock = await asyncpg.connect(url), SystemClock()
+    number = 0
+    try:
+        while not stop.is_set():
+            number += 1
+            await session.execute(statement, f"alone-{number:08d}", clock.now())
+    finally:
+        await session.close()
+
+
 async def _dumped(folder: Path, service: str, table: str, column: int) -> set[str]:
     """The values of a column of a table as a dump holds them."""
     words = ["pg_restore", "--data-only", f"--table={table}", "--file=-", str(folder / f"{service}.dump")]
@@ -128,21 +149,44 @@ async def _dumped(folder: Path, service: str, table: str, column: int) -> set[st
     return {line.split("\t")[column] for line in copied.group(1).splitlines()}
 
 
+def _in_turn(ids: set[str]) -> set[str]:
+    return {each for each in ids if not each.startswith("alone")}
+
+
 _HELD_UP = """SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE application_name = 'cityloop backup' AND datname = ANY($1) AND mode = 'ShareLock' AND relation IS NOT NULL"""
 
 
-def _connecting(monkeypatch: pytest.MonkeyPatch, urls: Mapping[str, str]) -> list[int]:
-    """For each connection that a backup begins from now on: how many tables it locks at that moment."""
+_HESITATES_S = cycle((0.0, 0.3, 0.6, 0.45))  # four for three databases: each time another is the first
+
+
+@dataclass(frozen=True, slots=True)
+class _Hesitant:
+    """Takes a snapshot only after a while, another one each: what is not held up in that time would be in one and not in the other."""
+
+    real: Any
+
+    async def fetchval(self, query: str) -> Any:
+        if "pg_export_snapshot" in query:
+            await asyncio.sleep(next(_HESITATES_S))
+        return await self.real.fetchval(query)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+def _hesitating(monkeypatch: pytest.MonkeyPatch, urls: Mapping[str, str]) -> list[int]:
+    """Backups hesitate from now on. Answers for each connection that one begins: how many tables it locks at that moment."""
     held: list[int] = []
     connect = asyncpg.connect
 
     async def told(dsn: str, **options: Any) -> Any:
-        if options.get("server_settings", {}).get("application_name") == "cityloop backup":
-            watching = await connect(urls["parking"])
-            held.append(await watching.fetchval(_HELD_UP, [urlsplit(url).path[1:] for url in urls.values()]))
-            await watching.close()
-        return await connect(dsn, **options)
+        if options.get("server_settings", {}).get("application_name") != "cityloop backup":
+            return await connect(dsn, **options)
+        watching = await connect(urls["parking"])
+        held.append(await watching.fetchval(_HELD_UP, [urlsplit(url).path[1:] for url in urls.values()]))
+        await watching.close()
+        return _Hesitant(await connect(dsn, **options))
 
     monkeypatch.setattr(asyncpg, "connect", told)
     return held
@@ -151,24 +195,28 @@ def _connecting(monkeypatch: pytest.MonkeyPatch, urls: Mapping[str, str]) -> lis
 async def test_a_dump_never_shows_an_effect_without_its_cause(stack: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events on their way through three databases: what one has taken the other has written, at most one step is missing.
 
-    They wait for three snapshots, and for no connection.
+    They wait for three snapshots, and for no connection; what is written afterwards is in none of them.
     """
     stop = asyncio.Event()
     async with databases(stack) as urls, own_topics(stack) as prefix:
         await said(settings(urls, tmp_path, stack, prefix), tmp_path, "migrate")
-        held = _connecting(monkeypatch, urls)
+        held = _hesitating(monkeypatch, urls)
         async with asyncio.TaskGroup() as group:
             for writer in range(6):
                 group.create_task(_told_in_turn(urls, writer, stop))
+            for name, statement in ALONE.items():
+                group.create_task(_alone(urls[name], statement, stop))
             try:
                 await asyncio.sleep(0.5)
                 for number in range(3):
                     dest = tmp_path / f"backup-{number}"
                     made = await postgres.back_up(SERVICES, urls, "none", SystemClock(), dest, lambda *_: None)
                     assert (made.engine, made.known_at < made.taken_at) == ("postgresql", True)
-                    written = await _dumped(dest, "parking", "outbox", 1)
-                    heard, passed_on = [await _dumped(dest, name, "inbox", 1) for name in ("charging", "waste")]
+                    written = _in_turn(await _dumped(dest, "parking", "outbox", 1))
+                    heard, passed_on = [_in_turn(await _dumped(dest, name, "inbox", 1)) for name in ("charging", "waste")]
                     assert written >= heard >= passed_on
+                    for place in (("parking", "outbox", 9), ("charging", "inbox", 2), ("waste", "inbox", 2)):
+                        assert max(map(datetime.fromisoformat, await _dumped(dest, *place))) <= made.taken_at, place
                     assert len(written - passed_on) <= 6, "one event a writer is on its way"
                     assert len(passed_on) > number
             finally:
