@@ -223,6 +223,42 @@ async def test_an_offer_that_redis_refuses_comes_later() -> None:
     assert fanout.ENTRIES.value("tiny", "dropped") == before
 
 
+async def test_what_is_passing_is_not_offered_again() -> None:
+    """Progress of a minute ago is worth nothing: also what came behind what was refused."""
+    world = World()
+    begin = await world.fan._position()
+    async with asyncio.TaskGroup() as tasks:
+        world.cache.away = True
+        publisher = tasks.create_task(world.fan.run_publisher())
+        world.fan.offer(Change("progress", "a", 1, b"", passing=True), Change("place", "a", 2, b""))
+        await wait_until(lambda: tries_again(world) >= 2)
+        world.fan.offer(Change("progress", "a", 3, b"", passing=True))
+        refused = world.cache.refused
+        await wait_until(lambda: tries_again(world) >= refused + 2)
+        world.cache.away = False
+
+        async def told() -> bool:
+            tries_again(world)
+            return bool(await world.fan.since(begin))
+
+        await wait_until(told)
+        assert [each.change.version for each in await world.fan.since(begin) or ()] == [2]
+        publisher.cancel()
+
+
+async def test_what_is_refused_too_often_is_dropped() -> None:
+    """An answer that never comes in time would fill the stream with the same entries."""
+    world = World()
+    before = fanout.ENTRIES.value("tiny", "dropped")
+    async with asyncio.TaskGroup() as tasks:
+        world.cache.away = True
+        publisher = tasks.create_task(world.fan.run_publisher())
+        world.fan.offer(Change("place", "a", 1, b""))
+        await wait_until(lambda: tries_again(world) >= fanout.MOST_TRIES and not world.fan._queued)
+        assert (world.cache.refused, fanout.ENTRIES.value("tiny", "dropped")) == (fanout.MOST_TRIES, before + 1)
+        publisher.cancel()
+
+
 async def test_while_redis_is_away_the_oldest_are_dropped() -> None:
     """Memory has an end; what comes after is told."""
     world = World()

@@ -143,3 +143,27 @@ def test_an_ortools_whose_time_is_over_at_once_loses_no_plan(monkeypatch: pytest
     built, good = _town()
     found, _, _ = _searched(monkeypatch, [good], late)
     assert found.cost == built.price(good)
+
+
+def test_where_pyvrp_cannot_begin_ortools_keeps_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes OR-Tools' routes for illegal: nobody begins from nothing so late, and no effort of PyVRP's is told."""
+    _, good = _town()
+    answers: list[Any] = [good, None]
+    found, began_with, _ = _searched(monkeypatch, answers, lambda _model, routes: routes)
+    assert [each.engine for each in found.engines] == ["pyvrp", "ortools", "ortools"]
+    assert (began_with[-1], found.cost) == (good, found.model.price(good))
+
+
+def test_pyvrp_does_not_begin_from_nothing_where_it_is_told_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routes that no truck can carry: told `only_there` it answers at once, and is never started."""
+    built, good = _town()
+    heavy = [[node for route in good for node in route if node < built.copies_from], *([] for _ in range(built.vehicles - 1))]
+
+    def started(*_: object, **_named: object) -> None:
+        raise AssertionError("PyVRP was started")
+
+    monkeypatch.setattr("pyvrp.solve", started)
+    watch = Watch(built, Limits(SECONDS, Counted(), lambda _state: False))
+    assert pyvrp_engine.search(built, watch, heavy, only_there=True) is None
+    with pytest.raises(AssertionError, match="started"):
+        pyvrp_engine.search(built, watch, heavy)

@@ -18,6 +18,7 @@ from cityloop_common.signals import Signals
 
 POLL_S = 2.0
 RETRY_S = 0.5
+MOST_TRIES = 20
 BLOCK_S = 2.0
 FLUSH_WITHIN_S = 2.0
 HEARD_WITHIN_S = 5.0
@@ -32,12 +33,16 @@ CONNECTED = telemetry.gauge("fanout_connected", "1 while this process follows th
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that readers hold in memory has a new version. `body` is what they need of it, serialised."""
+    """Something that readers hold in memory has a new version. `body` is what they need of it, serialised.
+
+    What is `passing` (progress, say) is worth nothing when it comes late: it is never offered again.
+    """
 
     kind: str  # "place", "availability", ...: chosen by the service
     key: str
     version: int
     body: bytes
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Fanout:
         self._max_entries = max_entries
         self._stream = f"{service}:changes"
         self._queued: deque[Change] = deque(maxlen=MAX_QUEUED)
+        self._refused = 0  # how often the batch in front was
         self._signals = Signals()
         self._heard: Position | None = None  # as far as the reader here has taken the stream; None: it has not begun, or polls
         self._polls = False
@@ -95,7 +101,7 @@ class Fanout:
     async def run_publisher(self) -> None:
         """Background loop of every process that offers. What Redis refuses waits in the queue: its readers may well have Redis.
 
-        An entry whose answer got lost is there twice then; readers go by its version.
+        An entry whose answer got lost is there twice then; readers go by its version. After MOST_TRIES, some 10 s, it is dropped.
         """
         while True:
             if not self._queued:
@@ -115,16 +121,19 @@ class Fanout:
         try:
             await self.publish(batch)
         except CacheUnavailable:
+            self._refused += 1
             self._put_back(batch)
             return False
+        self._refused = 0
         return True
 
     def _put_back(self, batch: Sequence[Change]) -> None:
-        """Before what was offered since; past the limit the oldest are dropped."""
-        dropped = max(0, len(self._queued) + len(batch) - MAX_QUEUED)
-        if dropped:
-            ENTRIES.add(self._service, "dropped", by=dropped)
-        self._queued.extendleft(reversed(batch[dropped:]))
+        """Before what was offered since, unless it was tried often enough; past the limit the oldest are dropped."""
+        gives_up = self._refused >= MOST_TRIES
+        waiting = [change for change in (*(() if gives_up else batch), *self._queued) if not change.passing]
+        ENTRIES.add(self._service, "dropped", by=len(batch) + len(self._queued) - min(len(waiting), MAX_QUEUED))
+        self._queued = deque(waiting, maxlen=MAX_QUEUED)
+        self._refused = 0 if gives_up else self._refused
 
     async def since(self, position: str) -> Sequence[FanoutEntry] | None:
         """What came after a position (a client's Last-Event-ID); None when that cannot be told any more."""

@@ -104,16 +104,20 @@ async def prune(tx: WriteTx) -> int:
 
 
 async def hold_still(tx: WriteTx) -> int:
-    """Waits for all open units that write events; the next ones wait for this one's end. Answers the newest position, 0 without any."""
+    """Waits for all open units that write events; the next ones wait for this one's end. Answers the newest position, 0 without any.
+
+    Raises Contention when a unit stays open for longer than 2 s: those that write events wait behind this one meanwhile.
+    """
     if tx.dialect_name == "postgresql":  # SQLite has one writer at a time anyway
+        await tx.run(text("SET LOCAL lock_timeout = '2s'"))
         await tx.run(text("LOCK TABLE outbox IN SHARE ROW EXCLUSIVE MODE"))
     row = await tx.first(select(func.max(outbox.c.position).label("newest")))
     return 0 if row is None or row.newest is None else int(row.newest)
 
 
-async def sequences_since(tx: Tx, topic: str, position: int) -> dict[str, int]:
-    """The highest sequence of each key of a topic among the events behind a position, sent or not."""
-    behind = (outbox.c.position > position) & (outbox.c.topic == topic)
+async def sequences_since(tx: Tx, topic: str, keys: Collection[str], position: int) -> dict[str, int]:
+    """The highest sequence of each of some keys of a topic among the events behind a position, sent or not."""
+    behind = (outbox.c.position > position) & (outbox.c.topic == topic) & outbox.c.key.in_(keys)
     rows = await tx.all(select(outbox.c.key, func.max(outbox.c.sequence).label("newest")).where(behind).group_by(outbox.c.key))
     return {row.key: row.newest for row in rows}
 

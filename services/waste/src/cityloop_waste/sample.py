@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -28,7 +29,7 @@ from cityloop_waste.ledger.domain import Ticket
 from cityloop_waste.planning import night, publishing
 from cityloop_waste.planning import store as plans
 from cityloop_waste.planning import use_cases as planning
-from cityloop_waste.planning.plans import OPEN, PlanState, Publish
+from cityloop_waste.planning.plans import OPEN, MapChanged, PlanState, Publish
 from cityloop_waste.planning.use_cases import Wish
 from cityloop_waste.points import use_cases as points
 from cityloop_waste.points.domain import CollectionPoint, Demand, PointId
@@ -212,8 +213,9 @@ async def _settle(ctx: WasteCtx, day: date) -> None:
         nightly = {run.plan_id for run in await night.runs(ctx, day)}
         for plan in await planning.page(ctx, wanted, most=1):
             if plan.state is PlanState.READY and plan.id in nightly:
-                async with ctx.db.write() as tx:
-                    await publishing.publish_in(tx, ctx, plan.id)
+                with suppress(MapChanged):
+                    async with ctx.db.write() as tx:
+                        await publishing.publish_in(tx, ctx, plan.id)
 
 
 async def _weigh(ctx: WasteCtx, day: date, now: datetime) -> None:

@@ -60,7 +60,7 @@ class Runner:
         return min((routes for routes in (last, best) if routes is not None), key=worth, default=None)
 
     def again(self, seconds: float, routes: Sequence[Sequence[int]]) -> Nodes | None:
-        """The same once more from routes of nodes, with the way to keep a cap that went on last; None without any."""
+        """The same once more from routes of nodes, with the way to keep a cap that went on last; None when PyVRP cannot begin there."""
         there = [vehicle for vehicle, route in enumerate(routes) if route]
         return self._search(sorted({*self.fleet, *there}), seconds, routes, self.caps)
 
@@ -88,7 +88,8 @@ class Runner:
         smaller = len(fleet) < model.vehicles
         part = model.select(range(1, model.copies_from), range(model.copies_from, model.starts_from), fleet) if smaller else model
         there = [near[vehicle] for vehicle in fleet] if near else ()
-        found = self._ways(part, _part(self.watch, part, fleet, seconds), there, pyvrp_engine.ways(part) if caps is None else (caps,))
+        ways = pyvrp_engine.ways(part) if caps is None else (caps,)
+        found = self._ways(part, _part(self.watch, part, fleet, seconds), there, ways, only_there=caps is not None)
         if found is None:
             return None
         routes: Nodes = [[] for _ in range(model.vehicles)]
@@ -96,7 +97,9 @@ class Runner:
             routes[vehicle] = list(route)
         return routes
 
-    def _ways(self, model: Model, watch: Watch, near: Sequence[Sequence[int]], ways: Sequence[Caps]) -> Nodes | None:
+    def _ways(
+        self, model: Model, watch: Watch, near: Sequence[Sequence[int]], ways: Sequence[Caps], *, only_there: bool = False
+    ) -> Nodes | None:
         """Where there are several ways to keep a cap each is tried, and the best one goes on."""
         best: Nodes | None = None
         self.caps = ways[0]
@@ -108,7 +111,7 @@ class Runner:
                     tried.append((model.price(model.capped(routes)), way, routes))
             if tried:
                 _, self.caps, best = min(tried, key=lambda each: each[0])
-        last = pyvrp_engine.search(model, watch.part(watch.left_s), best or near, caps=self.caps)
+        last = pyvrp_engine.search(model, watch.part(watch.left_s), best or near, caps=self.caps, only_there=only_there)
         return min((routes for routes in (last, best) if routes is not None), key=model.price, default=None)
 
 

@@ -75,10 +75,11 @@ def _in_turns(runner: Runner, wide: Model, start: Sequence[Sequence[int]], effor
     if found.ended is not Ended.TIME or seconds < AGAIN_S or watch.limits.solutions is not None:
         return found
     routes = runner.again(seconds, watch.mine(found.model, found.routes))
-    wide, accepted = (model, None) if routes is None else _accepted(model, routes)
-    if accepted is not None and wide.price(accepted) < found.cost:
-        found = Found(wide, tuple(tuple(route) for route in accepted), wide.price(accepted), Ended.TIME)
-    efforts.append(_effort("pyvrp", watch, found.model, found.routes))
+    if routes is not None:
+        wide, accepted = _accepted(model, routes)
+        if accepted is not None and wide.price(accepted) < found.cost:
+            found = Found(wide, tuple(tuple(route) for route in accepted), wide.price(accepted), Ended.TIME)
+        efforts.append(_effort("pyvrp", watch, found.model, found.routes))
     found = _improved(found.model, watch, found.routes)
     efforts.append(_effort("ortools", watch, found.model, found.routes))
     return found

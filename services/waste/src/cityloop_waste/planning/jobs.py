@@ -150,5 +150,5 @@ async def _tell(run: JobRun, task: Task, heard: Heard, finish: asyncio.Event) ->
                 "best": heard.value or None,
             }
             told = orjson.dumps(body, option=orjson.OPT_UTC_Z)
-            run.ctx.fanout.offer(Change(use_cases.PROGRESS, task.plan.id, done_s, told))
+            run.ctx.fanout.offer(Change(use_cases.PROGRESS, task.plan.id, done_s, told, passing=True))
         await clock.sleep(TELL_EVERY_S)

@@ -76,14 +76,19 @@ def _trips(model: Model, cap: DayCap, capacity: Sequence[int]) -> bool:
     return None in cap.most or needed * 5 <= trips * 4
 
 
-def search(model: Model, watch: Watch, begin: Sequence[Sequence[int]] = (), *, caps: Caps = Caps.NONE) -> list[list[int]] | None:
+def search(
+    model: Model, watch: Watch, begin: Sequence[Sequence[int]] = (), *, caps: Caps = Caps.NONE, only_there: bool = False
+) -> list[list[int]] | None:
     """The best routes of nodes that were found until the watch ends it, from `begin` on; None without any that PyVRP takes for legal.
 
-    An unload is told as its site's first copy, as often as it comes. The watch hears of them when no rule is left out.
+    An unload is told as its site's first copy, as often as it comes. The watch hears of them when no rule is left out. Where PyVRP takes
+    `begin` itself for illegal it begins from nothing, which a large model cannot be stopped in; with `only_there` it does not begin.
     """
     there = _There(model, caps)
     hearing = _Hearing(there, watch)
     first = there.first(begin)
+    if only_there and first is None:
+        return None
     for seed in count(watch.limits.seed):
         pyvrp.solve(
             there.data,

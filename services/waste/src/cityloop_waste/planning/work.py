@@ -46,7 +46,7 @@ from typing import Any, Protocol
 from cityloop_common.clock import Clock, SystemClock
 from cityloop_waste.planning import driven, engines, model, problem_json, verifier
 from cityloop_waste.planning.admission import Day, admit
-from cityloop_waste.planning.domain import Fault, InvalidProblem, Plan, PlanRefused, Problem, VisitKind, told
+from cityloop_waste.planning.domain import Engine, Fault, InvalidProblem, Plan, PlanRefused, Problem, VisitKind, told
 from cityloop_waste.planning.even import even
 from cityloop_waste.planning.evidence import Compared, Evidence, evidence, likeness, not_asked
 from cityloop_waste.planning.lines import lines
@@ -176,7 +176,7 @@ def _evidence(day: Day, found: Found, bound: Bound, bound_s: float, plan: Plan, 
     out = [node for node, row in enumerate(day.stops, 1) if day.stop(row).id not in served]
     if missed := not_asked(found.model, out):
         bound = q_route_bound(found.model, bound_s, clock, stopped=stopped, left_out=missed)
-    first = found.engines[0] if len(found.engines) > 1 else None
+    first = found.engines[0] if len(found.engines) > 1 and found.engines[0].engine == Engine.PYVRP else None
     return evidence(
         found.model,
         out,
