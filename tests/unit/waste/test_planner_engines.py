@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cityloop_common.clock import SystemClock
-from cityloop_waste.planning import engines, model, ortools_engine, pyvrp_engine, work
+from cityloop_waste.planning import day_caps, engines, model, ortools_engine, pyvrp_engine, work
 from cityloop_waste.planning.admission import Day, admit
 from cityloop_waste.planning.domain import Caps, Engine, Options, Plan, Problem, Reason, Round, Site, Stop, Truck, Underway, VisitKind
 from cityloop_waste.planning.even import even
@@ -83,14 +83,14 @@ def test_a_cap_of_the_day_is_kept_over_all_trips(engine: Engine, caps: Caps) -> 
 def test_the_ways_to_keep_a_cap_follow_what_divides_it() -> None:
     """Full trucks divide 2,000 kg: trips. Not 1,500: several ways to try. Stops are no load. Without a cap nothing is to be kept."""
 
-    def ways(caps: Caps) -> Sequence[pyvrp_engine.Caps]:
-        return pyvrp_engine.ways(_day(problem(_grid(24), [replace(truck("T1", 1000), day=caps), truck("T2")]))[1])
+    def ways(caps: Caps) -> Sequence[day_caps.Caps]:
+        return day_caps.ways(_day(problem(_grid(24), [replace(truck("T1", 1000), day=caps), truck("T2")]))[1])
 
-    assert ways(Caps()) == (pyvrp_engine.Caps.NONE,)
-    assert ways(Caps(kg=2000)) == (pyvrp_engine.Caps.TRIPS,)
-    assert ways(Caps(kg=1500)) == (pyvrp_engine.Caps.BESIDE, pyvrp_engine.Caps.LENGTH, pyvrp_engine.Caps.SMALLER)
-    assert ways(Caps(stops=3)) == (pyvrp_engine.Caps.BESIDE, pyvrp_engine.Caps.LENGTH)
-    assert ways(Caps(kg=10_000)) == (pyvrp_engine.Caps.NONE,)  # more than there is
+    assert ways(Caps()) == (day_caps.Caps.NONE,)
+    assert ways(Caps(kg=2000)) == (day_caps.Caps.TRIPS,)
+    assert ways(Caps(kg=1500)) == (day_caps.Caps.BESIDE, day_caps.Caps.LENGTH, day_caps.Caps.SMALLER)
+    assert ways(Caps(stops=3)) == (day_caps.Caps.BESIDE, day_caps.Caps.LENGTH)
+    assert ways(Caps(kg=10_000)) == (day_caps.Caps.NONE,)  # more than there is
 
 
 def test_what_pyvrp_tells_is_priced_as_the_model_does() -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cityloop_waste.planning import pyvrp_engine
+from cityloop_waste.planning import day_caps, pyvrp_engine
+from cityloop_waste.planning.day_caps import Caps
 from cityloop_waste.planning.fewest import fewest_vehicles
 from cityloop_waste.planning.model import Model
-from cityloop_waste.planning.pyvrp_engine import Caps
 from cityloop_waste.planning.searching import State, Watch
 
 TRIAL = 0.15
@@ -88,7 +88,7 @@ class Runner:
         smaller = len(fleet) < model.vehicles
         part = model.select(range(1, model.copies_from), range(model.copies_from, model.starts_from), fleet) if smaller else model
         there = [near[vehicle] for vehicle in fleet] if near else ()
-        ways = pyvrp_engine.ways(part) if caps is None else (caps,)
+        ways = day_caps.ways(part) if caps is None else (caps,)
         found = self._ways(part, _part(self.watch, part, fleet, seconds), there, ways, only_there=caps is not None)
         if found is None:
             return None

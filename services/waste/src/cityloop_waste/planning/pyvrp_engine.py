@@ -8,7 +8,6 @@ inside its model in one of the ways that were measured (Caps); relaxing it and r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from itertools import count
 from typing import Any
 
@@ -17,8 +16,9 @@ import pyvrp
 from pyvrp import Activity, ActivityType, IteratedLocalSearchCallbacks, IteratedLocalSearchParams
 from pyvrp.search import PerturbationParams
 
+from cityloop_waste.planning.day_caps import Caps, tightest
 from cityloop_waste.planning.domain import Window
-from cityloop_waste.planning.model import DayCap, Model
+from cityloop_waste.planning.model import Model
 from cityloop_waste.planning.schedule import service_start
 from cityloop_waste.planning.searching import Watch
 
@@ -34,46 +34,9 @@ _LOOKS_EVERY = 16
 """Iterations between two looks at the clock: one takes far below a millisecond in small models."""
 
 
-class Caps(StrEnum):
-    """How the caps of a day are kept in a model that knows only trips.
-
-    NONE: there are none, or they are not kept here. TRIPS: no more trips than the cap holds full trucks, exact where the truck
-    divides the cap. SMALLER: as many trips as the cap needs, of a truck that is smaller by so much that they never exceed it.
-    LENGTH: the "length" of a route is what it takes, and its time is what is made small. BESIDE: its length is its way, with what it
-    takes beside it in larger units: no more of those than the cap. All that is served takes the same in every plan.
-    """
-
-    NONE = "none"
-    TRIPS = "trips"
-    SMALLER = "smaller"
-    LENGTH = "length"
-    BESIDE = "beside"
-
-
-def ways(model: Model) -> tuple[Caps, ...]:
-    """The ways to keep the caps of a model that are worth a try: none was best on all that was tried."""
-    cap = _tightest(model)
-    if cap is None:
-        return (Caps.NONE,)
-    capacity = _capacity_of(model, cap)
-    if capacity is None:
-        return (Caps.BESIDE, Caps.LENGTH)
-    if not all(most is None or (most >= size and most % size == 0) for most, size in zip(cap.most, capacity, strict=True)):
-        return (Caps.BESIDE, Caps.LENGTH, Caps.SMALLER)
-    return (Caps.TRIPS,) if _trips(model, cap, capacity) else (Caps.LENGTH, Caps.TRIPS)
-
-
 def holds(model: Model) -> bool:
     """Whether PyVRP keeps every rule of a model, so that OR-Tools will accept whatever it finds."""
     return len(model.caps) <= 1 and (model.clock is None or not model.clock.last)
-
-
-def _trips(model: Model, cap: DayCap, capacity: Sequence[int]) -> bool:
-    """Whether the full trucks that a cap holds are trips enough for the other loads too, with some to spare."""
-    trips = sum(most // size for most, size in zip(cap.most, capacity, strict=True) if most is not None)
-    others = [loads for loads in model.loads if loads.name != cap.name]
-    needed = max((-(-sum(loads.added) // max(loads.capacity)) for loads in others), default=0)
-    return None in cap.most or needed * 5 <= trips * 4
 
 
 def search(
@@ -174,7 +137,7 @@ class _There:
 
     def __init__(self, model: Model, caps: Caps) -> None:
         self.model, self.caps = model, caps
-        self.cap = _tightest(model) if caps is not Caps.NONE else None
+        self.cap = tightest(model) if caps is not Caps.NONE else None
         self.unit = _longer_than_any_way(model)
         sites = list({model.places[node]: node for node in range(model.starts_from - 1, model.copies_from - 1, -1)}.values())
         self.sites = sorted(sites)
@@ -407,18 +370,3 @@ def _longer_than_any_way(model: Model) -> int:
     stops = range(1, model.copies_from)
     nearest = (min((model.cost[node][other] for other in stops if other != node), default=0) for node in stops)
     return 1 + 3 * sum(nearest) + 20 * max((model.cost[0][node] for node in stops), default=0)
-
-
-def _tightest(model: Model) -> DayCap | None:
-    """The cap that most likely is in the way: the one that leaves the least room over what there is."""
-
-    def room(cap: DayCap) -> float:
-        enough = sum(cap.added)
-        return sum(enough if most is None else most for most in cap.most) / max(1, enough)
-
-    return min(model.caps, key=room, default=None)
-
-
-def _capacity_of(model: Model, cap: DayCap) -> Sequence[int] | None:
-    """The capacities that belong to a cap; None when it caps no load."""
-    return next((loads.capacity for loads in model.loads if loads.name == cap.name), None)
