@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
 
-from cityloop_common.clock import city_day
+from cityloop_common.clock import city_day, day_begins
 from cityloop_waste.planning import forgetting, use_cases
 from cityloop_waste.planning.plans import CityPlan
 from cityloop_waste.planning.tables import plan
@@ -27,10 +28,14 @@ async def off_its_plan(opened: Town) -> CityPlan:
     result["routes"] = [{**result["routes"][0], "visits": [first, call, {**call, "kind": "underway", "id": None, "position": SEEN}, *rest]}]
     result["stranded"] = [{"truck": "T03", "load_kg": 5, "load_dm3": 9, "position": SEEN}]
     lines = [{"travel": "graph", "line": [[109.787, 39.565], list(SEEN.values()), [109.787, 39.565]]}]
-    changes = {"replaces": base.id, "reasons": ["position"], "replan": REPLAN, "result": result, "lines": lines, "graph_version": "v1"}
+    changes = {"replaces": base.id, "reasons": ["position"], "replan": REPLAN, "result": result, "lines": lines}
     async with opened.db.write() as tx:
         await tx.run(update(plan).where(plan.c.id == made.id).values(**changes))
-    return await opened.publish(made.id)
+    opened.clock.at = day_begins(TODAY)  # nobody has left
+    published = await opened.publish(made.id)
+    async with opened.db.write() as tx:  # the map that it was drawn on
+        await tx.run(update(plan).where(plan.c.id == made.id).values(graph_version="v1"))
+    return replace(published, graph_version="v1")
 
 
 async def stored(opened: Town, plan_id: str) -> str:
