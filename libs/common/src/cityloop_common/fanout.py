@@ -133,7 +133,8 @@ class Fanout:
         waiting = [change for change in (*(() if gives_up else batch), *self._queued) if not change.passing]
         ENTRIES.add(self._service, "dropped", by=len(batch) + len(self._queued) - min(len(waiting), MAX_QUEUED))
         self._queued = deque(waiting, maxlen=MAX_QUEUED)
-        self._refused = 0 if gives_up else self._refused
+        if gives_up:
+            self._refused = 0
 
     async def since(self, position: str) -> Sequence[FanoutEntry] | None:
         """What came after a position (a client's Last-Event-ID); None when that cannot be told any more."""

@@ -7,6 +7,7 @@ newer state by then: the older one behind it would be what a compacted topic kee
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cityloop_common import outbox
@@ -64,11 +65,8 @@ async def _append(ctx: Ctx[Any], batch: Sequence[Event], mark: int | None) -> in
 
 async def _patiently(ctx: Ctx[Any], unit: Callable[[], Awaitable[int]]) -> int:
     """Tries again while somebody's long unit (an import, say) is open. Raises Contention after MOST_TRIES."""
-    for tried in range(1, MOST_TRIES + 1):
-        try:
+    for _ in range(MOST_TRIES - 1):
+        with suppress(Contention):
             return await unit()
-        except Contention:
-            if tried == MOST_TRIES:
-                raise
-            await ctx.clock.sleep(PAUSE_S)
-    raise AssertionError("the last try raises")
+        await ctx.clock.sleep(PAUSE_S)
+    return await unit()

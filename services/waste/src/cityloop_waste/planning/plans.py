@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from cityloop_common import errors
+from cityloop_common.clock import day_begins
 from cityloop_waste.planning.closures import Closure
 from cityloop_waste.planning.domain import PlanningError, Round
 from cityloop_waste.streams import Stream
@@ -178,6 +179,11 @@ class PlanVersion:
     corrects: str | None = None
     replaces: str | None = None
     reasons: tuple[str, ...] = ()
+
+
+def second_of(on: date, at: datetime) -> int:
+    """Which second of a plan's local day an instant is; below 0 before it."""
+    return int((at - day_begins(on)).total_seconds())
 
 
 def figures_of(result: Mapping[str, Any]) -> Figures:

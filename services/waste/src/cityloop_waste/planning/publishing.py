@@ -10,7 +10,7 @@ from functools import partial
 import orjson
 
 from cityloop_common import outbox, telemetry
-from cityloop_common.clock import city_day, day_begins
+from cityloop_common.clock import city_day
 from cityloop_common.db import Tx, UniqueViolation, WriteTx
 from cityloop_common.envelope import Event
 from cityloop_common.fanout import Change as FanoutChange
@@ -32,6 +32,7 @@ from cityloop_waste.planning.plans import (
     PlanVersion,
     Publish,
     UnknownPlan,
+    second_of,
 )
 from cityloop_waste.roads import domain as roads
 from cityloop_waste.roads.store import present_version
@@ -177,10 +178,9 @@ async def _refuse_outdated(tx: Tx, ctx: WasteCtx, asked: CityPlan, live: CityPla
     assert holds.result is not None
     assert asked.result is not None
     assert asked.replan is not None
-    now_s = int((ctx.clock.now() - day_begins(asked.on)).total_seconds())
     given = asked.replan
     told = Told(given["at_s"], frozenset((*given["broken"], *given["seen"])), frozenset(given["urgent"]))
-    if trucks := outdated(holds.result, asked.result, told, now_s):
+    if trucks := outdated(holds.result, asked.result, told, second_of(asked.on, ctx.clock.now())):
         more = f" and {len(trucks) - NAMED} more" if len(trucks) > NAMED else ""
         raise PlanOutdated(f"too late for {', '.join(trucks[:NAMED])}{more}; make the plan anew")
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 from cityloop_common import telemetry
-from cityloop_common.clock import day_begins
 from cityloop_common.db import Tx, WriteTx
 from cityloop_common.geo import Position, distance_m
 from cityloop_common.pool import PoolFull, WorkFailed
@@ -27,6 +26,7 @@ from cityloop_waste.planning.plans import (
     Publish,
     ReplanReason,
     UnknownPlan,
+    second_of,
 )
 from cityloop_waste.planning.replanning import (
     Document,
@@ -109,7 +109,7 @@ async def ask_in(tx: WriteTx, ctx: WasteCtx, plan_id: str, wish: ReplanWish) -> 
     live = await store.live(tx, base.stream, base.on)
     if live is None or live.id != plan_id:
         raise NotPublished(f"it is {base.state}")
-    at_s = int((wish.at - day_begins(base.on)).total_seconds())
+    at_s = second_of(base.on, wish.at)
     if not 0 <= at_s <= LATEST_S:
         raise InvalidReplan(f"the instant is not on {base.on}")
     if base.replan and at_s < base.replan["at_s"]:
