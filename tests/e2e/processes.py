@@ -23,6 +23,8 @@ from tests.support import free_port, wait_until
 
 CITYLOOP = Path(sys.executable).with_name("cityloop")
 START_WITHIN_S = 180.0
+END_WITHIN_S = 60.0  # more than a service lets its requests and loops have
+COMMAND_WITHIN_S = 300.0
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -59,18 +61,20 @@ class Process:
 
     async def ready(self, path: str = "/healthz/ready") -> None:
         """Waits until it takes traffic."""
-        async with httpx.AsyncClient(base_url=self.url, timeout=2) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=10) as client:
 
             async def answers() -> bool:
                 assert self.running is not None
                 if self.running.poll() is not None:
                     raise RuntimeError(f"{self.arguments} ended with {self.running.returncode}: {self.said()}")
                 try:
-                    return (await client.get(path)).status_code == 200
-                except httpx.TransportError:
-                    return False
+                    answer = await client.get(path)
+                except httpx.TransportError as error:
+                    raise AssertionError(f"{error!r}; it said: {self.said()}") from error
+                assert answer.status_code == 200, f"{answer.status_code} {answer.text[:300]}; it said: {self.said()}"
+                return True
 
-            await wait_until(answers, START_WITHIN_S, every=0.05, what=f"{self.arguments} ready; it said: {self.said()}")
+            await wait_until(answers, START_WITHIN_S, every=0.05, what=f"{self.arguments} ready")
 
     def said(self) -> str:
         """The end of its output."""
@@ -85,14 +89,19 @@ class Process:
         """kill -9: nothing of it runs any more."""
         if self.running is not None:
             self.running.kill()
-            self.running.wait(10)
+            self.running.wait(END_WITHIN_S)
 
-    async def stop(self, number: int = signal.SIGTERM, within_s: float = 15.0) -> int:
+    async def stop(self, number: int = signal.SIGTERM) -> int:
         """Asks it to end and answers its exit status."""
         assert self.running is not None
         process = self.running
         process.send_signal(number)
-        await wait_until(lambda: process.poll() is not None, within_s, what=f"{self.arguments} ended; it said: {self.said()}")
+
+        def ended() -> bool:
+            assert process.poll() is not None, f"it runs, and said: {self.said()}"
+            return True
+
+        await wait_until(ended, END_WITHIN_S, what=f"{self.arguments} ended")
         return process.returncode
 
 
@@ -119,7 +128,7 @@ def token(settings: Mapping[str, str], role: str, *, subject: str = "", operator
 def command(settings: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `cityloop ...` with these settings in a folder; what it says and its status are the caller's to judge."""
     return subprocess.run(
-        [CITYLOOP, *arguments], env=environment(settings), cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        [CITYLOOP, *arguments], env=environment(settings), cwd=folder, capture_output=True, text=True, timeout=COMMAND_WITHIN_S, check=False
     )
 
 

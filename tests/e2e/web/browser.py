@@ -14,7 +14,8 @@ from playwright.async_api import Browser, CDPSession, ConsoleMessage, Locator, P
 
 from tests.support import REPOSITORY, wait_until
 
-expect.set_options(timeout=30_000)  # patience for a busy machine; what must be quick is timed by its own test
+PATIENCE_MS = 60_000  # for a busy machine; what must be quick is timed by its own test
+expect.set_options(timeout=PATIENCE_MS)
 
 Theme = Literal["light", "dark"]
 ARGUMENTS = (
@@ -73,7 +74,7 @@ class Visit:
 
     async def text(self, name: str) -> str:
         """The words of what carries a `data-testid`."""
-        return (await self.by_id(name).inner_text(timeout=30_000)).strip()
+        return (await self.by_id(name).inner_text()).strip()
 
     async def refused(self) -> list[str]:
         """What the Content-Security-Policy refused."""
@@ -84,6 +85,10 @@ class Visit:
         """Hosts that were asked, other than the page's own."""
         own = urlsplit(self.page.url).netloc
         return {urlsplit(url).netloc for url in self.urls if urlsplit(url).scheme not in {"data", "blob"}} - {own}
+
+    def waits_for(self) -> list[str]:
+        """What was asked for and is not there yet, the streams left out."""
+        return [each.url for each in self.loaded.values() if not (each.done or each.is_stream)]
 
     async def axe(self, *within: str) -> list[str]:
         """What axe-core finds wrong with the page as it is now, or with some parts of it; one line a rule and element."""
@@ -123,6 +128,8 @@ async def visit(
         device_scale_factor=scale,
         service_workers="block",
     )
+    context.set_default_timeout(PATIENCE_MS)
+    made: Visit | None = None
     try:
         await context.add_init_script(_HEAR_REPORTS)
         page = await context.new_page()
@@ -132,6 +139,10 @@ async def visit(
         asked = {name: value for name, value in (("lang", lang), ("theme", theme)) if value}
         await page.goto(f"{path}?{urlencode(asked)}" if asked else path, wait_until="domcontentloaded")
         yield made
+    except Exception as error:
+        if made is not None:
+            error.add_note(f"the page's faults: {shown(made.faults)}\nit still waits for: {shown(made.waits_for())}")
+        raise
     finally:
         await context.close()
 
@@ -181,16 +192,16 @@ async def _hear_network(visit: Visit, cdp: CDPSession) -> None:
     await cdp.send("Network.enable")
 
 
-async def settled(visit: Visit, *, within_s: float = 20) -> None:
+async def settled(visit: Visit) -> None:
     """Waits until nothing is loading any more but the streams."""
     seen: list[int] = []
 
     def quiet() -> bool:
         seen.append(len(visit.loaded))
-        still = len(seen) > 15 and seen[-15] == seen[-1]
-        return still and all(each.done for each in visit.loaded.values() if not each.is_stream)
+        assert not visit.waits_for(), f"it waits for {visit.waits_for()}"
+        return len(seen) > 15 and seen[-15] == seen[-1]
 
-    await wait_until(quiet, within_s, what=f"everything loaded; waiting for {[e.url for e in visit.loaded.values() if not e.done]}")
+    await wait_until(quiet, PATIENCE_MS / 1000, what="everything loaded")
 
 
 def shown(faults: Sequence[object]) -> str:
@@ -198,4 +209,4 @@ def shown(faults: Sequence[object]) -> str:
     return json.dumps([str(each) for each in faults], indent=1, ensure_ascii=False)
 
 
-__all__ = ["AXE", "TALL", "Loaded", "Theme", "Visit", "chromium", "expect", "launch", "settled", "shown", "visit"]
+__all__ = ["AXE", "PATIENCE_MS", "TALL", "Loaded", "Theme", "Visit", "chromium", "expect", "launch", "settled", "shown", "visit"]

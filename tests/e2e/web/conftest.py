@@ -56,7 +56,7 @@ async def town(built: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
     folder = tmp_path_factory.mktemp("page")
     async with AsyncExitStack() as stack:
         process = await stack.enter_async_context(embedded(folder, CITYLOOP_PARKING_SAMPLE_EVERY_S="900"))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=120))
         writes = dict.fromkeys(("parking", "charging", "waste"), process.url)
         made = Town(process.url, writes, process.settings, folder, http, process=process)
         stack.push_async_callback(made.leave)

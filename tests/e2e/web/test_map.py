@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser
 
-from tests.e2e.web.browser import Visit, expect
-from tests.e2e.web.page import drawn, opened, rows, show
+from tests.e2e.web.browser import PATIENCE_MS, Visit, expect, settled
+from tests.e2e.web.page import WEB, drawn, opened, rows, show
 from tests.e2e.web.town import Town
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e-web")]
+pytestmark = WEB
 _FOCUSED = """() => {
   const at = document.activeElement
   if (!at || at === document.body) return null
@@ -36,6 +36,7 @@ async def count(seen: Visit, kind: str) -> int:
 
 async def test_the_map_shows_what_the_tables_show(browser: Browser, town: Town) -> None:
     """As many car parks, stations and routes on the map as in the tables and in the services' answers; and it is drawn."""
+    await town.not_at_midnight()
     plans = (await town.get("/waste/v1/routes"))["plans"]
     there = {
         "place": len((await town.get("/parking/v1/overview"))["places"]),
@@ -53,21 +54,22 @@ async def test_the_map_shows_what_the_tables_show(browser: Browser, town: Town) 
 
         async def inked() -> bool:
             now = await drawn(seen)
-            return now.colours > 200 and now.largest < 0.98
+            assert (now.colours > 200, now.largest < 0.98) == (True, True), now
+            return True
 
         await wait_until(inked, what="the map has signs, roads and names on it")
 
 
 async def test_what_is_hidden_or_chosen_changes_the_map(browser: Browser, town: Town) -> None:
     """A layer that is turned off leaves the map; a chosen row is marked on it, and its facts are shown."""
-    await town.have_rest(40)
     async with opened(browser, town, lang="en") as seen:
+        await town.have_rest(60)
         whole = await _still(seen)
         layer = seen.page.get_by_label("Car parks", exact=True).and_(seen.page.locator("input"))
         await layer.uncheck()
         await _changes(seen, whole)
         await layer.check()
-        await wait_until(lambda: _is(seen, whole), what="the map is as it was")
+        await wait_until(lambda: _is(seen, whole), PATIENCE_MS / 1000, what="the map is as it was")
         row = rows(seen, "place").nth(2)
         await row.locator("button").first.click()
         await expect(row).to_have_attribute("aria-current", "true")
@@ -77,7 +79,9 @@ async def test_what_is_hidden_or_chosen_changes_the_map(browser: Browser, town: 
 
 async def test_everything_is_reached_by_tab_and_seen(browser: Browser, town: Town) -> None:
     """Tab goes through all that can be used, in view and ringed, and out again."""
+    await town.have_closed_figures()
     async with opened(browser, town, lang="zh") as seen:
+        await town.have_rest(60)  # nothing changes its place in a list while Tab goes through it
         faults: list[str] = []
         for _ in range(400):
             await seen.page.keyboard.press("Tab")
@@ -133,14 +137,15 @@ async def test_enter_on_the_map_chooses_what_is_nearest_to_its_middle(browser: B
 
 
 async def _still(seen: Visit) -> int:
-    """The map's pixels once they no longer change."""
+    """The map's pixels once all that lies on it is read, and they no longer change."""
+    await settled(seen)
     before: list[int] = []
 
     async def same() -> bool:
         before.append((await drawn(seen)).sum)
         return len(before) > 5 and len(set(before[-5:])) == 1
 
-    await wait_until(same, every=0.1, what="the map stands still")
+    await wait_until(same, PATIENCE_MS / 1000, every=0.1, what="the map stands still")
     return before[-1]
 
 
@@ -148,7 +153,7 @@ async def _changes(seen: Visit, before: int) -> int:
     async def changed() -> bool:
         return (await drawn(seen)).sum != before
 
-    await wait_until(changed, every=0.05, what="the map changes")
+    await wait_until(changed, PATIENCE_MS / 1000, every=0.05, what="the map changes")
     return await _still(seen)
 
 

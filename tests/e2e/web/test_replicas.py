@@ -17,9 +17,9 @@ from playwright.async_api import Browser
 
 from tests.e2e.conftest import replicas
 from tests.e2e.processes import City, Process, command
-from tests.e2e.web.browser import Visit, expect, settled, shown
+from tests.e2e.web.browser import PATIENCE_MS, Visit, expect, settled, shown
 from tests.e2e.web.conftest import missing
-from tests.e2e.web.page import PATIENCE_MS, READY_MS, Stopwatch, opened, rows
+from tests.e2e.web.page import READY_MS, Stopwatch, opened, rows
 from tests.e2e.web.town import STATION, Town
 from tests.integration.balancer import balanced, program
 from tests.support import wait_until
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.stack,
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.xdist_group("e2e-web-replicas"),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
 ]
 SERVICES = ("parking", "charging", "waste")
 FEW = {f"CITYLOOP_{service.upper()}_DATABASE_POOL": "4" for service in SERVICES}  # another city may run beside this one: 200 in all
@@ -47,7 +47,7 @@ async def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         balancer = await stack.enter_async_context(balanced(running, folder))
         url = f"http://127.0.0.1:{balancer.port}"
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=120))
         writes = {service: running.apis_of[service][0].url for service in SERVICES}
         made = Town(url, writes, running.settings, folder, http, operator="sample-operator")
         stack.push_async_callback(made.leave)
@@ -55,9 +55,15 @@ async def spread(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         await made.have_routes("hazardous")
 
         async def known() -> bool:
-            return len((await made.get("/parking/v1/overview"))["places"]) == 60
+            """By every replica: what one of them learns later comes to a page with its next reading only."""
+            for service, of, count in (("parking", "places", 60), ("charging", "locations", 41)):
+                for api in running.apis_of[service]:
+                    answer = await http.get(f"{api.url}/{service}/v1/overview")
+                    assert answer.status_code == 200, answer.text
+                    assert len(answer.json()[of]) == count, f"{api.arguments} {api.port} knows {len(answer.json()[of])} {of} of {count}"
+            return True
 
-        await wait_until(known, 30, every=0.2)
+        await wait_until(known, 120, every=0.2, what="all replicas know the city")
         yield made, running
 
 
@@ -67,7 +73,9 @@ async def test_the_page_is_live_over_replicas(browser: Browser, spread: tuple[To
     async with opened(browser, town, lang="zh") as seen:
         await settled(seen)
         await expect(rows(seen, "station")).to_have_count(41)
-        await expect(seen.by_id("map")).to_have_attribute("data-routes", str(await rows(seen, "route").count()))
+        drives = sum(len(plan["routes"]) for plan in (await town.get("/waste/v1/routes"))["plans"])
+        await expect(rows(seen, "route")).to_have_count(drives)
+        await expect(seen.by_id("map")).to_have_attribute("data-routes", str(drives))
         row = seen.by_id("place-row-sample-001")
         await row.locator("button").first.click()
         counts, chargers = Stopwatch(), Stopwatch()
@@ -95,7 +103,7 @@ async def test_the_page_goes_on_when_a_replica_is_gone(browser: Browser, spread:
         gone = await _streams_to_one(town, apis)
         left = next(each for each in apis if each is not gone)
         asked = _streams(seen)
-        assert asked == 1
+        assert asked > 0
         gone.kill()
         try:
             elsewhere = replace(town, writes={**town.writes, "parking": left.url})
@@ -105,7 +113,12 @@ async def test_the_page_goes_on_when_a_replica_is_gone(browser: Browser, spread:
             await expect(seen.by_id("live-parking")).to_have_attribute("data-phase", "live", timeout=READY_MS)
             await expect(seen.by_id("frozen")).to_have_count(0)
             assert _streams(seen) > asked
-            assert await _clients(town, left) == 1
+
+            async def one_there() -> bool:
+                assert (clients := await _clients(town, left)) == 1, f"{clients} streams"
+                return True
+
+            await wait_until(one_there, PATIENCE_MS / 1000, every=0.2, what="the page's stream is at the other replica, once")
             await elsewhere.count("sample-002", 124)
             await expect(facts).to_contain_text("普通：空 296 / 共 420", timeout=PATIENCE_MS)
         finally:
@@ -125,9 +138,10 @@ async def _streams_to_one(town: Town, apis: Sequence[Process]) -> Process:
     async def one() -> bool:
         counts = {each.url: await _clients(town, each) for each in apis}
         found[:] = [each for each in apis if counts[each.url] == 1]
-        return sum(counts.values()) == 1
+        assert sum(counts.values()) == 1, counts
+        return True
 
-    await wait_until(one, every=0.2, what="one replica of parking's has the page's stream")
+    await wait_until(one, PATIENCE_MS / 1000, every=0.2, what="one replica of parking's has the page's stream")
     return found[0]
 
 

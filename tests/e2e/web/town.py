@@ -28,6 +28,8 @@ STATION = f"{PARTNER}*WEB"
 CONNECTOR = "WEB01"
 STREAMS = ("kitchen", "other", "recyclable", "hazardous")
 NEAR_MIDNIGHT = timedelta(minutes=30)
+MIDNIGHT = timedelta(minutes=2)
+PLANNED_S = 180.0  # it is searched for 2 s, once the pool has begun
 _numbers = itertools.count()
 
 
@@ -130,11 +132,22 @@ class Town:
 
         async def ready() -> bool:
             plan = await self._plan(plan_id)
-            assert plan["state"] in {"waiting", "solving", "ready"}, plan
-            return bool(plan["state"] == "ready")
+            if plan["state"] not in {"waiting", "solving", "ready"}:
+                raise RuntimeError(f"it never will be: {plan}")
+            assert plan["state"] == "ready", (plan["state"], plan["progress"])
+            return True
 
-        await wait_until(ready, 60, every=0.1)
+        await wait_until(ready, PLANNED_S, every=0.1, what=f"a plan of {stream} is ready")
         return plan_id
+
+    async def not_at_midnight(self) -> None:
+        """Waits until the city's day has some minutes left: a page shows the routes of its day only."""
+
+        def the_same() -> bool:
+            now = datetime.now(UTC)
+            return city_day(now) == city_day(now + MIDNIGHT)
+
+        await wait_until(the_same, 2 * MIDNIGHT.total_seconds(), every=1, what="midnight is over")
 
     async def have_rest(self, for_s: float) -> None:
         """Waits until no collection begins or ends within so many seconds: then the clock alone closes and opens no kerb."""
@@ -148,6 +161,20 @@ class Town:
 
         await wait_until(resting, 2 * for_s, every=0.5, what=f"no kerb is closed or opened within {for_s:g} s")
 
+    async def have_closed_figures(self) -> None:
+        """Waits until all figures are closed as they are: then they change with what happens only."""
+
+        async def closed() -> bool:
+            for service in self.writes:
+                figures, now = [
+                    {each["name"]: _headline(each) for each in (await self.get(f"/{service}/v1/indicators", **which))["indicators"]}
+                    for which in ({}, {"provisional": "true"})
+                ]
+                assert figures == now, f"closed {figures}, now {now}"
+            return True
+
+        await wait_until(closed, 180, every=2, what="the figures are closed")
+
     async def decide(self, plan_id: str, decision: str) -> Any:
         """The dispatcher's `publication` or `withdrawal` of a plan."""
         return await self.send("POST", "waste", f"plans/{plan_id}/{decision}", {}, role="dispatcher")
@@ -157,3 +184,7 @@ class Town:
         answer = await self.http.get(f"{self.writes['waste']}/waste/v1/plans/{plan_id}", headers=headers)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+
+def _headline(figure: Any) -> tuple[int, int]:
+    return figure["schemes"][0]["numerator"], figure["schemes"][0]["denominator"]
