@@ -35,7 +35,7 @@ from tests.contract.availability_support import SPACES, Row, day, journal, learn
 from tests.contract.kit_support import visitor
 from tests.contract.neighbours_support import hear, listening, plan, publish
 from tests.contract.reservations_support import NOON, City, city, make_tables
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 PLACE, STREET, NEW = "op-1", "op-2", "op-3"
 AROUND = {"near": "109.787,39.565", "radius_m": "100"}
@@ -53,14 +53,21 @@ def lot(number: int, **changes: Any) -> PlaceFacts:
 async def town(url: str, tmp_path: Path) -> AsyncIterator[City]:
     """Three places; of the first two days of counts are learnt, up to noon; the third was never counted."""
     await make_tables(url)
-    async with city(url, tmp_path) as opened:
-        await publish(opened, lot(1), lot(2, kind=PlaceKind.ON_STREET), lot(3))
-        history = day(PLACE, NOON - timedelta(days=2), hours=48.25, categories=BOTH)
-        await journal(opened, history)
-        await count(opened, ev=history[-1].occupied, standard=history[-2].occupied)
-        opened.clock.advance(300)
-        await learn(opened)
-        yield opened
+    with pytest.MonkeyPatch.context() as patient:
+        for deadline in ("READ_WITHIN_S", "ANSWER_WITHIN_S"):
+            patient.setattr(answers_module, deadline, PATIENCE_S)
+        async with city(url, tmp_path) as opened:
+            await _furnish(opened)
+            yield opened
+
+
+async def _furnish(opened: City) -> None:
+    await publish(opened, lot(1), lot(2, kind=PlaceKind.ON_STREET), lot(3))
+    history = day(PLACE, NOON - timedelta(days=2), hours=48.25, categories=BOTH)
+    await journal(opened, history)
+    await count(opened, ev=history[-1].occupied, standard=history[-2].occupied)
+    opened.clock.advance(300)
+    await learn(opened)
 
 
 async def count(town: City, ev: int, standard: int) -> None:
@@ -112,10 +119,11 @@ async def replica(town: City) -> AsyncIterator[Replica]:
 
 
 async def wait(town: City, seconds: float) -> None:
-    """Time goes by, and the loops look at it."""
+    """Time goes by, and each time the replica's loop has looked at it: it sleeps again."""
+    await wait_until(lambda: town.clock._sleepers)
     for _ in range(5):
         town.clock.advance(seconds / 5)
-        await asyncio.sleep(0.05)
+        await wait_until(lambda: town.clock._sleepers, what="the loop has looked")
 
 
 async def test_it_is_told_how_many_spaces_there_will_be(town: City) -> None:
@@ -209,7 +217,7 @@ async def test_a_place_that_falls_silent_is_live_then_late_then_forecast_and_liv
         assert seen[2]["forecast"]["at"] < seen[3]["forecast"]["at"]
         assert 0 < width(seen[2]["forecast"]) < width(seen[3]["forecast"])
         assert (await here.availability())["freshness"] == "forecast"
-        assert heard[-1]["freshness"] == "forecast"
+        await wait_until(lambda: heard[-1]["freshness"] == "forecast")
         await count(town, ev=5, standard=29)
         await here.search.poll()
         assert [(await here.place())[key] for key in ("freshness", "forecast")] == ["live", None]
@@ -224,7 +232,7 @@ async def test_a_forecast_is_shown_for_a_week(town: City) -> None:
         assert (place["freshness"], place["free"]) == ("forecast", {})
         await wait(town, 6 * 24 * 3600)
         assert [(await here.place())[key] for key in ("freshness", "free", "forecast")] == ["unknown", {}, None]
-        assert (heard[-1]["freshness"], heard[-1]["forecast"]) == ("unknown", None)
+        await wait_until(lambda: (heard[-1]["freshness"], heard[-1]["forecast"]) == ("unknown", None))
 
 
 async def test_without_a_forecaster_a_silent_place_is_late_then_unknown(town: City) -> None:

@@ -26,6 +26,7 @@ from cityloop_parking.places.tables import place
 from tests.contract.availability_support import WEEK_BEFORE, Row, alive, day, journal, learn, learnt, move_to
 from tests.contract.kit_support import visitor
 from tests.contract.reservations_support import NOON, City, city, make_tables
+from tests.support import wait_until
 
 BOTH = ("standard", "ev")
 
@@ -348,13 +349,12 @@ async def test_the_loop_learns_what_comes_and_stores_it(town: City) -> None:
         async with town.db.read() as tx:
             return int(await tx.scalar(select(func.coalesce(func.max(forecast_run.c.version), 0))))
 
+    async def goes_on() -> bool:
+        town.clock.advance(5)
+        return await version() >= 3
+
     try:
-        for _ in range(200):
-            await asyncio.sleep(0.02)
-            town.clock.advance(5)
-            if await version() >= 3:
-                break
-        assert await version() >= 3
+        await wait_until(goes_on, what="three versions are stored")
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
