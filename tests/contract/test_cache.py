@@ -25,7 +25,7 @@ def cache_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def cache(cache_url: str) -> AsyncIterator[Cache]:
     """An empty cache."""
-    opened = open_cache(cache_url, clock=SystemClock(), deadline_s=5)
+    opened = open_cache(cache_url, clock=SystemClock(), deadline_s=PATIENCE_S)
     yield opened
     await opened.close()
 

@@ -122,8 +122,9 @@ async def test_work_of_the_command_line_that_is_broken_off_is_cancelled(kit_ctx:
     assert (await now(kit_ctx, ids[0])).state == "cancelled"
 
 
-async def test_two_workers_of_one_name_do_not_take_each_other_for_themselves(tmp_path: Path) -> None:
+async def test_two_workers_of_one_name_do_not_take_each_other_for_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stalled worker whose successor has its name: its late words count nothing."""
+    monkeypatch.setattr("cityloop_common.jobs.HEARTBEAT_S", 3600)
     clock = ShiftedClock()
     ctx = await opened_ctx(f"sqlite:///{tmp_path / 'j.db'}", tmp_path / "j", clock=clock)
     started, go = asyncio.Event(), asyncio.Event()
