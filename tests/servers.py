@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from tests.support import Servers
 
 REDIS_DATABASES = range(1, 16)
-CLAIM_S = 600
+CLAIM_S = 1_800
 
 
 @asynccontextmanager

@@ -71,7 +71,7 @@ async def test_the_share_of_live_places_is_what_the_journals_say(town: City) -> 
     await count(town, "op-1")
     await count(town, "op-2", before_s=1_201)
     await count(town, "op-3", before_s=4_000, source="old")
-    await count(town, "op-3", before_s=880, source="slow", interval_s=450)
+    await count(town, "op-3", before_s=700, source="slow", interval_s=450)
     await count(town, "op-6")
     present = now(town)
     why = {"op-1": "live", "op-2": "late", "op-3": "live", "op-4": "unknown", "op-5": "closed", "op-6": "not-public"}

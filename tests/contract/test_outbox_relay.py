@@ -156,7 +156,7 @@ async def test_one_relay_works_and_another_takes_over(url: str, tmp_path: Path, 
     assert not logs[1].sent
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    clock.by += timedelta(seconds=4)  # within what clocks may differ; a lease row has been given back
+    clock.by += timedelta(seconds=3)  # within what clocks may differ; a lease row has been given back
     await write(other, event(other, "a", 6))
     await wait_until(lambda: len(logs[1].sent) == 1)
     second.cancel()
