@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, overload
@@ -21,6 +23,7 @@ PATIENCE_S = 30.0
 """How long a test waits for what should come soon: only a run that fails pays for it, so a slow machine gets its time."""
 STRICT = IN_CI or os.environ.get("CITYLOOP_TEST_STRICT") == "1"
 """What is missing fails instead of being skipped."""
+_PORTS = itertools.count(os.getpid())
 
 
 @overload
@@ -70,11 +73,19 @@ def data_folder() -> Path:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port of 127.0.0.1 that nobody listens on now, another one each time.
+
+    It lies below those that the system gives to connections: whoever starts a server may take seconds to bind it, and meanwhile
+    any connection of this machine could have it; whoever knocks at a closed one could end up connected to itself. Workers that
+    test side by side have a thousand each.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in itertools.islice(_PORTS, 1_000):
+        port = 20_000 + 1_000 * (worker % 10) + number % 1_000
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from cityloop_common.clock import SystemClock
 from cityloop_common.eventlog import EventLog, Fenced, LogUnavailable, Message, Record, Retention, Subscription, TopicSpec, open_event_log
 from tests.contract.eventlog_support import FACTS, STATES, message, messages, send_all, take, values
-from tests.support import REPOSITORY, Servers, free_port, wait_until
+from tests.support import PATIENCE_S, REPOSITORY, Servers, free_port, wait_until
 
 STACK = REPOSITORY / "deploy" / "native" / "stack"
 BACK_WITHIN_S = 5.0
@@ -37,7 +37,7 @@ async def opened(url: str) -> AsyncIterator[EventLog]:
 
 async def test_an_absent_broker_is_told_within_the_deadline() -> None:
     """Each message has LogUnavailable as its outcome; every other call raises it; nothing hangs."""
-    async with asyncio.timeout(10), opened(f"kafka://127.0.0.1:{free_port()}?timeout_s=1") as log:
+    async with asyncio.timeout(PATIENCE_S), opened(f"kafka://127.0.0.1:{free_port()}?timeout_s=1") as log:
         assert [type(outcome) for outcome in await log.send(messages(3))] == [LogUnavailable] * 3
         for call in (log.ping(), log.describe(), log.create_topics([FACTS]), log.subscribe("g", ["facts"])):
             with pytest.raises(LogUnavailable):
