@@ -139,11 +139,20 @@ class Suite:
         await wait_until(self._is_quiet, 90, every=0.05)
 
     async def _is_quiet(self) -> bool:
+        """What is heard may be told of in turn: nothing waits, and before and after that was seen all had heard the same."""
+        heard = await self._all_heard()
+        return heard is not None and not await self._waits() and await self._all_heard() == heard
+
+    async def _waits(self) -> bool:
         for node in self.nodes.values():
             if node.running:
                 async with node.ctx.db.read() as tx:
                     if (await outbox.backlog(tx))[0]:
-                        return False
+                        return True
+        return False
+
+    async def _all_heard(self) -> dict[str, int] | None:
+        """How much was told in each topic, when whoever is up has heard it all."""
         topics = {topic.name: topic for topic in await self.log.describe()}
         assert not any(sum(topic.end_offsets.values()) for name, topic in topics.items() if name.endswith(".dlq"))
         for node in self.nodes.values():
@@ -152,8 +161,8 @@ class Suite:
                     topic = topics[name]
                     left = sum(topic.end_offsets.values()) - sum(topic.begin_offsets.values())
                     if topic.lag_records.get(consumer.name, left):
-                        return False
-        return True
+                        return None
+        return {name: sum(topic.end_offsets.values()) for name, topic in topics.items()}
 
     async def stop(self) -> None:
         """Stops whoever is up."""
