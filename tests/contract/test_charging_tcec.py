@@ -188,6 +188,8 @@ async def test_a_push_needs_the_operators_own_token(desk: Door, sender: Sender) 
 
 async def test_a_token_lasts_two_hours_on_every_replica(desk: Door, sender: Sender, url: str, tmp_path: Path) -> None:
     """Another replica with the same key takes it; after 7,200 s nobody does."""
+    desk.town.clock.stand()
+    await sender.log_in()
     said = await sender.ask_token()
     assert said.parameters is not None
     assert (said.parameters["OperatorID"], said.parameters["SuccStat"], said.parameters["FailReason"]) == (OPERATOR, 0, 0)

@@ -164,7 +164,7 @@ async def test_story_17_a_dead_workers_search_is_taken_again_as_the_same_plan(tm
                     opened.clock.move(seconds=LEASE_S + 1)
                     return len(answers) > 1
 
-                await wait_until(again, every=0.001)
+                await wait_until(again, every=0.05)  # not so often that a unit grows too old meanwhile
                 await opened.until(asked.id, PlanState.PUBLISHED)
                 go.set()
                 await wait_until(lambda: pool.stopped == 1 or len(pool.asked) == 2)
