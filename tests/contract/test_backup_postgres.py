@@ -100,8 +100,8 @@ async def said(given: Mapping[str, str], folder: Path, *arguments: str) -> str:
     return str(done.stdout)
 
 
-async def _told_in_turn(urls: Mapping[str, str], writer: int, stop: asyncio.Event) -> None:
-    """Parking writes an event; only when it is stored charging takes it, then waste."""
+async def _told_in_turn(urls: Mapping[str, str], writer: int, stop: asyncio.Event, through: list[str]) -> None:
+    """Parking writes an event; only when it is stored charging takes it, then waste; `through` are those that all three have."""
     async with AsyncExitStack() as stack:
         sessions: dict[str, Any] = {}
         for name, url in urls.items():
@@ -118,6 +118,7 @@ async def _told_in_turn(urls: Mapping[str, str], writer: int, stop: asyncio.Even
             )
             for name in ("charging", "waste"):
                 await sessions[name].execute("INSERT INTO inbox (consumer, event_id, received_at) VALUES ('c', $1, now())", id_)
+            through.append(id_)
 
 
 ALONE = {
@@ -197,18 +198,19 @@ async def test_a_dump_never_shows_an_effect_without_its_cause(stack: Servers, tm
 
     They wait for three snapshots, and for no connection; what is written afterwards is in none of them.
     """
-    stop = asyncio.Event()
+    stop, through = asyncio.Event(), list[str]()
     async with databases(stack) as urls, own_topics(stack) as prefix:
         await said(settings(urls, tmp_path, stack, prefix), tmp_path, "migrate")
         held = _hesitating(monkeypatch, urls)
         async with asyncio.TaskGroup() as group:
             for writer in range(6):
-                group.create_task(_told_in_turn(urls, writer, stop))
+                group.create_task(_told_in_turn(urls, writer, stop, through))
             for name, statement in ALONE.items():
                 group.create_task(_alone(urls[name], statement, stop))
             try:
-                await asyncio.sleep(0.5)
                 for number in range(3):
+                    known = len(through)
+                    await wait_until(lambda: len(through) > known + 6, what="events come through")  # noqa: B023 - called in this round
                     dest = tmp_path / f"backup-{number}"
                     made = await postgres.back_up(SERVICES, urls, "none", SystemClock(), dest, lambda *_: None)
                     assert (made.engine, made.known_at < made.taken_at) == ("postgresql", True)
@@ -218,7 +220,7 @@ async def test_a_dump_never_shows_an_effect_without_its_cause(stack: Servers, tm
                     for place in (("parking", "outbox", 9), ("charging", "inbox", 2), ("waste", "inbox", 2)):
                         assert max(map(datetime.fromisoformat, await _dumped(dest, *place))) <= made.taken_at, place
                     assert len(written - passed_on) <= 6, "one event a writer is on its way"
-                    assert len(passed_on) > number
+                    assert len(passed_on) > known
             finally:
                 stop.set()
         assert held
@@ -308,13 +310,13 @@ async def _backed_up_in_use(city: Suite, given: Mapping[str, str], folder: Path)
     dump, clock = HeldDump(folder / "bin").made(), SystemClock()
     async with busy(city) as crowd:
         since = clock.now()
-        await wait_until(lambda: _all_since(city, since), 60, every=0.3, what="every journal grows")
+        await wait_until(lambda: _all_since(city, since), 120, every=0.3, what="every journal grows")
         async with asyncio.TaskGroup() as group:
             try:
                 made = group.create_task(said({**given, "PATH": dump.path}, folder, "backup", "backup", "--json"))
-                await wait_until(lambda: dump.is_called() or made.done(), 60, every=0.05, what="the snapshots are taken")
+                await wait_until(lambda: dump.is_called() or made.done(), 120, every=0.05, what="the snapshots are taken")
                 held, before = clock.now(), crowd.done.copy()
-                await wait_until(lambda: _all_since(city, held), 60, every=0.3, what="every journal grows while the dumps wait")
+                await wait_until(lambda: _all_since(city, held), 120, every=0.3, what="every journal grows while the dumps wait")
             finally:
                 dump.let_go()
         meanwhile = crowd.done - before

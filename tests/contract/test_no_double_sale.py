@@ -105,7 +105,7 @@ async def test_holds_that_run_out_while_they_are_confirmed_are_sold_once(replica
         for each in replicas:  # a hold made behind is over for the replica ahead, and alive for its own
             each.clock.advance(59.5)
         late = [racer.confirm() for racer in held[1::3] if racer.at is behind]
-        sweeps = [use_cases.expire_due(each.ctx) for each in (ahead, behind, ahead)]
+        sweeps = [answered(partial(use_cases.expire_due, each.ctx)) for each in (ahead, behind, ahead)]
         await asyncio.gather(*late[::2], *sweeps, *late[1::2])
         await past_every_hold(ahead, behind)
         states = await ahead.states()
