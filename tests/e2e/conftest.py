@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -128,9 +129,10 @@ async def make_sample(made: Town) -> None:
 
         async def all_found() -> bool:
             places = (await http.get("/parking/v1/places", params=NEAR)).json()["places"]
-            return len(places) == len(invented_places()) and all(each["freshness"] == "live" for each in places)
+            assert Counter(each["freshness"] for each in places) == {"live": len(invented_places())}
+            return True
 
-        await wait_until(all_found)
+        await wait_until(all_found, 2 * PATIENCE_S, every=0.1, what="the other replica shows all car parks and their counts")
 
 
 def count_body(facts: PlaceFacts) -> dict[str, object]:

@@ -29,10 +29,10 @@ from tests.e2e.test_city import GARAGE, OPERATOR, SERVICES, STATION, Tcec, Town
 from tests.integration.books import read_books, read_told
 from tests.support import scaled, wait_until
 
-pytestmark = [pytest.mark.stress, pytest.mark.slow, pytest.mark.timeout(scaled(ci=400, full=3000))]
+pytestmark = [pytest.mark.stress, pytest.mark.slow, pytest.mark.timeout(scaled(ci=900, full=3000))]
 DRIVERS, WEIGHERS = scaled(ci=3, full=12), scaled(ci=2, full=6)
 BEFORE = scaled(ci=200, full=20_000)
-BEFORE_S = scaled(ci=60, full=600)
+BEFORE_S = scaled(ci=180, full=600)
 HISTORY_ROWS = scaled(ci=20_000, full=2_000_000)
 CONNECTORS = [f"E2E{number:02d}" for number in range(1, 5)]
 Told = tuple[str, str]
@@ -222,7 +222,7 @@ async def _goes_on(folder: Path, manifest: Manifest, before: People, promised: l
     """The restored city sends what it had not sent, agrees with itself, remembers its promises, and makes new ones."""
     async with embedded(folder / "there") as process, httpx.AsyncClient(timeout=30) as http:
         town, var = a_town(process, folder / "there", http), folder / "there" / "var"
-        await wait_until(lambda: _settled(var), 60, every=0.2, what="the restored city has sent and taken everything")
+        await wait_until(lambda: _settled(var), 120, every=0.2, what="the restored city has sent and taken everything")
         assert restored.agree(var) == {}
         people = People(town, None)
         reservation, driver = next(name for kind, name in promised if kind == "reservation").split()
@@ -234,21 +234,27 @@ async def _goes_on(folder: Path, manifest: Manifest, before: People, promised: l
             await people.weigh(99, 1000 + turn)
             await people.count(100_000 + turn)
         assert not people.refused, people.refused
-        await wait_until(lambda: _settled(var), 60, every=0.2, what="what is new is sent and taken, too")
+        await wait_until(lambda: _settled(var), 120, every=0.2, what="what is new is sent and taken, too")
         assert restored.agree(var) == {}
         assert lost(var, promised + people.acknowledged) == []
         books, told = await read_books(f"sqlite:///{var / 'parking.db'}"), await read_told(f"sqlite:///{var / 'events.db'}")
         books.check()
         told.check_order()
         assert (books.event_ids() - told.ids(), told.dead_letters) == (set(), 0)
-        shown = await town.place(GARAGE)
-        assert (shown["freshness"], shown["source"]) == ("live", "gate-100002")
+
+        async def shown() -> bool:
+            place = await town.place(GARAGE)
+            assert (place["freshness"], place["source"]) == ("live", "gate-100002"), place
+            return True
+
+        await wait_until(shown, every=0.1, what="drivers see the newest count")
     await _recomputes(folder, manifest)
 
 
 async def _settled(var: Path) -> bool:
     rest = await restored.at_rest(var)
-    return (rest.unsent, rest.lag) == (0, 0)
+    assert (rest.unsent, rest.lag) == (0, 0), rest
+    return True
 
 
 async def _recomputes(folder: Path, manifest: Manifest) -> None:

@@ -17,7 +17,7 @@ from tests.e2e.conftest import NEAR, SAMPLE, Town
 from tests.e2e.processes import command, token
 from tests.e2e.wrong_bodies import ON_SERVERS_TOO, open_place, prepared, soon, valid_requests, wrong
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-bad-input")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-bad-input"), pytest.mark.timeout(400)]
 SERVICES = ("parking", "charging", "waste")
 BESIDE = ON_SERVERS_TOO
 V1 = "/parking/v1"

@@ -25,10 +25,12 @@ from tests.support import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-city"), pytest.mark.timeout(400)]
 SERVICES = ("parking", "charging", "waste")
+LONG_S = 60.0  # for what one service hears from another
 OPERATOR = "123456789"
 STATION = f"{OPERATOR}*E2E"
 GARAGE = "sample-002"  # the place of the first two stories: off-street, without a station of the sample that is near
 KERB = "sample-003"
+COLLECTS_S = 1_500  # longer than the story needs on a busy machine: it is told while the truck is there
 ONE_BAY_STATION, ONE_BAY_PLACE = "999000001*S007", "sample-009"
 
 
@@ -94,18 +96,22 @@ async def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
             made = Town(urls, others, running.settings, folder, http)
             for service in SERVICES:
                 await made.command(service, "sample")
-        await wait_until(lambda: _settled(made), 60, every=0.2)
+        await wait_until(lambda: _settled(made), 180, every=0.5, what="the services know of each other")
         yield made
 
 
 async def _settled(town: Town) -> bool:
     """Charging has heard of every car park, parking of every station."""
-    _, bays = await town.share()
+    counted = await town.get("charging", "indicators/ev-bay-share/rows", known_at=datetime.now(UTC).isoformat(), limit="1000")
+    assert len(counted["rows"]) == 60, f"charging knows {len(counted['rows'])} car parks"
     places = (await town.get("parking", "places", near="109.787,39.565", radius_m="8000", limit="100"))["places"]
-    linked = [each for each in places if each["charging"] is not None]
+    linked = {each["id"] for each in places if each["charging"] is not None}
     stations = await town.get("charging", "locations", limit="100")
     confirmed = {each["place_id"] for each in stations["locations"] if each["place_id"]}
-    return len(places) == 60 and bays > 0 and len(linked) == len(confirmed) > 20
+    assert len(places) == 60, f"parking shows {len(places)} car parks"
+    assert len(confirmed) > 20, f"{len(confirmed)} links"
+    assert linked == confirmed, f"parking has not heard of {confirmed - linked}"
+    return True
 
 
 class Tcec:
@@ -156,9 +162,11 @@ async def test_a_charger_set_through_tcec_appears_in_parkings_answer(town: Town,
 
     async def linked() -> bool:
         charging = (await town.place(GARAGE))["charging"]
-        return charging is not None and charging["bays"] == known + 2
+        assert charging is not None
+        assert charging["bays"] == known + 2, charging
+        return True
 
-    await wait_until(linked)
+    await wait_until(linked, LONG_S, what="parking hears of the link")
     assert await town.share() == (share_before[0] + 2, share_before[1])
     partner = Tcec(town, secrets)
     await partner.log_in()
@@ -170,9 +178,10 @@ async def test_a_charger_set_through_tcec_appears_in_parkings_answer(town: Town,
 
         async def seen(base: Any = base, free: int = free) -> bool:
             now = (await town.place(GARAGE))["charging"]
-            return bool(now["free"] == free + (before["charging"] or {"free": 0})["free"]) and now != base
+            assert now["free"] == free + (before["charging"] or {"free": 0})["free"], now
+            return bool(now != base)
 
-        await wait_until(seen, every=0.01)
+        await wait_until(seen, LONG_S, every=0.01, what=f"status {status} is in parking's answer")
         slowest = max(slowest, time.monotonic() - began)
     record_property("slowest_s", round(slowest, 3))
     print(f"a status is in parking's answer after {slowest:.3f} s at most")
@@ -185,7 +194,7 @@ async def test_the_share_moves_by_exactly_one_stations_bays(town: Town) -> None:
         links = (await town.get("charging", "place-links", state="proposed", limit="200"))["links"]
         return any(each["location_id"] == ONE_BAY_STATION and each["place_id"] == ONE_BAY_PLACE for each in links)
 
-    await wait_until(proposed)
+    await wait_until(proposed, LONG_S, what="the single bay's link is proposed")
     bays, of = await town.share()
     place = {"place_id": ONE_BAY_PLACE}
     await town.send("POST", "charging", f"place-links/{ONE_BAY_STATION}/confirmation", place, "officer")
@@ -199,7 +208,7 @@ async def test_the_share_moves_by_exactly_one_stations_bays(town: Town) -> None:
 
 
 def _plan(at: Any, start_s: int) -> dict[str, object]:
-    """One stop at an on-street place, collected within ten minutes from `start_s` on."""
+    """One stop at an on-street place, where the truck comes within ten minutes from `start_s` on."""
     position = {"lon": at.lon, "lat": at.lat}
     return {
         "stream": "kitchen",
@@ -212,7 +221,7 @@ def _plan(at: Any, start_s: int) -> dict[str, object]:
                 "position": position,
                 "demand_kg": 100,
                 "demand_dm3": 200,
-                "service_s": 300,
+                "service_s": COLLECTS_S,
                 "windows": [{"start_s": start_s, "end_s": start_s + 600}],
             }
         ],
@@ -241,7 +250,7 @@ async def test_a_published_plan_closes_an_on_street_place(town: Town) -> None:
     assert plan["unserved"] == []
     assert (await town.place(KERB))["state"] == "open"
     await town.send("POST", "waste", f"plans/{made['plan_id']}/publication", {}, "dispatcher")
-    await wait_until(lambda: _state(town, "closed"))
+    await wait_until(lambda: _state(town, "closed"), LONG_S, what="the kerb is closed")
     shown = await town.place(KERB)
     assert (shown["freshness"], shown["closed_for"]) == ("closed", "collection")
     starts_at = datetime.now(UTC) + timedelta(minutes=1)
@@ -254,7 +263,7 @@ async def test_a_published_plan_closes_an_on_street_place(town: Town) -> None:
     refused = await town.http.post(f"{town.writes['parking']}/parking/v1/reservations", json=wish, headers=town.bearer("citizen"))
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:cityloop:problem:place-closed")
     await town.send("POST", "waste", f"plans/{made['plan_id']}/withdrawal", {}, "dispatcher")
-    await wait_until(lambda: _state(town, "open"))
+    await wait_until(lambda: _state(town, "open"), LONG_S, what="the kerb is open again")
 
 
 async def _ready(town: Town, plan_id: str) -> Any:
@@ -263,11 +272,13 @@ async def _ready(town: Town, plan_id: str) -> Any:
         assert plan["state"] in {"waiting", "solving", "ready"}, plan
         return plan if plan["state"] == "ready" else None
 
-    return await wait_until(ready, 60, every=0.1)
+    return await wait_until(ready, 120, every=0.1, what="the plan is ready")
 
 
 async def _state(town: Town, state: str) -> bool:
-    return bool((await town.place(KERB))["state"] == state)
+    shown = await town.place(KERB)
+    assert shown["state"] == state, shown
+    return True
 
 
 async def test_every_indicator_answers_and_splits_by_district(town: Town) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import SAMPLE, Town
 from tests.e2e.wrong_bodies import ON_SERVERS_TOO, small_problem
-from tests.support import scaled, wait_until
+from tests.support import PATIENCE_S, scaled, wait_until
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-openapi"), pytest.mark.stress, pytest.mark.timeout(1600),
@@ -64,7 +64,7 @@ CALLERS = (
 async def test_generated_requests_find_nothing(service: str, caller: Caller, town: Town, tmp_path: Path) -> None:
     """Examples, boundaries of every parameter and random bodies, as each kind of caller; the same requests in every run."""
     address = f"{town.url_of(service)}/{service}/v1/openapi.json"
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
         operations = list(_operations((await http.get(address)).json(), caller))
     (tmp_path / "schemathesis.toml").write_text(_configuration(await _known(town, service)))
     bearer = town.bearer(caller.role, operator=caller.operator)["authorization"]
@@ -72,7 +72,7 @@ async def test_generated_requests_find_nothing(service: str, caller: Caller, tow
         SCHEMATHESIS, "run", address, "--header", f"Authorization: {bearer}", "--checks", CHECKS,
         "--phases", "examples,coverage,fuzzing", *(f"--include-operation-id={each}" for each in operations),
         "--max-examples", str(scaled(ci=10 if caller.after is None else 4, full=500)),
-        "--seed", "20260601", "--generation-deterministic", "--workers", "1", "--no-color",
+        "--request-timeout", str(PATIENCE_S), "--seed", "20260601", "--generation-deterministic", "--workers", "1", "--no-color",
     ]  # fmt: skip
     done = await asyncio.to_thread(_run, arguments, tmp_path)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
@@ -102,7 +102,7 @@ async def _known(town: Town, service: str) -> Mapping[str, Sequence[str]]:
         return {"path.place_id": [SAMPLE]}
     if service == "charging":
         return {"path.location_id": ["999000001*S001", "999000001*S007"], "path.uid": ["999000001*S001*S00101"], "body.place_id": [SAMPLE]}
-    async with httpx.AsyncClient(base_url=town.url_of(service), headers=town.bearer("city_admin"), timeout=30) as http:
+    async with httpx.AsyncClient(base_url=town.url_of(service), headers=town.bearer("city_admin"), timeout=PATIENCE_S) as http:
         loads = [each["id"] for each in (await http.get("/waste/v1/loads", params={"limit": "3"})).json()["loads"]]
         plan = await _published(town, http)
     return {"path.load_id": loads, "path.plan_id": [plan], "query.with": [plan], "path.truck": ["t"], "query.truck": ["t"]}
@@ -115,11 +115,13 @@ async def _published(town: Town, http: httpx.AsyncClient) -> str:
     assert asked.status_code == 202, asked.text
     plan: str = asked.json()["plan_id"]
 
-    async def ready() -> bool:
-        return bool((await http.get(f"/waste/v1/plans/{plan}")).json()["state"] == "published")
+    async def published() -> bool:
+        told = (await http.get(f"/waste/v1/plans/{plan}")).json()
+        assert told["state"] == "published", told
+        return True
 
     if "waste" not in town.others:
-        await wait_until(ready, every=0.2)
+        await wait_until(published, 180, every=0.2, what="the plan is published")
     return plan
 
 

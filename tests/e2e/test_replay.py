@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.processes import Process, command, embedded, token
 from tests.support import PATIENCE_S, wait_until
 
-pytestmark = pytest.mark.xdist_group("e2e-replay")
+pytestmark = [pytest.mark.xdist_group("e2e-replay"), pytest.mark.timeout(600)]
 NEAR = {"near": "109.787,39.565", "radius_m": "8000", "limit": "100"}
 Row = tuple[str, int, int, str]
 
@@ -52,9 +52,11 @@ async def seen(url: str) -> dict[str, Any]:
 
 async def wait_for_counts(url: str, expected: dict[str, tuple[int, int]]) -> None:
     async def all_there() -> bool:
-        return {id: (place["free"].get("standard"), place["capacity"]["standard"]) for id, place in (await seen(url)).items()} == expected
+        there = {id: (place["free"].get("standard"), place["capacity"]["standard"]) for id, place in (await seen(url)).items()}
+        assert there == expected
+        return True
 
-    await wait_until(all_there)
+    await wait_until(all_there, 60, every=0.1, what="drivers see the file's last counts")
 
 
 async def replay(process: Process, file: Path, *more: str) -> dict[str, Any]:
@@ -99,7 +101,7 @@ async def test_a_replay_lives_through_a_killed_service(tmp_path: Path, newest_ro
         me = token(process.settings, "lot_operator", operator="birmingham")
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(replay(process, file, "--backfill", "--url", process.url, "--token", me))
-            await wait_until(lambda: counted(process), 30, what="some counts are in")
+            await wait_until(lambda: counted(process), 120, what="some counts are in")
             process.kill()
             process.start()
             await process.ready()

@@ -14,7 +14,7 @@ from tests.e2e.conftest import NEAR, SAMPLE, Town, make_sample, replicas
 from tests.e2e.processes import command, embedded
 from tests.support import PATIENCE_S, Servers, free_port, wait_until
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-thread")]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e-thread"), pytest.mark.timeout(400)]
 SVG = "http://www.w3.org/2000/svg"  # a name, not an address
 
 
@@ -35,9 +35,10 @@ async def test_search_answers_the_sample_by_distance_with_age(reader: httpx.Asyn
         answer = await reader.get("/parking/v1/places", params={**NEAR, "limit": "5"})
         assert answer.status_code == 200, answer.text
         places: list[dict[str, object]] = answer.json()["places"]
-        return places if len(places) == 5 and all(each["freshness"] == "live" for each in places) else []
+        assert [each["freshness"] for each in places] == ["live"] * 5
+        return places
 
-    places = await wait_until(found)
+    places = await wait_until(found, what="the sample's counts are in the search")
     distances = [each["distance_m"] for each in places]
     assert distances == sorted(distances)  # type: ignore[type-var]
     assert all({"id", "capacity", "free", "as_of", "source", "freshness"} <= each.keys() for each in places)
@@ -55,9 +56,10 @@ async def test_a_count_reaches_the_search(town: Town, client: httpx.AsyncClient,
     async def seen() -> bool:
         places = (await reader.get("/parking/v1/places", params=NEAR)).json()["places"]
         mine = next(each for each in places if each["id"] == SAMPLE)
-        return bool(mine["free"] == {"standard": 3, "ev": 0, "accessible": 6} and mine["source"] == "gate")
+        assert (mine["free"], mine["source"]) == ({"standard": 3, "ev": 0, "accessible": 6}, "gate")
+        return True
 
-    await wait_until(seen)
+    await wait_until(seen, what="the count is in the search")
 
 
 async def test_an_older_count_never_wins(town: Town, client: httpx.AsyncClient, reader: httpx.AsyncClient) -> None:
@@ -75,9 +77,11 @@ async def test_an_older_count_never_wins(town: Town, client: httpx.AsyncClient, 
 
     async def seen() -> bool:
         places = (await reader.get("/parking/v1/places", params=NEAR)).json()["places"]
-        return bool(next(each for each in places if each["id"] == "sample-002")["free"]["standard"] == 410)
+        mine = next(each for each in places if each["id"] == "sample-002")
+        assert mine["free"]["standard"] == 410, mine
+        return True
 
-    await wait_until(seen)
+    await wait_until(seen, what="the newer count is in the search")
 
 
 async def test_hold_confirm_cancel_and_repeat(town: Town, client: httpx.AsyncClient, reader: httpx.AsyncClient) -> None:
