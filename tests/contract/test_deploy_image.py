@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import REPOSITORY, free_port
+from tests.support import PATIENCE_S, REPOSITORY, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("image")]
 SERVICES = ("parking", "charging", "waste")
@@ -135,13 +135,13 @@ def test_a_service_migrates_serves_and_shows_the_page_and_writes_nothing_into_th
     (tmp_path / "var").mkdir()
     assert "schema brought up to date" in cityloop(root, tmp_path, "parking", "migrate", **told)
     with serving(root, tmp_path, "parking", "api", **told) as url:
-        assert httpx.get(f"{url}/parking/v1/places", params={"near": "109.787,39.565"}).json()["places"] == []
-        page = httpx.get(f"{url}/")
+        assert httpx.get(f"{url}/parking/v1/places", params={"near": "109.787,39.565"}, timeout=PATIENCE_S).json()["places"] == []
+        page = httpx.get(f"{url}/", timeout=PATIENCE_S)
         assert page.status_code == 200
         assert page.headers["content-type"].startswith("text/html")
         asset = re.search(r'src="(/assets/[^"]+\.js)"', page.text)
         assert asset is not None
-        assert httpx.get(f"{url}{asset[1]}").status_code == 200
+        assert httpx.get(f"{url}{asset[1]}", timeout=PATIENCE_S).status_code == 200
     assert files(root) == before
 
 
