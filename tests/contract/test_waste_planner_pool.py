@@ -135,13 +135,13 @@ async def test_a_solve_does_not_hold_the_event_loop(pool: SpawnedPool) -> None:
         ticking = group.create_task(tick())
         await pool.run(solver.SOLVE, payload(3), kill_after_s=60)
         ticking.cancel()
-    assert longest < 1.0
+    assert longest < 2.0
 
 
 async def test_asked_to_stop_it_gives_the_plan_it_has(pool: SpawnedPool) -> None:
     """A minute was allowed; asked after the first progress, the whole plan comes within seconds."""
     stop_it = asyncio.Event()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(50):
         answer = await pool.run(solver.SOLVE, payload(60), kill_after_s=90, on_progress=lambda _: stop_it.set(), stop=stop_it)
     assert (answer["ended"], answer["verified"], answer["unserved"]) == ("asked", True, [])
 
@@ -196,7 +196,7 @@ async def test_an_interrupted_command_prints_the_best_so_far(data_dir: Path) -> 
     try:
         await wait_until(lambda: _searching(process.pid), 60, every=0.1, what="the solver is at work")
         os.killpg(process.pid, signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:
