@@ -41,6 +41,7 @@ from tests.contract.kit_support import at_revision
 SERVICES = {service.name: service for service in installed_services()}
 HOLDER = Holder("anna", None)
 ALREADY_SENT = 5
+A_UNIT = 10_000  # rows: a unit has 20 s, and a journal of the sample has a hundred thousand
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -135,13 +136,14 @@ async def make_earlier(db: Database, at: Earlier, rows: Rows) -> None:
     """Tables of earlier revisions, filled with what these had room for."""
     await at_revision(db, SERVICES[at.service], at.own, kit=at.kit)
     there = await columns_there(db)
-    async with db.write() as tx:
-        for table in tables_of(at.service):
-            kept = [column.name for column in table.columns if column.name in there.get(table.name, ())]
-            batch = [{name: row[name] for name in kept} for row in rows[table.name]] if kept else []
-            if batch:
-                await tx.run(insert(table), batch)
-        if db.dialect_name == "postgresql":
+    for table in tables_of(at.service):
+        kept = [column.name for column in table.columns if column.name in there.get(table.name, ())]
+        batch = [{name: row[name] for name in kept} for row in rows[table.name]] if kept else []
+        for start in range(0, len(batch), A_UNIT):
+            async with db.write() as tx:
+                await tx.run(insert(table), batch[start : start + A_UNIT])
+    if db.dialect_name == "postgresql":
+        async with db.write() as tx:
             await tx.run(text("SELECT setval(pg_get_serial_sequence('outbox', 'position'), (SELECT max(position) FROM outbox))"))
 
 
@@ -166,11 +168,11 @@ async def everything(db: Database, service: str) -> dict[str, list[dict[str, Any
     """Every row of the tables that are there, by the columns that are there."""
     there = await columns_there(db)
     read: dict[str, list[dict[str, Any]]] = {}
-    async with db.read() as tx:
-        for table in tables_of(service):
-            if columns := [column for column in table.columns if column.name in there.get(table.name, ())]:
+    for table in tables_of(service):
+        if columns := [column for column in table.columns if column.name in there.get(table.name, ())]:
+            async with db.read() as tx:
                 rows = await tx.all(select(*columns).order_by(*table.primary_key.columns))
-                read[table.name] = [dict(row._mapping) for row in rows]
+            read[table.name] = [dict(row._mapping) for row in rows]
     return read
 
 
