@@ -55,7 +55,7 @@ def _written_in_turn(folder: Path, writer: int, stop: threading.Event) -> None:
     """Adds one to this writer's row in each file, one file after another: the next only when the one before is stored."""
     with ExitStack() as stack:
         connections = [
-            stack.enter_context(closing(sqlite3.connect(folder / f"{name}.db", timeout=10, isolation_level=None)))
+            stack.enter_context(closing(sqlite3.connect(folder / f"{name}.db", timeout=60, isolation_level=None)))
             for name in (*FILES, "log")
         ]
         for connection in connections:
