@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from itertools import count
 from uuid import uuid4
 
 import pytest
@@ -100,24 +99,29 @@ async def test_whoever_connects_is_told_to_come_again_wherever_it_is_cut(fresh_p
 
 async def _each_cut(way: Way, end: End, of: Database | str, work: Work, pause_s: float) -> int:
     """Cuts after the first message, the second, and so on until the work is done before; answers how often "come again" was heard."""
-    heard = 0
+    heard, messages, stalls = 0, 0, 3
     async with asyncio.timeout(WITHIN_S):
-        for messages in count(1):
+        while True:
+            messages += 1
             db = open_db(of, clock=SystemClock()) if isinstance(of, str) else of
             way.cut_after(messages, end)
             try:
                 await work(db, pause_s)
             except Unavailable:
-                assert way.is_cut, f"refused before message {messages}, at which it was to be cut"
-                heard += 1
-            done = not way.is_cut
+                done = False
+                if way.is_cut:
+                    heard += 1
+                else:  # a ping has two seconds: on a machine that stalled for them it is asked once more
+                    messages, stalls = messages - 1, stalls - 1
+                    assert stalls, f"refused before message {messages + 1}, at which it was to be cut"
+            else:
+                done = not way.is_cut
             way.mend()
             await _serves_again(db)
             if isinstance(of, str):
                 await db.close()
             if done:
                 return heard
-    raise AssertionError("it has no end")
 
 
 async def _serves_again(db: Database) -> None:
