@@ -15,7 +15,7 @@ from cityloop_charging.status.tables import evse_live, evse_status
 from cityloop_common.clock import SystemClock
 from cityloop_common.db import open_db
 from cityloop_common.envelope import Kind
-from cityloop_common.eventlog import open_event_log
+from cityloop_common.eventlog import EventLog, open_event_log
 from cityloop_common.service import Service, installed_services
 from cityloop_common.tables import inbox, inbox_sequence, outbox
 from cityloop_parking.chargers.tables import charger
@@ -51,7 +51,8 @@ class Accounts:
 
     rows: Mapping[str, Mapping[str, Sequence[Row[Any]]]]
     log: Mapping[str, Sequence[Letter]]
-    lag_records: int
+    moving: bool
+    """While the databases were read, one after the other, somebody told of something or had not heard everything."""
 
     def of(self, service: str, table: Table) -> Sequence[Row[Any]]:
         return self.rows[service][table.name]
@@ -59,7 +60,7 @@ class Accounts:
     def at_rest(self) -> bool:
         """Everything is sent, and everything sent is read."""
         waiting = [row for service in self.rows for row in self.of(service, outbox) if row.published_at is None]
-        return not waiting and not self.lag_records
+        return not waiting and not self.moving
 
     def told(self, topic: str, key: str) -> int:
         """Records of an aggregate."""
@@ -129,26 +130,34 @@ class Accounts:
 
 async def read_accounts(settings: Mapping[str, str]) -> Accounts:
     """The books of a city, from outside its processes."""
-    rows: dict[str, dict[str, Sequence[Row[Any]]]] = {}
-    for name, tables in TABLES.items():
-        db = open_db(settings[f"CITYLOOP_{name.upper()}_DATABASE_URL"], clock=SystemClock(), pool_size=2)
-        try:
-            async with db.read() as tx:
-                rows[name] = {table.name: await tx.all(select(table)) for table in (*tables, outbox, inbox, inbox_sequence)}
-        finally:
-            await db.close()
     log = open_event_log(settings["CITYLOOP_EVENT_LOG_URL"], clock=SystemClock())
     letters: dict[str, list[Letter]] = {}
     try:
-        described = await log.describe()
-        letters = {info.name: [] for info in described}
+        before = await _heard(log)
+        rows = {name: await _read(settings[f"CITYLOOP_{name.upper()}_DATABASE_URL"], tables) for name, tables in TABLES.items()}
+        after = await _heard(log)
+        letters = {topic: [] for topic in after}
         async for record in log.read(list(letters), from_start=True, follow=False):
             head = {name: value.decode(errors="replace") for name, value in record.headers.items()}
             letter = Letter(head.get("ce_id", ""), head.get("ce_type", ""), (record.key or b"").decode(), int(head.get("ce_sequence", "0")))
             letters[record.topic].append(letter)
     finally:
         await log.close()
-    return Accounts(rows, letters, sum(lag for info in described for lag in info.lag_records.values()))
+    return Accounts(rows, letters, before != after or any(lag for _, lag in after.values()))
+
+
+async def _read(database_url: str, tables: Sequence[Table]) -> dict[str, Sequence[Row[Any]]]:
+    db = open_db(database_url, clock=SystemClock(), pool_size=2)
+    try:
+        async with db.read() as tx:
+            return {table.name: await tx.all(select(table)) for table in (*tables, outbox, inbox, inbox_sequence)}
+    finally:
+        await db.close()
+
+
+async def _heard(log: EventLog) -> dict[str, tuple[int, int]]:
+    """How much was told in each topic, and how much of it its readers have not heard."""
+    return {info.name: (sum(info.end_offsets.values()), sum(info.lag_records.values())) for info in await log.describe()}
 
 
 def states(data: Sequence[str], key: str, *values: str) -> dict[str, list[Any]]:

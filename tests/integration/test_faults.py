@@ -84,7 +84,10 @@ class Under:
         for url in self.urls:
 
             async def shown(url: str = url) -> bool:
-                return (await self.traffic.shown(url))[probe] == occupied
+                try:
+                    return (await self.traffic.shown(url))[probe] == occupied
+                except httpx.TransportError:
+                    return False
 
             await wait_until(shown, WORKER_BACK_S, every=0.1, what=f"{url} shows what was counted after the fault")
 
