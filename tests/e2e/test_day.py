@@ -177,7 +177,8 @@ async def test_story_17_a_worker_killed_in_mid_solve_loses_no_plan(town: Day) ->
     for worker in town.workers:
         await worker.ready()
     plan = await wait_until(lambda: state("ready"), 2 * LONG_S, every=0.2, what="it is found after all")
-    assert (plan["verified"], plan["progress"]["attempts"]) == (True, 2)
+    assert plan["verified"]
+    assert plan["progress"]["attempts"] >= 2, "the dead worker's and another one's: a machine that stalls for a lease may need one more"
     published = await town.send("POST", "waste", f"plans/{plan['id']}/publication", {}, "dispatcher")
     assert published["state"] == "published"
 
