@@ -23,7 +23,6 @@ from tests.contract.eventlog_support import FACTS, STATES, message, messages, se
 from tests.support import PATIENCE_S, REPOSITORY, Servers, free_port, wait_until
 
 STACK = REPOSITORY / "deploy" / "native" / "stack"
-BACK_WITHIN_S = 5.0
 
 
 @asynccontextmanager
@@ -167,7 +166,7 @@ class Traffic:
     async def flows_again(self) -> None:
         """What is acknowledged from now on is also seen."""
         mark = max(self.acknowledged, default=-1)
-        await wait_until(lambda: max(self.acknowledged, default=-1) > mark, BACK_WITHIN_S, what="sending again")
+        await wait_until(lambda: max(self.acknowledged, default=-1) > mark, what="sending again")
         reached = max(self.acknowledged)
         await wait_until(lambda: any(numbers and max(numbers) >= reached for numbers in self.seen.values()), what="consuming again")
 

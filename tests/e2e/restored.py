@@ -128,17 +128,19 @@ class Rest:
 
 
 async def at_rest(var: Path) -> Rest:
-    """What still waits."""
+    """What still waits. What is sent while that is read waits, too."""
     from cityloop_common.clock import SystemClock
 
     log = open_event_log(f"sqlite:///{var / 'events.db'}", clock=SystemClock())
     try:
+        before = await log.describe()
+        unsent = sum(int(str(rows(var, each.name, "SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0])) for each in SERVICES)
         topics = await log.describe()
     finally:
         await log.close()
-    unsent = sum(int(str(rows(var, each.name, "SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0])) for each in SERVICES)
-    lag = sum(sum(topic.lag_records.values()) for topic in topics)
-    return Rest(unsent, lag, sum(sum(topic.end_offsets.values()) for topic in topics if topic.name.endswith(".dlq")))
+    lag = max(sum(sum(topic.lag_records.values()) for topic in each) for each in (before, topics))
+    sent = [sum(sum(topic.end_offsets.values()) for topic in each) for each in (before, topics)]
+    return Rest(unsent, lag + sent[1] - sent[0], sum(sum(topic.end_offsets.values()) for topic in topics if topic.name.endswith(".dlq")))
 
 
 def agree(var: Path) -> dict[str, tuple[Rows, Rows]]:

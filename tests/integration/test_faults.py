@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -27,10 +28,22 @@ pytestmark = [
     pytest.mark.stress,
     pytest.mark.timeout(1200),
 ]
+T = TypeVar("T")
 DRIVERS = 6
-WORKER_BACK_S = 15.0
+WORKER_BACK_S = 15.0  # promised; `make bench ARGS=h` holds it to that on a quiet machine
 OTHERS_BACK_S = 5.0
+STALLED = 4  # a busy machine may take so many times as long
 SETTLED_S = 60.0
+
+
+async def back(again: Callable[[], Awaitable[T]], within_s: float, what: str) -> T:
+    """Waits until something works again, with patience; says whether it took longer than is promised."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    found = await wait_until(again, STALLED * within_s, every=0.05, what=what)
+    took_s = loop.time() - began
+    print(f"{what} after {took_s:.2f} s ({'' if took_s <= within_s else 'NOT '}within {within_s:g} s)")
+    return found
 
 
 def servers(action: str, *names: str) -> str:
@@ -89,7 +102,7 @@ class Under:
                 except httpx.TransportError:
                     return False
 
-            await wait_until(shown, WORKER_BACK_S, every=0.1, what=f"{url} shows what was counted after the fault")
+            await back(shown, WORKER_BACK_S, f"{url} shows what was counted after the fault")
 
     async def apis_are_back(self) -> None:
         """Both replicas are ready and take counts."""
@@ -101,12 +114,12 @@ class Under:
                 except httpx.TransportError:
                     return False
 
-            await wait_until(ready, OTHERS_BACK_S, every=0.05, what=f"{api.url} is ready")
+            await back(ready, OTHERS_BACK_S, f"{api.url} is ready")
 
     async def moves_on(self, trips: int) -> None:
         """Waits until drivers have begun so many more trips: the city works."""
         target = len(self.traffic.trips) + trips
-        await wait_until(lambda: len(self.traffic.trips) >= target, 30, what=f"{trips} more trips")
+        await wait_until(lambda: len(self.traffic.trips) >= target, 120, what=f"{trips} more trips")
 
 
 @asynccontextmanager
@@ -204,7 +217,7 @@ async def test_killed_workers_and_relays_cost_time_only(running: City) -> None:
 
 
 async def _relay_holder(running: City) -> Process:
-    async with httpx.AsyncClient(timeout=5) as http:
+    async with httpx.AsyncClient(timeout=30) as http:
 
         async def holder() -> Process | None:
             for worker in running.workers:
@@ -213,7 +226,7 @@ async def _relay_holder(running: City) -> Process:
                     return worker
             return None
 
-        found = await wait_until(holder, WORKER_BACK_S, what="a worker relays")
+        found = await back(holder, WORKER_BACK_S, "a worker relays")
     assert found is not None
     return found
 
