@@ -132,6 +132,31 @@ async def test_a_writer_that_never_ends_is_told_of(tmp_path: Path, monkeypatch: 
         await _reaches(tmp_path / "log.db", sum(_turns(tmp_path / "log.db")) + 1)
 
 
+class Opened(SystemClock):
+    """Whoever had a file to itself leaves it when the backup waits for the first time; `waits` counts."""
+
+    def __init__(self, owner: sqlite3.Connection) -> None:
+        super().__init__()
+        self.owner, self.waits = owner, 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits += 1
+        self.owner.close()
+        await super().sleep(0)
+
+
+async def test_a_file_that_is_just_being_opened_is_waited_for(tmp_path: Path) -> None:
+    """A process that opens or leaves a file has it to itself for a moment: the backup comes again, and holds no snapshot meanwhile."""
+    with _turning(tmp_path, writers=0) as city, closing(sqlite3.connect(tmp_path / "c.db", isolation_level=None)) as owner:
+        owner.execute("PRAGMA locking_mode = EXCLUSIVE")
+        owner.execute("INSERT INTO turn VALUES (0, 7)")
+        clock = Opened(owner)
+        instant = await embedded.take_instant(city, clock)
+        assert clock.waits == 1
+        instant.copy(tmp_path / "copy", quiet)
+        assert _turns(tmp_path / "copy" / "c.db") == [7]
+
+
 # Whole or not at all.
 
 

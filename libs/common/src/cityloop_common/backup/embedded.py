@@ -71,10 +71,12 @@ async def take_instant(city: City, clock: Clock) -> Instant:
 async def _snapshots(files: Mapping[str, Path], clock: Clock, stack: ExitStack) -> tuple[datetime, list[Snapshot]]:
     """One instant at which no file was being written. Raises BackupError when there was none for a minute."""
     for _ in range(TRIES):
-        with ExitStack() as held, _as_backup_error("the databases"):
+        with ExitStack() as held, ExitStack() as readers, _as_backup_error("the databases"), _unless_busy():
             lockers = [held.enter_context(closing(_open(path))) for path in files.values()]
             if await _all_locked(lockers, clock):
-                return clock.now(), [_snapshot(name, path, stack) for name, path in files.items()]
+                taken_at, snapshots = clock.now(), [_snapshot(name, path, readers) for name, path in files.items()]
+                stack.enter_context(readers.pop_all())
+                return taken_at, snapshots
         await clock.sleep(LOCK_WITHIN_S / 4)
     raise BackupError("no instant was found at which nothing is being written: is a process stuck in a write?")
 
@@ -91,19 +93,31 @@ async def _all_locked(lockers: Sequence[sqlite3.Connection], clock: Clock) -> bo
 
 
 def _locked(locker: sqlite3.Connection) -> bool:
-    try:
+    locked = False
+    with _unless_busy():
         locker.execute("BEGIN IMMEDIATE")
+        locked = True
+    return locked
+
+
+@contextmanager
+def _unless_busy() -> Iterator[None]:
+    """Ends the body where a file is in use just now. Merely opening one may be refused, too, while another process opens or leaves it."""
+    try:
+        yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
             raise
-        return False
-    return True
 
 
 def _open(path: Path) -> sqlite3.Connection:
     """An existing file, never a new one; nobody is waited for."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")  # a file that was restored and never opened since has another
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")  # a file that was restored and never opened since has another
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
