@@ -19,6 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from cityloop_common.clock import SystemClock
 from cityloop_common.eventlog import EventLog, Fenced, LogUnavailable, Message, Record, Retention, Subscription, TopicSpec, open_event_log
+from cityloop_common.eventlog.kafka_group import KafkaSubscription
 from tests.contract.eventlog_support import FACTS, STATES, message, messages, send_all, take, values
 from tests.support import PATIENCE_S, REPOSITORY, Servers, free_port, wait_until
 
@@ -92,6 +93,25 @@ async def test_the_broker_compacts_and_expires_what_the_topics_say(stack: Server
         await wait_until(compacted, 60, every=0.5)
         await wait_until(expired, 60, every=0.5)
         assert await drain(log, "f") == []
+
+
+@pytest.mark.stack
+async def test_whoever_leaves_while_a_fetch_rests_is_not_told_to_stop(stack: Servers, fresh_topic_prefix: str) -> None:
+    """aiokafka breaks such a fetch off and lets its cancellation out of stop(): the member has left, and the group can be joined again."""
+    async with opened(f"{stack.kafka_url}?prefix={fresh_topic_prefix}") as log:
+        await log.create_topics([FACTS])
+        await send_all(log, messages(5))
+        for _ in range(2):
+            member = await log.subscribe("g", ["facts"])
+            assert isinstance(member, KafkaSubscription)
+            assert len(await take(member, 5)) == 5
+            consumer = await member.join()
+            assert consumer._fetcher is not None
+            rests = asyncio.create_task(asyncio.sleep(3600))  # as after each failed fetch
+            consumer._fetcher._pending_tasks.add(rests)
+            await member.close()
+            assert rests.cancelled()
+            assert consumer._client._conns == {} or all(not each.connected() for each in consumer._client._conns.values())
 
 
 @dataclass(frozen=True, slots=True)

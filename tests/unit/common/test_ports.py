@@ -105,6 +105,19 @@ async def test_a_loop_that_dies_ends_the_process_by_name() -> None:
             await asyncio.sleep(60)
 
 
+async def test_a_loop_that_was_broken_off_by_nobody_ends_the_process_too() -> None:
+    """A library lets a cancellation of its own out: the loop is gone, though nobody stopped it."""
+
+    async def waits_for_what_is_cancelled() -> None:
+        task = asyncio.get_running_loop().create_task(asyncio.sleep(3600))
+        task.cancel()
+        await task
+
+    with pytest.raises(LoopEnded, match=r"parking/search.*by nobody"):
+        async with supervised({"parking/search": waits_for_what_is_cancelled}):
+            await asyncio.sleep(60)
+
+
 async def test_loops_end_with_the_body() -> None:
     """They are cancelled, and waited for."""
     ended: list[str] = []

@@ -14,6 +14,12 @@ def _nothing() -> None:
     return
 
 
+def is_asked_to_stop() -> bool:
+    """Whether somebody has cancelled the running task. A CancelledError without that is one of another task, which a library let out."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def to_its_end(work: Coroutine[Any, Any, T], *, within_s: float = END_WITHIN_S, asked: Callable[[], None] = _nothing) -> T:
     """Awaits a piece of work that a cancellation should not cut: it waits for the end, `within_s` at most, and is then raised.
 

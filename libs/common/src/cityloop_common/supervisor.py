@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from cityloop_common.endings import is_asked_to_stop
 from cityloop_common.service import Loop
 
 log = structlog.get_logger(__name__)
@@ -42,8 +43,11 @@ async def supervised(loops: Mapping[str, Loop]) -> AsyncIterator[None]:
 async def _forever(name: str, loop: Loop) -> None:
     try:
         await loop()
-    except asyncio.CancelledError:
-        raise
+    except asyncio.CancelledError as error:
+        if is_asked_to_stop():
+            raise
+        log.exception("loop_died", loop=name)  # a task group takes a cancelled task for one that was ended: it would be missing in silence
+        raise LoopEnded(f"{name}: broken off by nobody") from error
     except Exception as error:
         log.exception("loop_died", loop=name)
         raise LoopEnded(f"{name}: {error!r}") from error

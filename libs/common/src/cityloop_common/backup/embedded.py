@@ -93,11 +93,17 @@ async def _all_locked(lockers: Sequence[sqlite3.Connection], clock: Clock) -> bo
 
 
 def _locked(locker: sqlite3.Connection) -> bool:
-    locked = False
-    with _unless_busy():
+    try:
         locker.execute("BEGIN IMMEDIATE")
-        locked = True
-    return locked
+    except sqlite3.OperationalError as error:
+        if not _is_busy(error):
+            raise
+        return False
+    return True
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def _unless_busy() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+        if not _is_busy(error):
             raise
 
 
