@@ -8,12 +8,15 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 import pytest_asyncio
 import redis.asyncio
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.e2e.conftest import replicas
 from tests.e2e.processes import City, Process
@@ -177,6 +180,23 @@ async def test_kafka_away_costs_time_only(running: City) -> None:
             await under.moves_on(3 * DRIVERS)
             assert under.traffic.people.refused.total() == before, under.traffic.people.refused
         await under.worker_is_back()
+        for group in ("parking-search", "parking-reservations"):
+            await wait_until(partial(_all_members, running, group), SETTLED_S, every=0.2, what=f"each worker is in {group} again")
+
+
+async def _all_members(running: City, group: str) -> bool:
+    """Whether as many consume for a group as there are workers: one of them alone would hide that another never came back."""
+    url = urlsplit(running.settings["CITYLOOP_EVENT_LOG_URL"])
+    (prefix,) = parse_qs(url.query).get("prefix", [""])
+    admin = AIOKafkaAdminClient(bootstrap_servers=url.netloc)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_consumer_groups([prefix + group])
+        ((_, _, state, _, _, members, *_),) = answer.groups
+    finally:
+        await admin.close()
+    assert (state, len(members)) == ("Stable", len(running.workers)), (state, len(members))
+    return True
 
 
 async def test_postgres_restarted_costs_time_only(running: City) -> None:
