@@ -15,6 +15,7 @@ from cityloop_common import metrics
 from cityloop_common.columns import UtcDateTime
 from cityloop_common.context import Ctx
 from cityloop_common.db import Tx, UniqueViolation, WriteTx
+from cityloop_common.endings import is_asked_to_stop
 from cityloop_common.errors import CityLoopError, Contention, DeadlinePassed, NotFound, Unavailable
 from cityloop_common.tables import job
 
@@ -270,8 +271,7 @@ async def _run_claimed(kind: JobKind, run: JobRun) -> None:
         first = broken.exceptions[0]
         log.error("job_failed", job_id=run.id, kind=kind.name, reason=repr(first), exc_info=first)
         state, error = "failed", f"{type(first).__name__}: {first}"
-    me = asyncio.current_task()
-    if me is not None and me.cancelling():  # a group whose job raises while it is cancelled forgets that it is
+    if is_asked_to_stop():  # a group whose job raises while it is cancelled forgets that it is
         raise asyncio.CancelledError
     if state != "lost":
         await _finish(kind, run, state, result, error)

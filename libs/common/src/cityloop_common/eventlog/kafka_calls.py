@@ -88,9 +88,7 @@ async def closed_in_time(close: Callable[[], Coroutine[Any, Any, object]], withi
     try:
         await asyncio.wait([closing], timeout=within_s)
     finally:
-        closing.cancel()
-    if not closing.done():
-        await asyncio.wait([closing], timeout=_CLOSE_S)
+        await _ended(closing)
     if not closing.done() or closing.cancelled():
         return False
     error = closing.exception()
