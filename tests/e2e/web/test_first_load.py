@@ -47,7 +47,10 @@ async def test_what_has_its_hash_in_its_name_is_kept_and_the_page_is_asked_for(b
 
 
 async def _first_visit(browser: Browser, town: Town) -> list[Loaded]:
-    """What a new visitor's page asked for. Where the machine keeps a stream waiting, the page reads its numbers twice: then another visitor's."""
+    """What a new visitor's page asked for.
+
+    Where the machine keeps a stream waiting, the page reads its numbers twice: then another visitor's.
+    """
     for _ in range(VISITORS):
         async with opened(browser, town, lang="zh") as seen:
             await settled(seen)

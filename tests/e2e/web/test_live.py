@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from playwright.async_api import Browser
 
 from tests.e2e.web.browser import PATIENCE_MS, expect

@@ -23,7 +23,10 @@ _CHANGING = """(name) => {
   look()
 }""".replace("MOVING", _MOVING)
 # What changed last begins to move with the next frame, which a busy machine may draw late; `look` sees it in the one after.
-_MOVED = "() => new Promise((told) => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(() => told(window.__moved)))))"
+_MOVED = """() => new Promise((told) => {
+  const later = (frames) => requestAnimationFrame(() => (frames > 1 ? later(frames - 1) : told(window.__moved)))
+  later(3)
+})"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
