@@ -23,7 +23,7 @@ PATIENCE_S = 30.0
 """How long a test waits for what should come soon: only a run that fails pays for it, so a slow machine gets its time."""
 STRICT = IN_CI or os.environ.get("CITYLOOP_TEST_STRICT") == "1"
 """What is missing fails instead of being skipped."""
-_PORTS = itertools.count(os.getpid())
+_PORTS = itertools.count(97 * os.getpid())  # runs that begin one after the other, side by side, are far from each other
 
 
 @overload

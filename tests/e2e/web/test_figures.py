@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from cityloop_common.journal import CLOSED_AFTER
 from tests.e2e.web.browser import PATIENCE_MS, expect
 from tests.e2e.web.page import Stopwatch, opened
 from tests.e2e.web.town import PARTNER, Town
-from tests.support import wait_until
 
 # A group of its own: it waits for minutes, beside the other browser tests.
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e-web-waiting"), pytest.mark.timeout(900)]
@@ -65,30 +63,24 @@ async def _now(town: Town, name: str) -> tuple[int, int]:
 
 async def test_each_figure_says_value_target_gap_and_trend(browser: Browser, town: Town) -> None:
     """What the services answer is what is read: target, deadline, history; without data it says so and never 0."""
-
-    async def told() -> dict[str, Any]:
-        answers = [await town.get(f"/{service}/v1/indicators") for service in ("parking", "charging", "waste")]
-        return {each["name"]: each for answer in answers for each in answer["indicators"]}
-
+    await town.have_closed_figures()
+    named: dict[str, Any] = {}
+    for service in ("parking", "charging", "waste"):
+        named |= {each["name"]: each for each in (await town.get(f"/{service}/v1/indicators"))["indicators"]}
     async with opened(browser, town, lang="en") as seen:
-
-        async def agree(name: str) -> bool:
-            line, figure = seen.by_id(f"indicator-{name}"), (await told())[name]  # of now: a minute that closes changes both
-            scheme, target = figure["schemes"][0], figure["target"]
+        for name, told in named.items():
+            line, value = seen.by_id(f"indicator-{name}"), seen.by_id(f"indicator-{name}-value")
+            scheme, target = told["schemes"][0], told["target"]
             is_count = target["denominator"] == 1
             aim = f"{target['numerator']:,}" if is_count else f"{target['numerator'] / target['denominator'] * 100:.3g} %"
-            assert aim in await seen.text(f"indicator-{name}-target")
-            assert figure["deadline"] in await line.inner_text()
-            assert await seen.text(f"indicator-{name}-trend")
+            await expect(seen.by_id(f"indicator-{name}-target")).to_contain_text(aim)
+            await expect(line).to_contain_text(told["deadline"])
+            await expect(seen.by_id(f"indicator-{name}-trend")).not_to_be_empty()
             if scheme["value"] is None:
-                assert await seen.text(f"indicator-{name}-value") == "No data"
-                assert await seen.text(f"indicator-{name}-gap") == "Gap unknown"
+                await expect(value).to_have_text("No data")
+                await expect(seen.by_id(f"indicator-{name}-gap")).to_have_text("Gap unknown")
             elif is_count:
-                assert await seen.text(f"indicator-{name}-value") == f"{scheme['numerator']:,}"
+                await expect(value).to_have_text(f"{scheme['numerator']:,}")
             else:
-                assert f"{scheme['numerator']:,} / {scheme['denominator']:,}" in await line.inner_text()
-            return True
-
-        for name in await told():
-            await wait_until(partial(agree, name), CLOSED_MS / 1000, every=0.5, what=f"the page says of {name} what is told")
-        assert await seen.page.locator("[data-testid^='indicator-'][data-status]").count() == len(await told()) == 5
+                await expect(line).to_contain_text(f"{scheme['numerator']:,} / {scheme['denominator']:,}")
+        assert await seen.page.locator("[data-testid^='indicator-'][data-status]").count() == len(named) == 5
